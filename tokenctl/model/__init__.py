@@ -1,0 +1,1 @@
+"""Values and rules of tokens; standard library only, no input or output."""
