@@ -1,0 +1,73 @@
+"""The hash tree over the records: RFC 6962, kept as a compact range, so that appending needs no old record.
+
+The head is the range, its root and its size; inside the store it is authenticated by an HMAC under the head key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+_HASH_LENGTH = 32  # bytes
+
+
+def leaf_hash(body: bytes) -> bytes:
+    """Source: RFC 6962 section 2.1."""
+    return hashlib.sha256(b"\x00" + body).digest()
+
+
+def _node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class CompactRange:
+    """The roots of the perfect subtrees of a growing tree, largest first."""
+
+    def __init__(self, size: int = 0, roots: list[bytes] | None = None) -> None:
+        self.size = size
+        self._roots = roots or []
+        if len(self._roots) != size.bit_count():
+            raise ValueError("the range does not fit its size")
+
+    @classmethod
+    def from_bytes(cls, size: int, data: bytes) -> CompactRange:
+        """Read a range; raises ValueError where it does not fit its size."""
+        if size < 0 or len(data) != size.bit_count() * _HASH_LENGTH:
+            raise ValueError("the range does not fit its size")
+        return cls(size, [data[start : start + _HASH_LENGTH] for start in range(0, len(data), _HASH_LENGTH)])
+
+    def append(self, leaf: bytes) -> None:
+        node = leaf
+        for _ in range((~self.size & self.size + 1).bit_length() - 1):
+            node = _node_hash(self._roots.pop(), node)
+        self._roots.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the tree's root; of no records, the hash of nothing."""
+        if not self._roots:
+            return hashlib.sha256(b"").digest()
+        node = self._roots[-1]
+        for left in reversed(self._roots[:-1]):
+            node = _node_hash(left, node)
+        return node
+
+    def to_bytes(self) -> bytes:
+        return b"".join(self._roots)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of a log: its size, compact range and root, and why it is quarantined, if it is."""
+
+    size: int
+    range: bytes
+    root: bytes
+    quarantine: str | None = None
+
+    def mac(self, key: bytes, store_id: str) -> bytes:
+        """Return the HMAC that authenticates this head inside its store."""
+        seal = (self.quarantine or "").encode()
+        parts = [b"tokenctl/head/v1", store_id.encode(), str(self.size).encode(), self.range, self.root, seal]
+        return hmac.digest(key, b"".join(len(part).to_bytes(4) + part for part in parts), "sha256")

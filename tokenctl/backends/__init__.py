@@ -1,0 +1,1 @@
+"""Token authorities: they issue, introspect and revoke."""

@@ -1,0 +1,217 @@
+"""Profiles and places: one TOML file a profile, and the directories of configuration, data and state.
+
+Reading creates nothing. A profile names services and places, never a command, a plugin or a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tokenctl import files
+from tokenctl.errors import InvalidConfiguration, InvalidRequest, NotFound
+
+DEFAULT_PROFILE = "local"
+BACKENDS = ("local",)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
+_FILE_LIMIT = 64 * 1024  # bytes
+_STRINGS = ("backend", "issuer", "default_audience", "eddsa_name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is told of one profile.
+
+    Attributes:
+        issuer: ``iss`` of its JWTs; ``None`` stands for ``urn:tokenctl:<store id>``.
+        default_audience: ``aud`` where a JWT is asked for without one.
+        eddsa_name: How the header of an Ed25519 JWT names its algorithm: ``EdDSA`` (RFC 8037) or ``Ed25519`` (RFC 9864).
+    """
+
+    name: str
+    backend: str = "local"
+    issuer: str | None = None
+    default_audience: str | None = None
+    eddsa_name: str = "EdDSA"
+
+    def settings(self) -> dict[str, str]:
+        """Return what its file holds."""
+        settings = {name: getattr(self, name) for name in _STRINGS}
+        if self.eddsa_name == "EdDSA":
+            del settings["eddsa_name"]
+        return {name: value for name, value in settings.items() if value is not None}
+
+
+class Places:
+    """Where things lie, by the XDG base directory specification, on every system.
+
+    Configuration (profiles, root secrets), data (stores) and state (anchors) lie apart, so that one lost or copied
+    directory is not all of it.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    @cached_property
+    def _home(self) -> str:
+        home = self._environment.get("HOME", "")
+        if not os.path.isabs(home):
+            import pwd
+
+            try:
+                home = pwd.getpwuid(os.geteuid()).pw_dir
+            except KeyError:
+                home = ""
+        if not os.path.isabs(home):
+            raise InvalidConfiguration(
+                "no home directory is known", hint="set HOME, or XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_STATE_HOME"
+            )
+        return home
+
+    def _base(self, variable: str, default: str) -> str:
+        base = self._environment.get(variable, "")
+        # The specification says that a relative path is ignored.
+        return os.path.join(base if os.path.isabs(base) else os.path.join(self._home, default), "tokenctl")
+
+    @cached_property
+    def config(self) -> str:
+        chosen = self._environment.get("TOKENCTL_CONFIG")
+        return os.path.abspath(chosen) if chosen else self._base("XDG_CONFIG_HOME", ".config")
+
+    def profile(self, name: str) -> str:
+        return os.path.join(self.config, "profiles", f"{name}.toml")
+
+    @property
+    def current(self) -> str:
+        return os.path.join(self.config, "current")
+
+    def root_secret(self, profile: str) -> str:
+        return os.path.join(self.config, "keys", profile)
+
+    def store(self, profile: str) -> str:
+        return os.path.join(self._base("XDG_DATA_HOME", os.path.join(".local", "share")), profile, "store.db")
+
+    def anchor(self, profile: str) -> str:
+        return os.path.join(self._base("XDG_STATE_HOME", os.path.join(".local", "state")), profile, "head")
+
+    def shown(self, path: str) -> str:
+        """Return a path for a person, with ``~`` for the home directory."""
+        home = self._environment.get("HOME", "")
+        if len(home) > 1 and path.startswith(f"{home}/"):
+            return f"~{path[len(home) :]}"
+        return path
+
+
+def check_name(name: str) -> str:
+    """Return a profile's name, which is also part of a path.
+
+    Raises:
+        InvalidRequest: not admitted (exit 2).
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest("not a profile name", hint="letters, digits and _ . : - are admitted, at most 64")
+    return name
+
+
+def current_name(places: Places, environment: Mapping[str, str]) -> str:
+    """Return the profile meant where ``--profile`` is not given: ``TOKENCTL_PROFILE``, ``current``, ``local``."""
+    if environment.get("TOKENCTL_PROFILE"):
+        return check_name(environment["TOKENCTL_PROFILE"])
+    data = files.read_owned(places.current, limit=_FILE_LIMIT)
+    if data is None:
+        return DEFAULT_PROFILE
+    name = data.decode("ascii", "replace").strip()
+    if not _NAME.fullmatch(name):
+        raise InvalidConfiguration(f"{places.current} names no profile", hint="tokenctl profile use local")
+    return name
+
+
+def profile_names(places: Places) -> list[str]:
+    """Return the names of all profiles, the built-in ``local`` included."""
+    try:
+        entries = os.listdir(os.path.join(places.config, "profiles"))
+    except FileNotFoundError:
+        entries = []
+    except OSError as error:
+        raise files.unusable(places.config, error) from None
+    names = {entry[:-5] for entry in entries if entry.endswith(".toml") and _NAME.fullmatch(entry[:-5])}
+    return sorted(names | {DEFAULT_PROFILE})
+
+
+def load_profile(places: Places, name: str) -> Profile:
+    """Read a profile.
+
+    Raises:
+        NotFound: no such profile (exit 5).
+        InvalidConfiguration: its file is unreadable, too open or not understood (exit 9).
+    """
+    check_name(name)
+    path = places.profile(name)
+    data = files.read_owned(path, limit=_FILE_LIMIT)
+    if data is None:
+        if name == DEFAULT_PROFILE:
+            return Profile(name=name)
+        others = ", ".join(profile_names(places))
+        raise NotFound(f"no profile {name}", hint=f"profiles: {others}; make it: tokenctl profile add {name}")
+    files.check_parents(os.path.dirname(path))
+    return _parse(name, path, data)
+
+
+def _parse(name: str, path: str, data: bytes) -> Profile:
+    import tomllib
+
+    try:
+        settings = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        raise InvalidConfiguration(f"{path} is not TOML{line}", hint="mend it with an editor") from None
+    unknown = sorted(set(settings) - set(_STRINGS))
+    if unknown:
+        raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(_STRINGS)}")
+    for setting, value in settings.items():
+        if not isinstance(value, str) or not value:
+            raise InvalidConfiguration(f"{path}: {setting} is not a text")
+    profile = Profile(name=name, **settings)
+    if profile.backend not in BACKENDS:
+        raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
+    if profile.eddsa_name not in ("EdDSA", "Ed25519"):
+        raise InvalidConfiguration(f"{path}: eddsa_name is EdDSA or Ed25519")
+    return profile
+
+
+def save_profile(places: Places, profile: Profile) -> None:
+    """Write a profile's file, whole; raises like :func:`tokenctl.files.make_directory`."""
+    import tomli_w
+
+    _write(places.profile(profile.name), tomli_w.dumps(profile.settings()).encode())
+
+
+def select_profile(places: Places, name: str) -> None:
+    """Make a profile the one meant where none is named."""
+    _write(places.current, f"{name}\n".encode("ascii"))
+
+
+def _write(path: str, data: bytes) -> None:
+    files.make_directory(os.path.dirname(path))
+    try:
+        files.replace_owned(path, data)
+    except OSError as error:
+        raise files.unusable(path, error) from None
+
+
+def delete_profile(places: Places, name: str) -> None:
+    """Remove a profile's file; its store and root secret stay.
+
+    Raises:
+        NotFound: there is none (exit 5).
+    """
+    try:
+        os.unlink(places.profile(name))
+        files.sync_directory(os.path.dirname(places.profile(name)))
+    except FileNotFoundError:
+        raise NotFound(f"no profile file for {name}") from None
+    except OSError as error:
+        raise files.unusable(places.profile(name), error) from None

@@ -1,0 +1,71 @@
+"""What happened, as the audit log keeps it.
+
+A record's body is sorted compact ASCII JSON. It is written once and kept verbatim: the tree hashes these bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happens, before it has a number, a time and an actor.
+
+    ``parameters`` are bound by a commitment and do not stand in the body.
+    """
+
+    operation: str
+    target: str | None = None
+    subject: str | None = None
+    owner: str | None = None
+    kind: str | None = None
+    format: str | None = None
+    scope: tuple[str, ...] | None = None
+    audience: tuple[str, ...] | None = None
+    expires_at: int | None = None
+    parent: str | None = None
+    kid: str | None = None
+    outcome: str = "done"
+    reason: str | None = None
+    ticket: str | None = None
+    request_id: str | None = None
+    policy: str | None = None
+    duration_ms: int | None = None
+    parameters: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record as it stands in the log: ``hash`` is the leaf hash, ``nonce`` opens the commitment."""
+
+    seq: int
+    time: int
+    operation: str
+    target: str | None
+    request: str | None
+    actor: str
+    body: bytes
+    hash: bytes
+    nonce: bytes
+
+    def facts(self) -> dict[str, object]:
+        """Return the body's members."""
+        members = json.loads(self.body)
+        assert isinstance(members, dict)
+        return members
+
+
+def body_of(event: Event, *, seq: int, time: int, actor: dict[str, object], commitment: str) -> bytes:
+    """Write the body of a record: all members always present, ``null`` where nothing is known."""
+    members = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "parameters"}
+    members |= {"v": RECORD_VERSION, "seq": seq, "time": time, "actor": actor, "commitment": commitment}
+    return canonical(members)
+
+
+def canonical(members: dict[str, object]) -> bytes:
+    """Write sorted compact ASCII JSON."""
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")

@@ -1,0 +1,235 @@
+"""A token and what may be said about it: its facts, its state, a request for one, a target and an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tokenctl.model.times import DAY, HOUR, MINUTE
+from tokenctl.secret import Secret
+
+KINDS = ("access", "personal", "service")
+FORMATS = ("opaque", "jwt")
+STATES = ("active", "suspended", "not_yet_valid", "spent", "expired", "revoked")
+LIVING_STATES = ("active", "suspended", "not_yet_valid")
+REASONS = ("compromised", "superseded", "unused", "owner_left", "policy", "undelivered", "test", "other")
+OUTCOMES = (
+    "revoked", "already_revoked", "suspended", "lifted", "unknown", "named_only",
+    "denied", "unreachable", "still_active", "unverified", "queued",
+)  # fmt: skip
+
+DEFAULT_LIFETIME = {"access": 15 * MINUTE, "personal": 30 * DAY, "service": 30 * DAY}
+LIFETIME_CAP = {"access": 24 * HOUR, "personal": 90 * DAY, "service": 90 * DAY}
+DELIVERY_DEADLINE = MINUTE  # a token whose delivery is not known by then denies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token as the authority knows it; every time in milliseconds UTC. It never holds the secret.
+
+    ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
+    ``leaf`` is the number of the newest audit record about this token.
+    """
+
+    id: str
+    kind: str
+    format: str
+    subject: str
+    owner: str
+    issued_by: str
+    issued_at: int
+    expires_at: int
+    issuer: str | None = None
+    kid: str | None = None
+    parent: str | None = None
+    not_before: int | None = None
+    revoked_at: int | None = None
+    revoked_by: str | None = None
+    reason: str | None = None
+    revoked_note: str | None = None
+    ticket: str | None = None
+    revoked_request: str | None = None
+    children_kept: int = 0
+    suspended_at: int | None = None
+    suspended_until: int | None = None
+    suspended_then: str | None = None
+    replaces: str | None = None
+    replaced_by: str | None = None
+    grace_until: int | None = None
+    max_uses: int | None = None
+    note: str | None = None
+    request: str | None = None
+    verifier: bytes | None = None
+    pepper_version: int | None = None
+    leaf: int = 0
+    uses: int = 0
+    last_used_at: int | None = None
+    delivered_at: int | None = None
+    scope: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether it was revoked because its delivery is not known."""
+        return self.reason == "undelivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One signing key as the authority knows it; the private part stays sealed. Times in milliseconds UTC."""
+
+    kid: str
+    alg: str
+    state: str
+    public: str
+    sealed: bytes | None
+    kek_version: int
+    created_at: int
+    published_at: int | None = None
+    activated_at: int | None = None
+    retiring_at: int | None = None
+    retired_at: int | None = None
+    compromised_at: int | None = None
+    leaf: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The state of a token at one instant, and the fact behind it.
+
+    Attributes:
+        state: One of ``STATES``.
+        cause: Where the state comes from elsewhere than the row itself, for example ``key compromised``.
+    """
+
+    state: str
+    cause: str | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state == "active"
+
+
+def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key: Key | None = None) -> Standing:
+    """Decide the state of a token: the first of the states that holds.
+
+    Args:
+        token: The token.
+        now: max(system clock, time of the last record), so that a clock set back revives nothing.
+        ancestors: Parent, its parent and so on.
+        key: The key that signed it, if any.
+    """
+    revoked = _revocation_of(token, now=now, ancestors=ancestors, key=key)
+    if revoked:
+        return revoked
+    if now >= token.expires_at:
+        return Standing(state="expired")
+    if token.suspended_at is not None:
+        return Standing(state="suspended")
+    if any(ancestor.suspended_at is not None for ancestor in ancestors):
+        return Standing(state="suspended", cause="parent suspended")
+    if token.not_before is not None and now < token.not_before:
+        return Standing(state="not_yet_valid")
+    if token.max_uses is not None and token.uses >= token.max_uses:
+        return Standing(state="spent")
+    return Standing(state="active")
+
+
+def _revocation_of(token: Token, *, now: int, ancestors: Sequence[Token], key: Key | None) -> Standing | None:
+    if token.revoked_at is not None:
+        return Standing(state="revoked")
+    if key is not None and key.state == "compromised":
+        return Standing(state="revoked", cause=f"key {key.kid} compromised")
+    for ancestor in ancestors:
+        if (ancestor.revoked_at is not None or undelivered_by(ancestor, now)) and not ancestor.children_kept:
+            return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
+        if ancestor.children_kept:
+            break
+    if undelivered_by(token, now):
+        return Standing(state="revoked", cause="undelivered")
+    if token.grace_until is not None and now >= token.grace_until:
+        return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
+    return None
+
+
+def undelivered_by(token: Token, now: int) -> bool:
+    """Whether the time for its delivery has passed without word of it."""
+    return token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A wish for one token, already checked for form; the authority adds policy, id and time.
+
+    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed:
+    a request id stands for exactly these. ``claims`` reach only the JWT and are never stored.
+    """
+
+    subject: str
+    owner: str
+    kind: str = "access"
+    format: str = "opaque"
+    algorithm: str | None = None
+    scope: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    lifetime: int | None = None
+    not_before: int | None = None
+    max_uses: int | None = None
+    parent: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    claims: tuple[tuple[str, object], ...] = ()
+    note: str | None = None
+    request_id: str | None = None
+    parameters: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A token that was just made: its facts, and its text, which leaves once."""
+
+    token: Token
+    text: Secret
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why something is revoked."""
+
+    reason: str = "other"
+    note: str | None = None
+    ticket: str | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One token to act on: by its id, which the operator named or whose secret was proved."""
+
+    id: str
+    proved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one target; yielded once it is durable.
+
+    Attributes:
+        outcome: One of ``OUTCOMES``.
+        state_before: One of ``STATES``, or ``None`` for an unknown id.
+        at: When it was denied, milliseconds UTC.
+        offline_until: Until when a verifier that does not ask the authority may accept it.
+        children: How many descendants died with it.
+    """
+
+    id: str
+    outcome: str
+    state_before: str | None = None
+    at: int | None = None
+    by: str | None = None
+    reason: str | None = None
+    offline_until: int | None = None
+    children: int = 0
+    checked_ms: int | None = None
+    detail: str | None = None

@@ -1,0 +1,1 @@
+"""The only owner of SQLite: connection, lock, schema, migrations, rows."""

@@ -1,0 +1,290 @@
+"""One connection to a store: opened with every defence on, checked before it is believed, closed cleanly.
+
+Readers take no lock. A store that was closed cleanly can be read from a full or read-only medium.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import apsw
+
+from tokenctl import files
+from tokenctl.errors import IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
+from tokenctl.store import schema
+
+_BUSY_DEADLINE = 10_000  # milliseconds; only recovery and checkpoints of other processes are waited for
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre"}
+)
+
+
+class Store:
+    """An open store.
+
+    Attributes:
+        read_only: Whether it was opened from a medium that cannot be written.
+    """
+
+    def __init__(self, path: str, connection: apsw.Connection, *, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str) -> Store | None:
+        """Open an existing store; ``None`` where there is none.
+
+        Raises:
+            InvalidConfiguration: planted, too open, on a network file system, made by a newer tokenctl (exit 9).
+            IntegrityError: not a store, or not the schema that was made (exit 10).
+            TemporarilyUnavailable: cannot be read now (exit 7).
+        """
+        try:
+            facts = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise files.unusable(path, error) from None
+        files.check_owned(path, facts, secret=True)
+        _refuse_planted_companions(path)
+        files.check_parents(os.path.dirname(path))
+        refuse_network(os.path.dirname(path))
+        with translated():
+            store = cls._open(path)
+        try:
+            with translated():
+                store.check_schema()
+        except TokenctlError:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def _open(cls, path: str) -> Store:
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+        try:
+            defend(connection)
+            # The first read opens the write-ahead log, which a read-only medium cannot give.
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            _persist_log(connection)
+            return cls(path, connection, read_only=bool(connection.readonly("main")))
+        except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.FullError, apsw.IOError):
+            connection.close()
+            if not _closed_cleanly(path):
+                raise
+        connection = apsw.Connection(
+            f"file:{_quoted(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+        defend(connection)
+        return cls(path, connection, read_only=True)
+
+    @classmethod
+    def create(cls, path: str) -> Store:
+        """Make a store under a temporary name; :meth:`adopt` gives it its name."""
+        fresh = f"{path}.new"
+        for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm", f"{fresh}-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(leftover)
+        with translated():
+            connection = apsw.Connection(
+                fresh, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
+            )
+            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            connection.execute("PRAGMA journal_mode = DELETE")
+            defend(connection)
+        return cls(fresh, connection, read_only=False)
+
+    def adopt(self, path: str) -> Store:
+        """Close, give the store its name durably, and open it."""
+        with translated():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.close()
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(self.path, path)
+            files.sync_directory(os.path.dirname(path))
+        except OSError as error:
+            raise files.unusable(path, error) from None
+        store = Store.open(path)
+        assert store is not None
+        return store
+
+    def close(self) -> None:
+        """Close; the last one to close moves the log into the file."""
+        with translated():
+            self._connection.close()
+
+    def check_schema(self) -> None:
+        """Refuse a file of another application, another version or with another schema than the one built in."""
+        application = self.value("PRAGMA application_id")
+        if application != schema.APPLICATION_ID:
+            raise IntegrityError(f"{self.path} is not a tokenctl store", hint="restore it from a backup")
+        version = self.version
+        if version > schema.VERSION:
+            raise InvalidConfiguration(
+                f"{self.path} was made by a newer tokenctl (schema {version}, this one knows {schema.VERSION})",
+                hint="upgrade tokenctl",
+            )
+        found = sorted(str(row[0]) for row in self.rows("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+        if found != schema.statements_of(schema.MIGRATIONS[:version]):
+            raise IntegrityError(
+                f"{self.path} has a schema that tokenctl did not make", hint="restore it from a backup"
+            )
+
+    @property
+    def version(self) -> int:
+        return self.integer("PRAGMA user_version")
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; called inside a write transaction."""
+        for number in range(self.version, schema.VERSION):
+            for statement in schema.MIGRATIONS[number]:
+                self.run(statement)
+            self.run(f"PRAGMA user_version = {number + 1}")
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[None]:
+        """Run the body in one transaction: committed at its end, rolled back by any exception."""
+        with translated():
+            self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield
+            with translated():
+                self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(apsw.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            raise
+
+    def rows(self, sql: str, *parameters: object) -> Iterator[tuple[object, ...]]:
+        """Run a question and yield its rows."""
+        with translated():
+            yield from self._connection.execute(sql, parameters)  # type: ignore[arg-type]  # apsw checks the values
+
+    def row(self, sql: str, *parameters: object) -> tuple[object, ...] | None:
+        """Return the first row, if any."""
+        with translated():
+            return next(iter(self._connection.execute(sql, parameters)), None)  # type: ignore[arg-type]
+
+    def value(self, sql: str, *parameters: object) -> object:
+        """Return the first column of the first row; ``None`` where there is no row."""
+        row = self.row(sql, *parameters)
+        return None if row is None else row[0]
+
+    def integer(self, sql: str, *parameters: object) -> int:
+        """Return :meth:`value` as an integer; zero for none."""
+        value = self.value(sql, *parameters)
+        return value if isinstance(value, int) else 0
+
+    def run(self, sql: str, *parameters: object) -> int:
+        """Run a change; return how many rows it changed."""
+        with translated():
+            self._connection.execute(sql, parameters)  # type: ignore[arg-type]
+            return self._connection.changes()
+
+    def damage(self) -> list[str]:
+        """Return what SQLite's own check of the whole file finds; empty when it is sound."""
+        try:
+            found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+        except apsw.Error:
+            return ["the file cannot be read through"]
+        return [] if found == ["ok"] else found
+
+
+def defend(connection: apsw.Connection) -> None:
+    """Turn on every defence and the durability that an exit status 0 promises."""
+    connection.set_busy_timeout(_BUSY_DEADLINE)
+    for option, value in (
+        (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
+        (apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0),
+        (apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0),
+    ):
+        connection.config(option, value)
+    connection.execute("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON")
+    if sys.platform == "darwin":
+        connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+    connection.execute("PRAGMA journal_size_limit = 0")
+
+
+def _persist_log(connection: apsw.Connection) -> None:
+    # The log file stays, empty, so that a reader of a read-only medium needs to make nothing.
+    flag = array("i", [1])
+    connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, flag.buffer_info()[0])
+
+
+def refuse_network(directory: str) -> None:
+    """Refuse a directory on a network file system, whose locks and durability cannot be trusted (exit 9)."""
+    try:
+        device = os.stat(directory).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                fields, _, rest = line.partition(" - ")
+                if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+                    kind = rest.split()[0]
+                    if kind in _NETWORK_FILE_SYSTEMS:
+                        raise InvalidConfiguration(
+                            f"{directory} is on a network file system ({kind})", hint="set XDG_DATA_HOME to a local disk"
+                        )
+                    return
+    except FileNotFoundError:
+        return  # no /proc: not Linux
+    except OSError as error:
+        raise files.unusable(directory, error) from None
+
+
+def _refuse_planted_companions(path: str) -> None:
+    for companion in (f"{path}-wal", f"{path}-shm"):
+        try:
+            facts = os.lstat(companion)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise files.unusable(companion, error) from None
+        files.check_owned(companion, facts, secret=True)
+
+
+def _closed_cleanly(path: str) -> bool:
+    try:
+        return os.lstat(f"{path}-wal").st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn an exception of the database library into one of ours; its text is never shown."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError, apsw.FormatError):
+        raise IntegrityError("the store's file is damaged", hint="tokenctl audit verify; then restore a backup") from None
+    except (apsw.BusyError, apsw.LockedError):
+        raise TemporarilyUnavailable("the store is busy", hint="run again", reason="lock") from None
+    except apsw.FullError:
+        raise TemporarilyUnavailable("the store's medium is full", hint="make room and run again") from None
+    except apsw.ReadOnlyError:
+        raise TemporarilyUnavailable("the store's medium is read-only", hint="make it writable and run again") from None
+    except (apsw.IOError, apsw.CantOpenError):
+        raise TemporarilyUnavailable(
+            "the store's file cannot be read or written", hint="check its medium and permissions, then run again"
+        ) from None
+    except (apsw.MismatchError, apsw.ConstraintError):
+        raise IntegrityError("the store refused a value", hint="tokenctl audit verify") from None
+    except apsw.NoMemError:
+        raise TemporarilyUnavailable("out of memory", hint="run again") from None

@@ -1,0 +1,72 @@
+"""The tables of a store, version by version.
+
+STRICT tables; times INTEGER milliseconds UTC; rows are never deleted. What protects a row (its MAC) is in ``rows``.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x746B6374  # "tkct"
+
+_VERSION_1 = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value ANY NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE token (
+  id TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, format TEXT NOT NULL,
+  subject TEXT NOT NULL, owner TEXT NOT NULL, issued_by TEXT NOT NULL,
+  issuer TEXT, kid TEXT, parent TEXT,
+  issued_at INTEGER NOT NULL, not_before INTEGER, expires_at INTEGER NOT NULL,
+  revoked_at INTEGER, revoked_by TEXT, reason TEXT, revoked_note TEXT, ticket TEXT, revoked_request TEXT,
+  children_kept INTEGER NOT NULL,
+  suspended_at INTEGER, suspended_until INTEGER, suspended_then TEXT,
+  replaces TEXT, replaced_by TEXT, grace_until INTEGER,
+  max_uses INTEGER, note TEXT, request TEXT,
+  verifier BLOB, pepper_version INTEGER,
+  leaf INTEGER NOT NULL, mac BLOB NOT NULL,
+  uses INTEGER NOT NULL, last_used_at INTEGER, delivered_at INTEGER
+) STRICT""",
+    "CREATE INDEX token_by_expiry ON token (expires_at, id)",
+    "CREATE INDEX token_by_subject ON token (subject, expires_at, id)",
+    "CREATE INDEX token_by_owner ON token (owner, expires_at, id)",
+    "CREATE INDEX token_by_kid ON token (kid, expires_at, id) WHERE kid IS NOT NULL",
+    "CREATE INDEX token_by_parent ON token (parent) WHERE parent IS NOT NULL",
+    "CREATE INDEX token_by_request ON token (request) WHERE request IS NOT NULL",
+    "CREATE INDEX token_due ON token (issued_at) WHERE delivered_at IS NULL AND revoked_at IS NULL",
+    """CREATE TABLE tag (
+  name TEXT NOT NULL, value TEXT NOT NULL, expires_at INTEGER NOT NULL, token TEXT NOT NULL,
+  PRIMARY KEY (name, value, expires_at, token)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX tag_by_token ON tag (token)",
+    """CREATE TABLE run (
+  token TEXT PRIMARY KEY NOT NULL, pid INTEGER NOT NULL, start_time INTEGER NOT NULL, boot_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE key (
+  kid TEXT PRIMARY KEY NOT NULL, alg TEXT NOT NULL, state TEXT NOT NULL, public TEXT NOT NULL,
+  sealed BLOB, kek_version INTEGER NOT NULL,
+  created_at INTEGER NOT NULL, published_at INTEGER, activated_at INTEGER,
+  retiring_at INTEGER, retired_at INTEGER, compromised_at INTEGER,
+  leaf INTEGER NOT NULL, mac BLOB NOT NULL
+) STRICT""",
+    "CREATE UNIQUE INDEX key_active ON key (alg) WHERE state = 'active'",
+    """CREATE TABLE request (
+  actor TEXT NOT NULL, id TEXT NOT NULL, hmac BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (actor, id)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE record (
+  seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, operation TEXT NOT NULL, target TEXT, request TEXT,
+  actor TEXT NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL, nonce BLOB NOT NULL
+) STRICT""",
+    "CREATE INDEX record_by_target ON record (target, seq) WHERE target IS NOT NULL",
+    "CREATE INDEX record_by_request ON record (request, seq) WHERE request IS NOT NULL",
+    "CREATE INDEX record_by_time ON record (time)",
+    """CREATE TABLE head (
+  one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, range BLOB NOT NULL, root BLOB NOT NULL,
+  quarantine TEXT, mac BLOB NOT NULL
+) STRICT""",
+)
+
+# MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+VERSION = len(MIGRATIONS)
+
+
+def statements_of(migrations: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Return what ``sqlite_schema`` holds after these migrations, sorted."""
+    return sorted(statement for migration in migrations for statement in migration if statement.startswith("CREATE "))
