@@ -1,7 +1,8 @@
-"""The one strict JSON reader for everything that comes from outside: token parts, key sets, answers of services.
+"""The one strict JSON reader for all that comes from outside: token parts, key sets, answers of services.
 
-Two parsers that read one text differently are a way around a check, so whatever JSON leaves to the reader is refused here:
-duplicate names, NaN and Infinity, integers that a double cannot hold, lone surrogates, a byte order mark.
+Two parsers that read one text differently are a way around a check, so whatever JSON leaves to the reader is
+refused here: duplicate names, NaN and Infinity, integers that a double cannot hold, lone surrogates, a byte
+order mark.
 A reason never repeats content, so it can be shown.
 
 Source: RFC 8259 sections 4, 6, 8.1, 8.2; RFC 7493 (I-JSON); RFC 8725 section 2.4.
@@ -24,7 +25,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-class MalformedJson(InvalidRequest, ValueError):
+class MalformedJson(InvalidRequest):
     """The bytes are not the strict JSON that was expected (exit 2)."""
 
 
@@ -50,6 +51,8 @@ def read_value(data: bytes, *, what: str) -> object:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedJson(f"{what} is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise MalformedJson(f"{what} starts with a byte order mark")
     try:
         # Counted first: a parser that recurses would be stopped by its stack, not by us.
         _check_depth(text)
@@ -62,14 +65,14 @@ def read_value(data: bytes, *, what: str) -> object:
         )
         if _SURROGATE.search(text):
             _check_surrogates(value)
-    except _Refused as refusal:
+    except _RefusedError as refusal:
         raise MalformedJson(f"{what} {refusal}") from None
     except (ValueError, RecursionError):
         raise MalformedJson(f"{what} is not JSON") from None
     return value
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Carries the reason out of the parser's hooks."""
 
 
@@ -79,7 +82,7 @@ def _check_depth(text: str) -> None:
         if character in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise _Refused(f"nests deeper than {MAX_DEPTH}")
+                raise _RefusedError(f"nests deeper than {MAX_DEPTH}")
         elif character in "]}":
             depth -= 1
 
@@ -87,28 +90,28 @@ def _check_depth(text: str) -> None:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _Refused("holds a name twice")
+        raise _RefusedError("holds a name twice")
     return members
 
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_NUMBER_LENGTH or abs(value := int(digits)) > MAX_INTEGER:
-        raise _Refused("holds an integer beyond 2^53")
+        raise _RefusedError("holds an integer beyond 2^53")
     return value
 
 
 def _float(digits: str) -> float:
     if len(digits) > MAX_NUMBER_LENGTH or not isfinite(value := float(digits)):
-        raise _Refused("holds a number out of range")
+        raise _RefusedError("holds a number out of range")
     return value
 
 
 def _constant(name: str) -> NoReturn:
-    raise _Refused("holds NaN or Infinity")
+    raise _RefusedError("holds NaN or Infinity")
 
 
 def _check_surrogates(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise _Refused("holds half a surrogate pair") from None
+        raise _RefusedError("holds half a surrogate pair") from None

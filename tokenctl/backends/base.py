@@ -1,0 +1,128 @@
+"""What every backend is: a token authority. It issues, introspects and revokes; private keys never cross this seam.
+
+The contract, for whoever implements one and whoever calls it:
+
+- ``issue`` yields each token once it is durable, and records it. A token that is not marked delivered in time denies.
+- ``introspect`` gives facts about a presented token and changes nothing. An unknown token and a wrong secret look the same.
+- ``revoke`` yields each outcome once it is durable; a rerun with the same targets is safe and finishes what is left.
+- A part that an authority lacks is ``None``; the caller refuses with exit 9 before anything starts.
+- Every error is a :class:`tokenctl.errors.TokenctlError`; :class:`~tokenctl.errors.TemporarilyUnavailable` alone may be retried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tokenctl.model.checks import Check
+from tokenctl.model.selector import Selector
+from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Standing, Target, Token, TokenRequest
+from tokenctl.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A token of the directory with its standing now; ``intact`` is false where its row does not check out."""
+
+    token: Token
+    standing: Standing
+    intact: bool = True
+    children: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectations:
+    """What the one who asks demands of a presented token; durations in milliseconds."""
+
+    issuer: str | None = None
+    audiences: tuple[str, ...] = ()
+    any_audience: bool = False
+    scopes: tuple[str, ...] = ()
+    leeway: int | None = None
+    valid_for: int | None = None
+    ignore_binding: bool = False
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introspection:
+    """What an authority says of a presented token.
+
+    Attributes:
+        active: Whether it is accepted; ``None`` where the state was not asked for.
+        found: The token in the directory, only where the secret or signature was proved.
+        checks: Every check that was made, failed ones and passed ones.
+        signature: ``valid``, ``invalid`` or ``not_checked``; ``None`` for an opaque token.
+        header: The JWT's header; ``None`` where there is none to show.
+        claims: The JWT's claims set; ``None`` where the payload is none.
+        finding: What a reviewer would say of it, as (rule, sentence).
+    """
+
+    active: bool | None
+    state: str
+    checks: Sequence[Check]
+    found: Found | None = None
+    signature: str | None = None
+    header: dict[str, object] | None = None
+    claims: dict[str, object] | None = None
+    findings: Sequence[tuple[str, str]] = ()
+
+
+class Directory(Protocol):
+    """Tokens by id and by selector."""
+
+    def get(self, identifier: str) -> Found | None: ...
+
+    def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]: ...
+
+
+class Usage(Protocol):
+    """Accepting a token: check, count and spend one use, in one transaction."""
+
+    def use(self, presented: Secret, expectations: Expectations) -> Introspection: ...
+
+
+class Delivery(Protocol):
+    """Word of what reached its taker."""
+
+    def delivered(self, identifiers: Sequence[str]) -> None: ...
+
+
+class SigningKeys(Protocol):
+    """The authority's keys as anyone may see them."""
+
+    def keys(self) -> list[tuple[Key, int]]: ...
+
+    def jwks(self) -> dict[str, object]: ...
+
+
+class Backend(Protocol):
+    """A token authority."""
+
+    name: str
+    place: str
+
+    @property
+    def directory(self) -> Directory | None: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def delivery(self) -> Delivery | None: ...
+
+    @property
+    def signing_keys(self) -> SigningKeys | None: ...
+
+    def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]: ...
+
+    def introspect(self, presented: Secret, expectations: Expectations) -> Introspection: ...
+
+    def prove(self, presented: Secret) -> str | None:
+        """Return the id of a token whose secret or signature is proved, else ``None``; its state does not matter."""
+        ...
+
+    def revoke(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,353 @@
+"""A store in which nothing changes without its record.
+
+Every read sees a store whose head and anchor were checked; every change commits rows, leaf and head together and then
+replaces the anchor, all inside the writers' lock. A store that does not check out is quarantined: it can be read, revoked
+from and audited, but nothing is issued and nothing is called active.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tokenctl import files
+from tokenctl.audit import anchor as anchors
+from tokenctl.audit.actor import Actor
+from tokenctl.audit.tree import CompactRange, Head, leaf_hash
+from tokenctl.backends.local import sealing
+from tokenctl.config import Places
+from tokenctl.errors import IntegrityError, TemporarilyUnavailable
+from tokenctl.model.identifier import new_id
+from tokenctl.model.record import Event, Record, body_of, canonical
+from tokenctl.secret import Secret
+from tokenctl.store import lock
+from tokenctl.store.connection import Store, refuse_network
+from tokenctl.store.rows import Protector, Rows
+
+_INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class View:
+    """A checked store inside one transaction.
+
+    Attributes:
+        now: max(system clock, time of the newest record), milliseconds UTC: rights end by it.
+        quarantine: Why nothing here may be called active; ``None`` where all checks out.
+    """
+
+    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str) -> None:
+        self.store = store
+        self.keys = keys
+        self.store_id = store_id
+        self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
+        self.head, self.head_intact = _read_head(store, keys, store_id)
+        newest = store.row("SELECT time, hash FROM record WHERE seq = ?", self.head.size)
+        self.last_time = newest[0] if newest and isinstance(newest[0], int) else 0
+        self.now = max(clock, self.last_time)
+        self.anchor = anchors.read(anchor_path)
+        self.quarantine = self._judge()
+
+    def _judge(self) -> str | None:
+        if not self.head_intact:
+            return "INVALID: the head of the log is not authentic"
+        if self.store.integer("SELECT max(seq) FROM record") != self.head.size:
+            return "INVALID: the newest records do not fit the head of the log"
+        if self.head.quarantine is not None:
+            return self.head.quarantine
+        return self._judge_anchor()
+
+    def _judge_anchor(self) -> str | None:
+        anchor = self.anchor
+        if anchor is None:
+            return None
+        if isinstance(anchor, anchors.Damaged):
+            return "DIVERGED: the anchor file is damaged"
+        if anchor.store_id != self.store_id:
+            return "DIVERGED: the anchor belongs to another store"
+        if anchor.size > self.head.size:
+            lost = anchor.size - self.head.size
+            return f"TRUNCATED: the store is {lost} record{'s' * (lost != 1)} behind its anchor"
+        leaf = self.store.value("SELECT hash FROM record WHERE seq = ?", anchor.size)
+        if leaf != anchor.leaf or (anchor.size == self.head.size and anchor.root != self.head.root):
+            return "DIVERGED: the log is not the one that was anchored"
+        return None
+
+    def require_trust(self) -> None:
+        """Refuse to go on in quarantine.
+
+        Raises:
+            IntegrityError: with the verdict (exit 10).
+        """
+        if self.quarantine is not None:
+            raise IntegrityError(
+                f"the store is quarantined: {self.quarantine}",
+                hint="tokenctl audit verify; restore the newest copy, or accept this one: tokenctl store release --reason R",
+                reason="quarantined",
+            )
+
+
+class Change(View):
+    """A view that may be changed; every change carries its record."""
+
+    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str, actor: Actor) -> None:
+        super().__init__(store, keys, store_id, clock, anchor_path)
+        self.actor = actor
+        self._range = self._range_to_continue()
+        self._newest: bytes | None = None
+        self.head_changed = False
+
+    def _range_to_continue(self) -> CompactRange:
+        if self.head_intact and self.store.integer("SELECT max(seq) FROM record") == self.head.size:
+            return CompactRange.from_bytes(self.head.size, self.head.range)
+        # The head cannot be believed: the log goes on from its records, in quarantine.
+        rebuilt = CompactRange()
+        for (leaf,) in self.store.rows("SELECT hash FROM record ORDER BY seq"):
+            rebuilt.append(leaf if isinstance(leaf, bytes) else bytes(32))
+        return rebuilt
+
+    @property
+    def next_seq(self) -> int:
+        return self._range.size + 1
+
+    def append(self, event: Event) -> Record:
+        """Append one record; it becomes durable with the change it tells of."""
+        seq = self._range.size + 1
+        nonce = secrets.token_bytes(32)
+        commitment = hmac.digest(nonce, canonical(event.parameters or {}), "sha256").hex()
+        body = body_of(event, seq=seq, time=self.now, actor=self.actor.facts(), commitment=commitment)
+        record = Record(
+            seq=seq, time=self.now, operation=event.operation, target=event.target, request=event.request_id,
+            actor=str(self.actor), body=body, hash=leaf_hash(body), nonce=nonce,
+        )  # fmt: skip
+        self.store.run(
+            _INSERT_RECORD, record.seq, record.time, record.operation, record.target, record.request,
+            record.actor, record.body, record.hash, record.nonce,
+        )  # fmt: skip
+        self._range.append(record.hash)
+        self._newest = record.hash
+        self.head_changed = True
+        return record
+
+    def lift_quarantine(self) -> None:
+        """Accept the log as it is from here on; the caller appends the record that says why."""
+        self.quarantine = None
+        self.head_changed = True
+
+    def seal(self, verdict: str) -> None:
+        """Quarantine the store; the caller appends the record."""
+        self.quarantine = verdict
+        self.head_changed = True
+
+    def write_head(self) -> None:
+        """Write the head; the last statement before the commit."""
+        if not self.head_changed:
+            return
+        tree = self._range
+        self.head = Head(size=tree.size, range=tree.to_bytes(), root=tree.root(), quarantine=self.quarantine)
+        self.store.run(
+            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?)",
+            self.head.size, self.head.range, self.head.root, self.head.quarantine,
+            self.head.mac(self.keys.head, self.store_id),
+        )  # fmt: skip
+
+    def anchor_of(self) -> anchors.Anchor | None:
+        """Return the anchor after this change; none in quarantine, which an anchor made anew would hide."""
+        if self._newest is None or self.quarantine is not None:
+            return None
+        return anchors.Anchor(store_id=self.store_id, size=self.head.size, leaf=self._newest, root=self.head.root)
+
+
+class Journal:
+    """The store of one profile, opened when it is first needed.
+
+    Args:
+        clock: Milliseconds since the epoch; the one reading of this command.
+        notice: Says a line that ``--quiet`` does not hide.
+        warn: Says a warning.
+    """
+
+    def __init__(
+        self, places: Places, profile: str, *, clock: int, actor: Actor,
+        notice: Callable[[str], None], warn: Callable[[str], None], lock_deadline: float = lock.LOCK_DEADLINE,
+    ) -> None:  # fmt: skip
+        self.path = places.store(profile)
+        self.shown_path = places.shown(self.path)
+        self.clock = clock
+        self.actor = actor
+        self.lock_deadline = lock_deadline
+        self._anchor_path = places.anchor(profile)
+        self._root_path = places.root_secret(profile)
+        self._shown = places.shown
+        self._notice = notice
+        self._warn = warn
+        self._store: Store | None = None
+        self._keys: sealing.Keys | None = None
+        self._store_id = ""
+        self._broken = False
+        self._warned = False
+
+    def close(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            store.close()
+
+    @property
+    def read_only(self) -> bool:
+        return self._store is not None and self._store.read_only
+
+    @contextmanager
+    def reading(self) -> Iterator[View | None]:
+        """Read in one transaction; ``None`` where no store exists yet. Nothing is made.
+
+        Raises:
+            AccessDenied, InvalidConfiguration, IntegrityError, TemporarilyUnavailable: the store cannot be read.
+        """
+        if not self._open():
+            yield None
+            return
+        assert self._store is not None
+        assert self._keys is not None
+        with self._store.transaction(write=False):
+            view = View(self._store, self._keys, self._store_id, self.clock, self._anchor_path)
+            self._tell_of_anchor(view)
+            yield view
+
+    @contextmanager
+    def changing(self, *, create: bool = False, trusted: bool = False) -> Iterator[Change | None]:
+        """Change the store in one durable transaction; ``None`` where no store exists and none is to be made.
+
+        Args:
+            create: Make the store, and its root secret, where there is none.
+            trusted: Refuse a quarantined store.
+
+        Raises:
+            IntegrityError: quarantined, or the store does not check out (exit 10).
+            TemporarilyUnavailable: locked, full or read-only (exit 7); nothing was changed.
+        """
+        if self._broken:
+            raise TemporarilyUnavailable("an earlier commit of this command failed", hint="run again")
+        directory = os.path.dirname(self.path)
+        if create:
+            files.make_directory(directory)
+        elif not os.path.lexists(self.path):
+            yield None
+            return
+        with lock.exclusive(os.path.join(directory, "store.lock"), deadline=self.lock_deadline):
+            if not self._open() and not (create and self._create()):
+                yield None
+                return
+            yield from self._change(trusted=trusted)
+
+    def _change(self, *, trusted: bool) -> Iterator[Change]:
+        assert self._store is not None
+        assert self._keys is not None
+        if self._store.read_only:
+            raise TemporarilyUnavailable(
+                "the store's medium is read-only or full", hint="make it writable and run again"
+            )
+        finished = False
+        try:
+            with self._store.transaction(write=True):
+                self._store.migrate()
+                change = Change(self._store, self._keys, self._store_id, self.clock, self._anchor_path, self.actor)
+                self._tell_of_anchor(change)
+                if trusted:
+                    change.require_trust()
+                yield change
+                change.write_head()
+                finished = True
+        except BaseException:
+            self._broken = finished
+            raise
+        fresh = change.anchor_of()
+        if fresh is not None:
+            self._write_anchor(fresh)
+
+    def _write_anchor(self, anchor: anchors.Anchor) -> None:
+        try:
+            anchors.write(self._anchor_path, anchor)
+        except OSError as error:
+            self._warn(f"the anchor {self._shown(self._anchor_path)} was not written: {files.cause_of(error)}")
+
+    def _tell_of_anchor(self, view: View) -> None:
+        if view.anchor is None and not self._warned and view.head.size > 1:
+            self._warned = True
+            self._warn(f"no anchor at {self._shown(self._anchor_path)}: the next change makes it anew")
+
+    def _open(self) -> bool:
+        if self._store is not None:
+            return True
+        store = Store.open(self.path)
+        if store is None:
+            return False
+        try:
+            meta = dict(store.rows("SELECT name, value FROM meta"))
+            store_id, check = str(meta.get("store_id")), meta.get("root_check")
+            sealing.place_of(meta.get("root_place"))
+            root = sealing.read_root(self._root_path)
+            if not isinstance(check, bytes) or not hmac.compare_digest(check, sealing.check_value(root, store_id)):
+                raise IntegrityError(
+                    f"{self._shown(self._root_path)} is not the root secret of {self.shown_path}",
+                    hint="put back the one that belongs to this store",
+                )
+        except BaseException:
+            store.close()
+            raise
+        if store.read_only:
+            self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
+        self._store, self._keys, self._store_id = store, sealing.derive(root), store_id
+        return True
+
+    def _create(self) -> bool:
+        if anchors.read(self._anchor_path) is not None:
+            raise IntegrityError(
+                f"the store {self.shown_path} is gone, but its anchor is there",
+                hint=f"restore the store, or begin anew: rm {self._shown(self._anchor_path)}",
+            )
+        refuse_network(os.path.dirname(self.path))
+        root, made = sealing.make_root(self._root_path)
+        store = Store.create(self.path)
+        try:
+            self._store_id = new_id(self.clock)
+            self._fill(store, sealing.derive(root), root)
+        except BaseException:
+            store.close()
+            raise
+        self._store = store.adopt(self.path)
+        self._keys = sealing.derive(root)
+        verb = "made a store; root secret:" if made else "made a store; found its root secret:"
+        self._notice(f"{verb} {self._shown(self._root_path)} (0600)")
+        return True
+
+    def _fill(self, store: Store, keys: sealing.Keys, root: Secret) -> None:
+        with store.transaction(write=True):
+            store.migrate()
+            meta: dict[str, object] = {
+                "store_id": self._store_id, "created_at": self.clock, "root_place": "file", "root_version": sealing.VERSION,
+                "root_check": sealing.check_value(root, self._store_id),
+            }  # fmt: skip
+            for name, value in meta.items():
+                store.run("INSERT INTO meta VALUES (?, ?)", name, value)
+            empty = Head(size=0, range=b"", root=CompactRange().root())
+            store.run(
+                "INSERT INTO head VALUES (1, 0, ?, ?, NULL, ?)", empty.range, empty.root, empty.mac(keys.head, self._store_id)
+            )
+            change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
+            change.append(Event(operation="store.create", target=self._store_id))
+            change.write_head()
+
+
+def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:
+    row = store.row("SELECT size, range, root, quarantine, mac FROM head")
+    if row is not None:
+        size, compact, root, quarantine, mac = row
+        if isinstance(size, int) and isinstance(compact, bytes) and isinstance(root, bytes) and isinstance(mac, bytes):
+            head = Head(size=size, range=compact, root=root, quarantine=quarantine if isinstance(quarantine, str) else None)
+            if hmac.compare_digest(mac, head.mac(keys.head, store_id)):
+                return head, True
+            return head, False
+    return Head(size=store.integer("SELECT max(seq) FROM record"), range=b"", root=b""), False
+

@@ -1,0 +1,70 @@
+"""How a token of the store stands now: its row checked, its ancestors and its key looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tokenctl.backends.base import Found
+from tokenctl.backends.local.journal import Change, View
+from tokenctl.model.record import Event
+from tokenctl.model.token import DELIVERY_DEADLINE, Key, Token, standing_of
+from tokenctl.store.rows import Stored
+
+_DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
+
+
+def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> Found:
+    """Return a token with its standing; ``intact`` is false where its row, its chain or its key does not check out."""
+    token = stored.row
+    intact = stored.intact and view.rows.newest_leaf(token.id) == token.leaf
+    ancestors: list[Token] = []
+    parent = token.parent
+    while parent is not None:
+        above = view.rows.token(parent) if len(ancestors) < _DEEPEST else None
+        if above is None:
+            intact = False
+            break
+        intact = intact and above.intact and view.rows.newest_leaf(parent) == above.row.leaf
+        ancestors.append(above.row)
+        parent = above.row.parent
+    key: Key | None = None
+    if token.kid is not None:
+        signer = view.rows.key(token.kid)
+        intact = intact and signer is not None and signer.intact and view.rows.newest_leaf(token.kid) == signer.row.leaf
+        key = signer.row if signer is not None else None
+    children = sum(1 for _ in view.rows.descendants(token.id)) if count_children else 0
+    return Found(
+        token=token, standing=standing_of(token, now=view.now, ancestors=ancestors, key=key), intact=intact, children=children
+    )
+
+
+def event_about(operation: str, token: Token, **facts: object) -> Event:
+    """Return an event that tells the identity and rights of a token."""
+    known: dict[str, object] = {
+        "target": token.id, "subject": token.subject, "owner": token.owner, "kind": token.kind, "format": token.format,
+        "scope": tuple(sorted(token.scope)), "audience": tuple(sorted(token.audience)), "expires_at": token.expires_at,
+        "parent": token.parent, "kid": token.kid,
+    }  # fmt: skip
+    return Event(operation=operation, **(known | facts))  # type: ignore[arg-type]  # names are checked by the dataclass
+
+
+def record_about(change: Change, stored: Stored[Token], operation: str, facts: dict[str, object], **columns: object) -> Token:
+    """Append the record of a change of a token and write the changed columns with it."""
+    record = change.append(event_about(operation, stored.row, **facts))
+    token = replace(stored.row, leaf=record.seq, **columns)  # type: ignore[arg-type]
+    write = change.rows.update_token if stored.intact else change.rows.condemn_token
+    write(token, "leaf", *columns)
+    return token
+
+
+def housekeep(change: Change) -> int:
+    """Record what has come due: tokens whose delivery is not known in time. Return how many."""
+    due = change.rows.undelivered(change.now - DELIVERY_DEADLINE)
+    for identifier in due:
+        stored = change.rows.token(identifier)
+        assert stored is not None
+        record_about(
+            change, stored, "token.revoke", {"reason": "undelivered"},
+            revoked_at=change.now, revoked_by=str(change.actor), reason="undelivered",
+        )  # fmt: skip
+    return len(due)

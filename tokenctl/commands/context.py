@@ -1,0 +1,52 @@
+"""What every action is given: where to speak, and the way to its profile's backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tokenctl import config, wiring
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.render.console import Console
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One run of one verb.
+
+    Attributes:
+        profile: The name given by ``--profile``; ``None`` leaves it to the environment and ``current``.
+    """
+
+    console: Console
+    surroundings: wiring.Surroundings
+    profile: str | None = None
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the epoch; the one reading of this command."""
+        return self.surroundings.now
+
+    @property
+    def places(self) -> config.Places:
+        return wiring.places(self.surroundings)
+
+    @contextmanager
+    def backend(self) -> Iterator[LocalAuthority]:
+        """Open the profile's backend and close it on every way out."""
+        backend = wiring.open_backend(self.profile, self.surroundings)
+        self.console.profile = backend.name
+        try:
+            yield backend
+        finally:
+            backend.close()
+
+    def own_files(self) -> list[str]:
+        """Return the paths that no descriptor handed in may be."""
+        name = wiring.profile_name(self.profile, self.surroundings)
+        store = self.places.store(name)
+        return [
+            store, f"{store}-wal", f"{store}-shm", f"{store.removesuffix('store.db')}store.lock",
+            self.places.root_secret(name), self.places.anchor(name), self.places.profile(name), self.places.current,
+        ]  # fmt: skip

@@ -1,0 +1,140 @@
+"""What a pasted line holds: ids that name tokens, and secrets that may prove themselves.
+
+Recognising is not believing: a secret found here counts only after the authority proved it, and an id only where it stands
+as the line's own subject, never where it is merely mentioned.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tokenctl.formats import opaque
+from tokenctl.secret import Secret
+
+LONGEST_LINE = 1024 * 1024  # bytes
+_JWT = re.compile(r"(?<![A-Za-z0-9_.-])ey[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{8,}(?![A-Za-z0-9_.-])")
+_BEARER = re.compile(r"(?:authorization\s*:\s*)?bearer\s+(\S+)", re.IGNORECASE)
+# Source: the vendors' published prefixes; the shapes are kept loose on purpose.
+_FOREIGN = {
+    "github": r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
+    "gitlab": r"gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{20,}",
+    "slack": r"xox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "aws": r"A(?:KIA|SIA)[A-Z0-9]{16}",
+    "google": r"AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}",
+    "openai": r"sk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,}",
+    "stripe": r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,}",
+    "npm": r"npm_[A-Za-z0-9]{36}",
+    "pypi": r"pypi-[A-Za-z0-9_-]{40,}",
+    "vault": r"(?:hv[sbr]|s|b|r)\.[A-Za-z0-9_-]{24,}",
+    "digitalocean": r"do[opr]_v1_[a-f0-9]{64}",
+    "sendgrid": r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
+}
+_FOREIGN_ANY = re.compile("|".join(rf"(?P<{kind}>(?<![A-Za-z0-9_.-])(?:{form}))" for kind, form in _FOREIGN.items()))
+_SECRET_ARGUMENT = re.compile(
+    r"tkc_(?:at|pat|svc)_[0-9A-Za-z]{22}_[0-9A-Za-z]{8,}"
+    r"|(?<![A-Za-z0-9_-])ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){1,3}"
+    rf"|{'|'.join(f'(?<![A-Za-z0-9_.-])(?:{form})' for form in _FOREIGN.values())}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pasted:
+    """What one line holds.
+
+    Attributes:
+        ids: Ids that the line is about.
+        secrets: Tokens that may be ours, to be proved.
+        mentioned: Ids in the form of a token that are no token: a wrong checksum, a missing secret.
+        foreign: How many secrets of others, by kind.
+    """
+
+    ids: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    mentioned: tuple[str, ...] = ()
+    foreign: Counter[str] = field(default_factory=Counter)
+
+
+def looks_secret(argument: str) -> bool:
+    """Whether an argument of a command line looks like a secret, ours or a vendor's."""
+    return _SECRET_ARGUMENT.search(argument) is not None
+
+
+def masked(text: str) -> str:
+    """Return a text with everything that might be a secret masked."""
+    return re.sub(r"[A-Za-z0-9_+/=-]{20,}", _mask_word, _SECRET_ARGUMENT.sub("***", text))
+
+
+def _mask_word(match: re.Match[str]) -> str:
+    word = match[0]
+    plain = word.startswith("--") or word.replace("-", "").replace("_", "").isalpha() and word.islower()
+    return word if plain or opaque.named_id(word) else "***"
+
+
+def recognise(line: str) -> Pasted:
+    """Read one line: a JSON object speaks by its ``id`` only, a first field may be an id, a secret may stand anywhere."""
+    stripped = line.strip()
+    if stripped.startswith("{"):
+        ids = _ids_of_document(stripped)
+        if ids is not None:
+            return Pasted(ids=ids)
+    first = stripped.split(None, 1)[0] if stripped else ""
+    named = opaque.named_id(first)
+    secrets: list[Secret] = []
+    mentioned: list[str] = []
+    foreign: Counter[str] = Counter()
+    for match in opaque.ANYWHERE.finditer(line):
+        if isinstance(opaque.parse(match[0]), str):
+            mentioned.append(match[2])
+        else:
+            secrets.append(Secret(match[0]))
+    secrets += [Secret(match[0]) for match in _JWT.finditer(line)]
+    foreign.update(match.lastgroup or "other" for match in _FOREIGN_ANY.finditer(line))
+    return Pasted(
+        ids=(named,) if named else (), secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign
+    )
+
+
+def _ids_of_document(text: str) -> tuple[str, ...] | None:
+    """Return the ids of a token object, or of the document of ``list``; ``None`` where the text is no JSON object."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    members = [document, *document["tokens"]] if isinstance(document.get("tokens"), list) else [document]
+    ids = [member.get("id") for member in members if isinstance(member, dict)]
+    return tuple(named for named in (opaque.named_id(entry) for entry in ids if isinstance(entry, str)) if named)
+
+
+def presented(line: str) -> tuple[str | None, list[Secret]]:
+    """Read one line that is presented for inspection.
+
+    A line is taken whole, so that a token with anything before or behind it is judged with that: only a ``Bearer`` prefix is cut.
+    Opaque tokens carry a checksum and are found anywhere.
+
+    Returns:
+        The id it names, if it names one, and the presented tokens.
+    """
+    stripped = line.strip()
+    named = opaque.named_id(stripped)
+    if named:
+        return named, []
+    if stripped.startswith("{"):
+        ids = _ids_of_document(stripped)
+        if ids:
+            return ids[0], []
+    bearer = _BEARER.fullmatch(stripped)
+    if bearer:
+        return None, [Secret(bearer[1])]
+    if " " in stripped or "\t" in stripped:
+        found = [Secret(match[0]) for match in opaque.ANYWHERE.finditer(line)]
+        first = opaque.named_id(stripped.split(None, 1)[0])
+        if found:
+            return None, found
+        if first:
+            return first, []
+    return None, [Secret(line)]

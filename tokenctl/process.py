@@ -1,0 +1,66 @@
+"""The hygiene of this process, before anything is opened: descriptors, umask, core dumps, and descriptors that others hand in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+
+from tokenctl.errors import InvalidRequest
+
+_FIRST_OWN_DESCRIPTOR = 64
+
+
+def harden() -> None:
+    """Fill closed standard descriptors, close the umask, and leave no core dump.
+
+    A closed one is filled for reading only, so that a write to it fails instead of vanishing.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDONLY)
+    os.umask(0o077)
+    import resource
+
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError), open("/proc/self/coredump_filter", "w", encoding="ascii") as file:
+        file.write("0")
+
+
+def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]) -> int:
+    """Take a descriptor that the caller's shell opened: checked, moved above 63, closed on exec.
+
+    Args:
+        descriptor: Its number.
+        writing: Whether it is to be written; else read.
+        forbidden: Paths of ours that it must not be.
+
+    Raises:
+        InvalidRequest: not open, open the other way, or one of our own files (exit 2).
+    """
+    option = f"--fd {descriptor}"
+    try:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        facts = os.fstat(descriptor)
+    except (OSError, OverflowError):
+        raise InvalidRequest(f"{option} is not an open descriptor", hint=f"redirect it in the shell: {descriptor}>FILE") from None
+    access = flags & os.O_ACCMODE
+    if access not in ((os.O_WRONLY if writing else os.O_RDONLY), os.O_RDWR):
+        raise InvalidRequest(f"{option} is not open for {'writing' if writing else 'reading'}")
+    for path in forbidden:
+        with suppress(OSError):
+            ours = os.stat(path)
+            if (ours.st_dev, ours.st_ino) == (facts.st_dev, facts.st_ino):
+                raise InvalidRequest(f"{option} is a file of tokenctl itself")
+    if stat.S_ISDIR(facts.st_mode):
+        raise InvalidRequest(f"{option} is a directory")
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_DESCRIPTOR)
+    except OSError:
+        raise InvalidRequest(f"{option} cannot be taken over") from None

@@ -1,0 +1,152 @@
+"""stdout is the answer, stderr the conversation.
+
+Everything tokenctl prints goes through here. A write that fails is told, never swallowed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenctl import files, terminal
+from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
+from tokenctl.render.escape import escape
+
+_MANY = 20  # more targets than this are confirmed by typing their number
+_DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+_COLOURS = {"dim": _DIM, "bold": _BOLD, "red": _RED, "green": _GREEN, "yellow": _YELLOW}
+
+
+@dataclass(slots=True, kw_only=True)
+class Console:
+    """Where one command speaks.
+
+    Attributes:
+        output: ``text``, ``json``, ``jsonl`` or ``None`` where the command line does not say.
+        quiet: Whether outcomes are left to the exit code.
+        may_ask: Whether a question may be asked at all.
+        program: How tokenctl was called, for hints that are commands.
+    """
+
+    environment: Mapping[str, str]
+    program: str = "tokenctl"
+    output: str | None = None
+    quiet: bool = False
+    may_ask: bool = True
+    profile: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def machine(self) -> bool:
+        return self.output in ("json", "jsonl")
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether stdout is a person's terminal."""
+        return terminal.is_terminal(1)
+
+    @property
+    def chatty(self) -> bool:
+        """Whether stderr may carry more than errors."""
+        return terminal.is_terminal(2) and not self.quiet and not self.machine
+
+    def paint(self, text: str, colour: str, descriptor: int = 1) -> str:
+        if not terminal.wants_colour(dict(self.environment), descriptor):
+            return text
+        return f"{_COLOURS[colour]}{text}{_PLAIN}"
+
+    # The answer
+
+    def answer(self, text: str) -> None:
+        """Print a line of the answer.
+
+        Raises:
+            BrokenPipeError: the reader went away; the boundary ends quietly by SIGPIPE.
+            TemporarilyUnavailable: stdout cannot be written (exit 7).
+        """
+        self.answer_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def answer_bytes(self, data: bytes) -> None:
+        try:
+            files.write_all(1, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TemporarilyUnavailable(
+                f"cannot write to stdout: {files.cause_of(error)}", hint="check where stdout goes, then run again"
+            ) from None
+
+    def document(self, members: Mapping[str, object]) -> None:
+        """Print one JSON object: ASCII, on one line."""
+        self.answer(json.dumps(members, ensure_ascii=True, allow_nan=False))
+
+    def result(self, text: str) -> None:
+        """Print a line of an outcome, which ``--quiet`` leaves to the exit code."""
+        if not self.quiet:
+            self.answer(text)
+
+    # The conversation
+
+    def _say(self, line: str) -> None:
+        try:
+            files.write_all(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            return  # nobody listens; the exit code still speaks
+
+    def chat(self, text: str) -> None:
+        """Say something to a person; off a terminal nobody is there."""
+        if self.chatty:
+            self._say(text)
+
+    def notice(self, text: str) -> None:
+        """Say a line that is never hidden: a secret was created, lost, or less was granted."""
+        if self.output in ("json", "jsonl"):
+            self.warnings.append(text)
+        self._say(f"notice: {escape(text)}")
+
+    def warn(self, text: str) -> None:
+        """Say a warning; with JSON output it stands in the document."""
+        self.warnings.append(text)
+        if not self.machine:
+            self._say(f"warning: {escape(text)}")
+
+    def complain(self, text: str) -> None:
+        """Say on stderr what was not done, also where ``--quiet`` hides the answer."""
+        self._say(text)
+
+    def error(self, error: TokenctlError) -> None:
+        """Say a failure: the fact, then the advice; as one JSON object where JSON was asked for."""
+        hint = error.hint
+        if hint is not None and self.program != "tokenctl":
+            hint = hint.replace("tokenctl ", f"{self.program} ")
+        if self.machine:
+            members = {
+                "error": error.slug, "reason": error.reason, "message": error.message, "hint": hint,
+                "exit_code": error.exit_code, "profile": self.profile,
+            }  # fmt: skip
+            self._say(json.dumps(members, ensure_ascii=True))
+            return
+        self._say(f"tokenctl: {escape(error.message)}")
+        if hint:
+            self._say(f"hint: {escape(hint)}")
+
+    # Questions
+
+    def confirm(self, question: str, count: int, verb: str) -> None:
+        """Ask whether to go on; more than 20 targets are confirmed by their number.
+
+        Raises:
+            InvalidRequest: no, or no way to ask: nothing was done (exit 2, reason ``not_confirmed``).
+        """
+        refused = InvalidRequest(
+            f"not confirmed: nothing was {verb}", hint="add --yes to go on without the question", reason="not_confirmed"
+        )
+        if not self.may_ask:
+            raise refused
+        many = count > _MANY
+        tail = f"type {count} to go on: " if many else "[y/N] "
+        answer = terminal.ask(f"{escape(question)} {tail}")
+        if answer is None or (answer != str(count) if many else answer.lower() not in ("y", "yes")):
+            raise refused

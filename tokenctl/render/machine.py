@@ -1,0 +1,124 @@
+"""The JSON that machines read: the token object, outcomes, records. Every key is always present, unknown is null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenctl.backends.base import Found, Introspection
+from tokenctl.model.times import SECOND, format_instant
+from tokenctl.model.token import Key, Outcome, Standing, Token
+
+
+def instant(value: int | None) -> str | None:
+    """Return RFC 3339 UTC."""
+    return None if value is None else format_instant(value)
+
+
+def token_object(token: Token, standing: Standing, *, profile: str, now: int, children: int | None = None) -> dict[str, object]:
+    """Return the token object of the contract."""
+    revoked = None
+    if standing.state == "revoked":
+        revoked = {
+            "at": instant(token.revoked_at), "by": token.revoked_by,
+            "reason": token.reason or ("undelivered" if standing.cause == "undelivered" else standing.cause),
+            "note": token.revoked_note, "ticket": token.ticket,
+        }  # fmt: skip
+    suspended = None
+    if token.suspended_at is not None:
+        suspended = {"at": instant(token.suspended_at), "until": instant(token.suspended_until), "then": token.suspended_then}
+    return {
+        "id": token.id, "profile": profile, "kind": token.kind, "format": token.format,
+        "state": standing.state, "active": standing.active,
+        "subject": token.subject, "owner": token.owner, "scope": sorted(token.scope), "audience": sorted(token.audience),
+        "labels": dict(token.labels), "issuer": token.issuer, "kid": token.kid, "parent": token.parent, "children": children,
+        "issued_at": instant(token.issued_at), "not_before": instant(token.not_before),
+        "expires_at": instant(token.expires_at), "expires_in": max(token.expires_at - now, 0) // SECOND,
+        "revoked": revoked, "suspended": suspended, "replaced_by": token.replaced_by,
+        "uses": token.uses, "max_uses": token.max_uses, "last_used_at": instant(token.last_used_at),
+        "use_tracking": "none" if token.format == "jwt" else "store",
+        "delivered_at": instant(token.delivered_at), "request_id": token.request, "note": token.note,
+    }  # fmt: skip
+
+
+_UNKNOWN_TOKEN: dict[str, object] = dict.fromkeys(
+    (
+        "id", "profile", "kind", "format", "state", "active", "subject", "owner", "scope", "audience", "labels", "issuer",
+        "kid", "parent", "children", "issued_at", "not_before", "expires_at", "expires_in", "revoked", "suspended",
+        "replaced_by", "uses", "max_uses", "last_used_at", "use_tracking", "delivered_at", "request_id", "note",
+    )
+)  # fmt: skip
+
+
+def found_object(found: Found, *, profile: str, now: int) -> dict[str, object]:
+    return token_object(found.token, found.standing, profile=profile, now=now, children=found.children)
+
+
+def introspection_object(answer: Introspection, *, profile: str, now: int) -> dict[str, object]:
+    """Return the token object with the checks; of a token that is not known here, what the JWT itself says."""
+    members = dict(_UNKNOWN_TOKEN)
+    if answer.found is not None:
+        members = found_object(answer.found, profile=profile, now=now)
+    else:
+        members |= _from_claims(answer.claims or {}, now)
+        members |= {"profile": profile, "format": "jwt" if answer.signature else None}
+    members |= {
+        "active": answer.active, "state": answer.state,
+        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in answer.checks],
+        "findings": [{"rule": rule, "detail": detail} for rule, detail in answer.findings],
+    }  # fmt: skip
+    if answer.signature is not None:
+        members |= {"header": answer.header, "claims": answer.claims, "signature": answer.signature}
+    return members
+
+
+def _from_claims(claims: Mapping[str, object], now: int) -> dict[str, object]:
+    def text(name: str) -> str | None:
+        value = claims.get(name)
+        return value if isinstance(value, str) else None
+
+    def time(name: str) -> int | None:
+        value = claims.get(name)
+        plain = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 253_402_300_800
+        return int(value * SECOND) if plain and isinstance(value, int | float) else None
+
+    audience = claims.get("aud")
+    expires_at = time("exp")
+    scope = text("scope")
+    return {
+        "id": text("jti"), "subject": text("sub"), "issuer": text("iss"),
+        "scope": sorted(scope.split()) if scope is not None else None,
+        "audience": [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else None,
+        "issued_at": instant(time("iat")), "not_before": instant(time("nbf")), "expires_at": instant(expires_at),
+        "expires_in": None if expires_at is None else max(expires_at - now, 0) // SECOND, "use_tracking": "none",
+    }  # fmt: skip
+
+
+def outcome_object(outcome: Outcome) -> dict[str, object]:
+    """Return one target of a revocation."""
+    return {
+        "id": outcome.id, "outcome": outcome.outcome, "state_before": outcome.state_before, "at": instant(outcome.at),
+        "by": outcome.by, "reason": outcome.reason, "offline_until": instant(outcome.offline_until),
+        "children": outcome.children, "places": [], "probe": None, "detail": outcome.detail,
+    }  # fmt: skip
+
+
+def key_object(key: Key, tokens: int, retire_after: int | None) -> dict[str, object]:
+    """Return one signing key."""
+    since = {
+        "published": key.published_at, "active": key.activated_at, "retiring": key.retiring_at,
+        "retired": key.retired_at, "compromised": key.compromised_at,
+    }.get(key.state)  # fmt: skip
+    return {
+        "kid": key.kid, "alg": key.alg, "state": key.state, "since": instant(since), "tokens": tokens,
+        "retire_after": instant(retire_after),
+    }  # fmt: skip
+
+
+def record_object(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return a record for reading: its body with times in RFC 3339."""
+    members = dict(facts)
+    for name in ("time", "expires_at"):
+        value = members.get(name)
+        if isinstance(value, int):
+            members[name] = format_instant(value)
+    return members

@@ -1,0 +1,71 @@
+"""From a profile to its backend: the only place that chooses concrete things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tokenctl import config
+from tokenctl.audit.actor import identify
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.local.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a command is given from outside: environment, clock, and where it speaks.
+
+    Attributes:
+        now: Milliseconds since the epoch; read once for the whole command.
+        timeout: Seconds the command may wait in all.
+    """
+
+    environment: Mapping[str, str]
+    now: int
+    notice: Callable[[str], None]
+    warn: Callable[[str], None]
+    timeout: float
+
+
+def places(surroundings: Surroundings) -> config.Places:
+    """Return where this user's files lie."""
+    return config.Places(surroundings.environment)
+
+
+def profile_name(name: str | None, surroundings: Surroundings) -> str:
+    """Return the profile that a command means."""
+    if name is not None:
+        return config.check_name(name)
+    return config.current_name(places(surroundings), surroundings.environment)
+
+
+def open_journal(profile: config.Profile, surroundings: Surroundings) -> Journal:
+    """Return the journal of a profile; nothing is opened or made yet."""
+    return Journal(
+        places(surroundings), profile.name, clock=surroundings.now,
+        actor=identify(surroundings.environment, profile.name),
+        notice=surroundings.notice, warn=surroundings.warn, lock_deadline=surroundings.timeout,
+    )  # fmt: skip
+
+
+def _local(profile: config.Profile, surroundings: Surroundings) -> LocalAuthority:
+    return LocalAuthority(profile, open_journal(profile, surroundings))
+
+
+BACKENDS: dict[str, Callable[[config.Profile, Surroundings], LocalAuthority]] = {"local": _local}
+
+
+def open_profile(name: str | None, surroundings: Surroundings) -> config.Profile:
+    """Return the profile that a command means.
+
+    Raises:
+        NotFound: no such profile (exit 5).
+        InvalidConfiguration: its file or places cannot be used (exit 9).
+    """
+    return config.load_profile(places(surroundings), profile_name(name, surroundings))
+
+
+def open_backend(name: str | None, surroundings: Surroundings) -> LocalAuthority:
+    """Return the backend of a profile; raises like :func:`open_profile`."""
+    profile = open_profile(name, surroundings)
+    return BACKENDS[profile.backend](profile, surroundings)
