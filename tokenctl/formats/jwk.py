@@ -66,7 +66,7 @@ class VerificationKey:
     Attributes:
         kid: Its id in the set, if it has one.
         kty: ``RSA``, ``EC``, ``OKP`` or ``oct``.
-        algorithms: The one declared algorithm, or all that fit the key.
+        algorithms: The one declared algorithm (two names where that is ``EdDSA``), or all that fit the key.
         material: The public key, or the bytes of an HMAC key.
         thumbprint: RFC 7638; ``None`` for ``oct``, whose hash would help a guess (RFC 7638 section 7).
         carried_private: Whether the JWK held the private part too; it was not read.
@@ -189,7 +189,8 @@ def verification_key(jwk: Mapping[str, object]) -> VerificationKey:
         declared = _text(jwk, "alg")
         if declared not in algorithms:
             raise UnusableKey("its alg does not fit: no signature, another kind of key, or a key too short")
-        algorithms = frozenset({declared})
+        # EdDSA names the family: on this curve it and Ed25519 are one algorithm (RFC 9864 section 2.2).
+        algorithms = EDDSA_ALGORITHMS if declared == "EdDSA" else frozenset({declared})
     return VerificationKey(
         kid=kid,
         kty=kty,

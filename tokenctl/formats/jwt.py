@@ -180,14 +180,15 @@ def encode(header: Mapping[str, object], claims: Mapping[str, object], signer: S
     """Write and sign a compact JWT.
 
     Args:
-        header: Without ``alg``, which the key decides.
+        header: Its ``alg`` may be left out; an Ed25519 key may sign as ``EdDSA`` or ``Ed25519``.
         claims: The claims set; NumericDate in seconds.
         signer: The private key.
 
     Raises:
         InvalidRequest: a claim is no JSON value, or the token would be longer than ``MAX_TOKEN`` (exit 2).
     """
-    if header.get("alg", signer.algorithm) != signer.algorithm:
+    names = EDDSA_ALGORITHMS if signer.algorithm in EDDSA_ALGORITHMS else {signer.algorithm}
+    if header.get("alg", signer.algorithm) not in names:
         raise InternalError("the header names another algorithm than the key")
     signing_input = f"{_json_part({'alg': signer.algorithm, **header})}.{_json_part(claims)}"
     text = f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode('ascii')))}"

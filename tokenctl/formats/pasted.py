@@ -110,6 +110,12 @@ def _ids_of_document(text: str) -> tuple[str, ...] | None:
     return tuple(named for named in (opaque.named_id(entry) for entry in ids if isinstance(entry, str)) if named)
 
 
+def bearer(line: str) -> Secret | None:
+    """Return the token of a line that is an ``Authorization`` header or its value."""
+    match = _BEARER.fullmatch(line.strip())
+    return Secret(match[1]) if match else None
+
+
 def presented(line: str) -> tuple[str | None, list[Secret]]:
     """Read one line that is presented for inspection.
 
@@ -127,9 +133,9 @@ def presented(line: str) -> tuple[str | None, list[Secret]]:
         ids = _ids_of_document(stripped)
         if ids:
             return ids[0], []
-    bearer = _BEARER.fullmatch(stripped)
-    if bearer:
-        return None, [Secret(bearer[1])]
+    carried = bearer(stripped)
+    if carried:
+        return None, [carried]
     if " " in stripped or "\t" in stripped:
         found = [Secret(match[0]) for match in opaque.ANYWHERE.finditer(line)]
         first = opaque.named_id(stripped.split(None, 1)[0])

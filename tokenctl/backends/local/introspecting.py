@@ -106,6 +106,12 @@ def demands(token: Token, expectations: Expectations, now: int) -> list[Check]:
     elif expectations.audiences:
         ok = bool(set(token.audience) & set(expectations.audiences))
         checks.append(Check(name="audience", ok=ok, detail=None if ok else "the token is not for this audience"))
+    return checks + named_demands(token, expectations, now)
+
+
+def named_demands(token: Token, expectations: Expectations, now: int) -> list[Check]:
+    """Return the checks that also make sense of a token that is only named."""
+    checks = []
     missing = sorted(set(expectations.scopes) - set(token.scope))
     if expectations.scopes:
         checks.append(Check(name="scope", ok=not missing, detail=f"lacks {' '.join(missing)}" if missing else None))

@@ -1,0 +1,170 @@
+"""``inspect``: say of each token whether it is accepted, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tokenctl.backends.base import Expectations, Found, Introspection
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.commands import inputs
+from tokenctl.commands.context import Context
+from tokenctl.errors import IntegrityError, InvalidRequest, worst
+from tokenctl.formats import opaque, pasted
+from tokenctl.model.checks import Check
+from tokenctl.model.times import MINUTE, parse_duration
+from tokenctl.secret import Secret
+
+_LONGEST_LEEWAY = 5 * MINUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked about the tokens, as it was typed; places to read them from included."""
+
+    targets: tuple[str, ...] = ()
+    file: str | None = None
+    fd: int | None = None
+    use: bool = False
+    offline: bool = False
+    valid_for: str | None = None
+    jwks: str | None = None
+    issuer: str | None = None
+    audience: tuple[str, ...] = ()
+    any_audience: bool = False
+    scope: tuple[str, ...] = ()
+    leeway: str | None = None
+    ignore_binding: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer and its exit code; ``named`` where an id was asked for that may be unknown."""
+
+    introspection: Introspection | None
+    code: int
+    named: str | None = None
+
+
+def inspect(context: Context, question: Question) -> int:
+    """Answer for every token named or presented; return the one exit code of cli.md.
+
+    Raises:
+        InvalidRequest: nothing readable was given (exit 2).
+        IntegrityError: an active token in a store that does not check out (exit 10).
+    """
+    _check_combination(question)
+    expectations = _expectations(question)
+    ids = [_id_of(target) for target in question.targets if target != "-"]
+    reads = "-" in question.targets or question.file is not None or question.fd is not None or not ids
+    lines = inputs.presented_lines(context, stdin="-" in question.targets, file=question.file, fd=question.fd) if reads else []
+    if question.jwks is not None:
+        answers = list(_foreign(context, question.jwks, lines, expectations))
+        return _print(context, None, answers)
+    with context.backend() as backend:
+        answers = [_named(backend, identifier, expectations) for identifier in ids]
+        for line in lines:
+            answers += _presented(backend, line, question, expectations)
+        return _print(context, backend, answers)
+
+
+def _check_combination(question: Question) -> None:
+    if sum(("-" in question.targets, question.file is not None, question.fd is not None)) > 1:
+        raise InvalidRequest("-, --file and --fd exclude each other")
+    if question.use and (question.offline or question.jwks is not None):
+        raise InvalidRequest("--use asks the store: it goes with neither --offline nor --jwks")
+    if question.use and any(target != "-" for target in question.targets):
+        raise InvalidRequest("--use accepts a presented token, an id proves nothing", hint="tokenctl inspect --use - < FILE")
+    if question.jwks is not None and any(target != "-" for target in question.targets):
+        raise InvalidRequest("--jwks judges a presented JWT, an id has no signature", hint="tokenctl inspect - --jwks FILE < TOKEN")
+    if question.any_audience and question.audience:
+        raise InvalidRequest("--audience and --any-audience exclude each other")
+
+
+def _expectations(question: Question) -> Expectations:
+    leeway = None
+    if question.leeway is not None:
+        leeway = 0 if question.leeway in ("0", "0s") else parse_duration(question.leeway)
+        if leeway > _LONGEST_LEEWAY:
+            raise InvalidRequest("--leeway: at most 5m")
+    return Expectations(
+        issuer=question.issuer, audiences=question.audience, any_audience=question.any_audience, scopes=question.scope,
+        leeway=leeway, valid_for=parse_duration(question.valid_for) if question.valid_for is not None else None,
+        ignore_binding=question.ignore_binding, offline=question.offline,
+    )  # fmt: skip
+
+
+def _id_of(text: str) -> str:
+    named = opaque.named_id(text)
+    if named is None:
+        raise InvalidRequest(
+            "an argument is no token id: an id is 22 letters and digits", hint="pipe a token instead: tokenctl inspect - < FILE"
+        )
+    return named
+
+
+def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Answer:
+    from tokenctl.backends.local import introspecting
+
+    found = backend.get(identifier)
+    if found is None:
+        return Answer(introspection=None, code=5, named=identifier)
+    checks = introspecting.state_checks(found)
+    checks += introspecting.named_demands(found.token, expectations, backend.journal.clock)
+    return _judged(backend, found, checks)
+
+
+def _judged(backend: LocalAuthority, found: Found, checks: list[Check]) -> Answer:
+    if not found.intact:
+        raise IntegrityError(f"the row of the token {found.token.id} does not check out", hint="tokenctl audit verify")
+    accepted = all(check.ok is not False for check in checks)
+    if accepted:
+        backend.require_trust()
+    answer = Introspection(active=accepted, state=found.standing.state, checks=checks, found=found)
+    return Answer(introspection=answer, code=0 if accepted else 3, named=found.token.id)
+
+
+def _presented(backend: LocalAuthority, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:
+    named, tokens = pasted.presented(line)
+    if named is not None:
+        if question.use:
+            raise InvalidRequest("--use accepts a presented token, an id proves nothing")
+        yield _named(backend, named, expectations)
+    for token in tokens:
+        answer = backend.use(token, expectations) if question.use else backend.introspect(token, expectations)
+        yield Answer(introspection=answer, code=_code(answer))
+
+
+def _code(answer: Introspection) -> int:
+    if answer.active is None:
+        return 11
+    return 0 if answer.active else 3
+
+
+def _foreign(context: Context, place: str, lines: Iterable[str], expectations: Expectations) -> Iterable[Answer]:
+    from tokenctl.backends.verification import introspect_foreign
+    from tokenctl.formats.jwk import MAX_KEY_SET, read_key_set
+
+    if place.startswith(("https://", "http://")):
+        from tokenctl import http
+
+        data = http.fetch_public(place, limit=MAX_KEY_SET, deadline=context.surroundings.timeout)
+    else:
+        data = inputs.read_file(place, limit=MAX_KEY_SET)
+    keys = read_key_set(data)
+    for line in lines:
+        bearer = pasted.bearer(line)
+        answer = introspect_foreign((bearer or Secret(line)).reveal().decode("utf-8", "replace"), keys, expectations, context.now)
+        yield Answer(introspection=answer, code=_code(answer))
+
+
+def _print(context: Context, backend: LocalAuthority | None, answers: list[Answer]) -> int:
+    from tokenctl.commands import inspect_screen
+
+    inspect_screen.show(context, backend, answers)
+    codes = [answer.code for answer in answers]
+    if 11 in codes and any(code != 11 for code in codes):
+        return 11
+    if 3 in codes:
+        return 3
+    return worst(codes)

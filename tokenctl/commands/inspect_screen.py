@@ -1,0 +1,182 @@
+"""How the answers of ``inspect`` look: a block each for people, token objects for machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenctl.backends.base import Introspection
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.commands.context import Context
+from tokenctl.model.checks import Check
+from tokenctl.model.times import format_distance, format_duration, format_instant
+from tokenctl.model.token import Token
+from tokenctl.render.escape import cell, escape
+
+if TYPE_CHECKING:
+    from tokenctl.commands.inspect import Answer
+
+
+def show(context: Context, backend: LocalAuthority | None, answers: list[Answer]) -> None:
+    """Print the answers; unknown ids go to stderr, since nothing is known to print."""
+    console = context.console
+    unknown = [answer.named for answer in answers if answer.introspection is None and answer.named is not None]
+    known = [answer.introspection for answer in answers if answer.introspection is not None]
+    if console.machine:
+        _show_machine(context, known)
+    elif not console.quiet:
+        console.answer_bytes("\n".join(_block(context, backend, answer) for answer in known).encode("utf-8", "backslashreplace"))
+    for identifier in unknown:
+        _complain(context, identifier, backend)
+
+
+def _complain(context: Context, identifier: str, backend: LocalAuthority | None) -> None:
+    from tokenctl.errors import NotFound
+
+    place = f"profile {backend.name} ({backend.place})" if backend is not None else "here"
+    context.console.error(
+        NotFound(f"no token {identifier} in {place}", hint=other_profiles(context), reason="unknown_id")
+    )
+
+
+def other_profiles(context: Context) -> str | None:
+    """Return a hint that names the other profiles, if there are any."""
+    from tokenctl.config import profile_names
+
+    others = [name for name in profile_names(context.places) if name != context.console.profile]
+    return f"other profiles: {', '.join(others)} (choose one with --profile)" if others else None
+
+
+def _show_machine(context: Context, known: list[Introspection]) -> None:
+    from tokenctl.render.machine import introspection_object
+
+    console = context.console
+    objects = [introspection_object(answer, profile=console.profile or "", now=context.now) for answer in known]
+    if console.output == "jsonl":
+        for members in objects:
+            console.document(members)
+    elif len(objects) == 1:
+        console.document(objects[0] | {"warnings": list(console.warnings)})
+    elif objects:
+        console.document({"tokens": objects, "warnings": list(console.warnings)})
+
+
+def _block(context: Context, backend: LocalAuthority | None, answer: Introspection) -> str:
+    lines = [_headline(context, answer)]
+    if answer.found is not None:
+        lines += _facts(context, answer, backend)
+    elif answer.claims is not None or answer.header is not None:
+        lines += _claims(answer)
+    lines += _checks(answer.checks)
+    lines += [f"finding     {rule}: {escape(text)}" for rule, text in _findings(answer)]
+    if answer.found is not None and not answer.active:
+        lines.append(f"  next      {context.console.program} audit show {answer.found.token.id}")
+    return "\n".join(lines) + "\n"
+
+
+def _headline(context: Context, answer: Introspection) -> str:
+    paint, now = context.console.paint, context.now
+    if answer.active:
+        left = f", {format_duration(answer.found.token.expires_at - now)} left" if answer.found else ""
+        return paint(f"active{left}", "green")
+    if answer.active is None:
+        return paint("not checked: form, signature and time only", "yellow")
+    return paint(f"not active: {_why(answer, now)}", "red")
+
+
+def _why(answer: Introspection, now: int) -> str:
+    token = answer.found.token if answer.found else None
+    if token is not None and token.revoked_at is not None:
+        told = ", ".join(escape(text) for text in (token.reason, token.ticket) if text)
+        return f"revoked {format_distance(token.revoked_at, now)} ({told})"
+    if token is not None and answer.state == "expired":
+        return f"expired {format_distance(token.expires_at, now)}"
+    if token is None and answer.claims is not None and answer.signature != "valid":
+        return "UNVERIFIED, its signature is " + ("wrong" if answer.signature == "invalid" else "not checked")
+    failed = [check for check in answer.checks if check.ok is False]
+    return escape(failed[0].detail or failed[0].name) if failed else answer.state
+
+
+def _facts(context: Context, answer: Introspection, backend: LocalAuthority | None) -> list[str]:
+    assert answer.found is not None
+    token, now = answer.found.token, context.now
+    children = f"{answer.found.children} (dies with it)" if answer.found.children else "0"
+    lines = [
+        f"  id        {token.id} ({token.kind}, {token.format})",
+        _pair("subject", token.subject, "owner", token.owner),
+        _pair("scope", " ".join(token.scope), "audience", " ".join(token.audience)),
+        f"  issued    {_moment(token.issued_at, now)} by {escape(token.issued_by)}",
+        f"  expires   {_moment(token.expires_at, now)}",
+    ]
+    if token.not_before is not None:
+        lines.append(f"  valid     from {_moment(token.not_before, now)}")
+    if token.revoked_at is not None:
+        lines.append(f"  revoked   {_moment(token.revoked_at, now)} by {cell(token.revoked_by)}")
+        if token.revoked_note:
+            lines.append(f"  note      {escape(token.revoked_note)}")
+        lines.append(f"  denied    by this store since {format_instant(token.revoked_at)}; {_offline(token, now)}")
+    lines.append(f"  last use  {_use(token, now)}")
+    if token.kid is not None:
+        lines.append(f"  key       {token.kid}, issuer {cell(token.issuer)}")
+    if token.labels:
+        lines.append(f"  labels    {' '.join(escape(f'{name}={value}') for name, value in token.labels)}")
+    if token.note:
+        lines.append(f"  for       {escape(token.note)}")
+    lines.append(_pair("parent", token.parent or "", "children", children))
+    if backend is not None:
+        lines.append(f"  profile   {backend.name} ({backend.place})")
+    return lines
+
+
+def _pair(name: str, value: str, other: str, text: str) -> str:
+    return f"  {name:<9} {cell(value):<22} {other:<9} {cell(text)}"
+
+
+def _moment(instant: int, now: int) -> str:
+    return f"{format_instant(instant - instant % 1000).replace('T', ' ')}   {format_distance(instant, now)}"
+
+
+def _offline(token: Token, now: int) -> str:
+    if token.format == "opaque":
+        return "no offline verifiers (opaque)"
+    if token.expires_at <= now:
+        return "expired for offline verifiers too"
+    return f"verifiers that do not ask may accept it until {format_instant(token.expires_at)}"
+
+
+def _use(token: Token, now: int) -> str:
+    if token.format == "jwt" and token.last_used_at is None:
+        return "not tracked: a JWT is checked elsewhere"
+    uses = f"uses {token.uses}" + (f" of {token.max_uses}" if token.max_uses is not None else "")
+    if token.last_used_at is None:
+        return f"never seen by this store; {uses}"
+    return f"{_moment(token.last_used_at, now)}; {uses}"
+
+
+def _claims(answer: Introspection) -> list[str]:
+    lines = []
+    for name in ("iss", "sub", "aud", "scope", "exp", "nbf", "iat", "jti"):
+        value = (answer.claims or {}).get(name)
+        if value is not None:
+            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"  {name:<9} {escape(text[:200])}")
+    return lines
+
+
+def _checks(checks: object) -> list[str]:
+    told = []
+    assert isinstance(checks, list)
+    for check in checks:
+        assert isinstance(check, Check)
+        if check.ok is False:
+            told.append(f"{check.name} FAILED ({escape(check.detail or 'no')})")
+        else:
+            told.append(f"{check.name} {'ok' if check.ok else 'not asked'}")
+    return [f"  checks    {', '.join(told)}"] if told else []
+
+
+def _findings(answer: Introspection) -> list[tuple[str, str]]:
+    found = list(answer.findings)
+    token = answer.found.token if answer.found is not None else None
+    if answer.active and token is not None and token.format == "opaque" and not token.audience:
+        found.append(("no-audience", "every service that asks this store accepts it"))
+    return found
