@@ -160,6 +160,11 @@ class LocalAuthority:
                 return []
             return [(stored.row, view.rows.living_under(stored.row.kid, view.now)) for stored in view.rows.keys()]
 
+    def last_expiry(self, kid: str) -> int | None:
+        """Return when the last token that a key signed ends: it can retire after that."""
+        with self.journal.reading() as view:
+            return view.rows.last_expiry_under(kid) if view is not None else None
+
     def jwks(self) -> dict[str, object]:
         """Return the public keys that verifiers need now, as a JWK Set (RFC 7517 section 5).
 

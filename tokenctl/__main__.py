@@ -1,0 +1,17 @@
+"""``python -m tokenctl`` and the console script."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Start the program, without the working directory among the places that modules come from."""
+    if sys.path and sys.path[0] in ("", os.getcwd()) and not sys.flags.safe_path:
+        del sys.path[0]
+    from tokenctl.cli.boundary import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

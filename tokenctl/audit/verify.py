@@ -1,0 +1,184 @@
+"""Checking the log and the state against it.
+
+The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that never go
+back, and the root of all of it in the authenticated head. The state: every row is what its records say, and nothing is without one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tokenctl.audit import query
+from tokenctl.audit.tree import CompactRange, Head, leaf_hash
+from tokenctl.model.record import Record
+from tokenctl.model.token import Key, Token
+from tokenctl.store.connection import Store
+from tokenctl.store.rows import Rows
+
+_MOST_TOLD = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What was found: the verdict, the flaws behind it, and how much was looked at."""
+
+    verdict: str = "OK"
+    flaws: list[str] = field(default_factory=list)
+    records: int = 0
+    tokens: int = 0
+    keys: int = 0
+    root: bytes = b""
+
+    def flaw(self, text: str) -> None:
+        if len(self.flaws) < _MOST_TOLD:
+            self.flaws.append(text)
+        self.verdict = "INVALID"
+
+
+def verify(
+    store: Store, rows: Rows, head: Head, *, head_intact: bool, judged: str | None, anchored: bool,
+    state: bool = True, progress: Callable[[int], None] = lambda _: None,
+) -> Report:  # fmt: skip
+    """Check the log, and with ``state`` the rows.
+
+    Args:
+        head: The head as it stands in the store.
+        head_intact: Whether its MAC holds.
+        judged: What opening the store found against head and anchor, for example ``TRUNCATED: …``.
+        anchored: Whether an anchor was there to compare with.
+        progress: Told the number of records checked.
+    """
+    report = Report()
+    for damage in store.damage():
+        report.flaw(f"the store's file is damaged: {damage}")
+    if not head_intact:
+        report.flaw("the head of the log is not authentic")
+    _check_log(store, head, report, progress)
+    if state:
+        _check_state(store, rows, report)
+    if report.verdict == "OK" and judged is not None:
+        report.verdict = judged.partition(":")[0]
+        report.flaws.append(judged)
+    elif report.verdict == "OK":
+        report.verdict = "OK (anchored locally only)" if anchored else "UNANCHORED"
+    return report
+
+
+def _check_log(store: Store, head: Head, report: Report, progress: Callable[[int], None]) -> None:
+    tree = CompactRange()
+    last_time = 0
+    for record in query.records(store, query.Filter()):
+        if record.seq != tree.size + 1:
+            report.flaw(f"record {tree.size + 1} is missing")
+            return
+        if leaf_hash(record.body) != record.hash:
+            report.flaw(f"record {record.seq} does not hash to its leaf")
+        elif not _columns_agree(record):
+            report.flaw(f"record {record.seq}: its columns differ from its body")
+        if record.time < last_time:
+            report.flaw(f"record {record.seq} is older than the one before")
+        last_time = record.time
+        tree.append(leaf_hash(record.body))
+        if tree.size % 10_000 == 0:
+            progress(tree.size)
+    report.records, report.root = tree.size, tree.root()
+    if tree.size != head.size:
+        report.flaw(f"the log has {tree.size} records, its head says {head.size}")
+    elif tree.root() != head.root or tree.to_bytes() != head.range:
+        report.flaw("the records do not have the root that the head says")
+
+
+def _columns_agree(record: Record) -> bool:
+    try:
+        facts = record.facts()
+    except (ValueError, AssertionError):
+        return False
+    actor = facts.get("actor")
+    name = f"{actor.get('name')}@{actor.get('host')}" if isinstance(actor, dict) else None
+    told = [facts.get(name) for name in ("seq", "time", "operation", "target", "request_id")]
+    return told == [record.seq, record.time, record.operation, record.target, record.request] and name == record.actor
+
+
+def _check_state(store: Store, rows: Rows, report: Report) -> None:
+    for stored in rows.every_token():
+        report.tokens += 1
+        history = list(query.records(store, query.Filter(target=(stored.row.id,))))
+        for flaw in _token_flaws(stored.row, history, intact=stored.intact):
+            report.flaw(f"token {stored.row.id}: {flaw}")
+    for key in rows.keys():
+        report.keys += 1
+        history = list(query.records(store, query.Filter(target=(key.row.kid,))))
+        for flaw in _key_flaws(key.row, history, intact=key.intact):
+            report.flaw(f"key {key.row.kid}: {flaw}")
+    for operation, table, column in (("token.issue", "token", "id"), ("key.create", "key", "kid")):
+        sql = f"SELECT target FROM record WHERE operation = ? AND target NOT IN (SELECT {column} FROM {table})"
+        for (target,) in store.rows(sql, operation):
+            report.flaw(f"the row of {target} is missing")
+    for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
+        report.flaw(f"a tag belongs to no token: {token}")
+
+
+def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:
+    for record in history:
+        try:
+            yield record.operation, record.facts()
+        except (ValueError, AssertionError):
+            yield "unreadable", {}
+
+
+def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterator[str]:
+    """Replay a token's records and compare what they lead to with its row."""
+    if not intact:
+        yield "its row or its tags were changed"
+    if not history or history[0].operation != "token.issue":
+        yield "no record of its issue"
+        return
+    if history[-1].seq != token.leaf:
+        yield "its newest record is not the one that its row says"
+    identity: dict[str, object] = {}
+    revoked: object = None
+    revoked_at: int | None = None
+    uses = 0
+    for (operation, facts), record in zip(_replay(history), history, strict=True):
+        if operation == "token.issue":
+            identity = facts
+        elif operation == "token.revoke":
+            revoked, revoked_at = facts.get("reason"), record.time
+        elif operation == "token.use":
+            uses += 1
+    said = {name: identity.get(name) for name in ("subject", "owner", "kind", "format", "expires_at", "parent", "kid")}
+    if said != {name: getattr(token, name) for name in said}:
+        yield "its row differs from the record of its issue"
+    if [identity.get("scope"), identity.get("audience")] != [sorted(token.scope), sorted(token.audience)]:
+        yield "its scope or audience differs from the record of its issue"
+    if (revoked, revoked_at) != (token.reason, token.revoked_at):
+        yield "its revocation differs from its records"
+    if token.max_uses is not None and uses != token.uses:
+        yield "its uses differ from its records"
+
+
+_KEY_STATE = {
+    "key.create": "created", "key.publish": "published", "key.activate": "active", "key.retire": "retired",
+    "key.compromise": "compromised",
+}  # fmt: skip
+
+
+def _key_flaws(key: Key, history: list[Record], *, intact: bool) -> Iterator[str]:
+    if not intact:
+        yield "its row was changed"
+    if not history or history[0].operation != "key.create":
+        yield "no record of its making"
+        return
+    if history[-1].seq != key.leaf:
+        yield "its newest record is not the one that its row says"
+    states = [_KEY_STATE[record.operation] for record in history if record.operation in _KEY_STATE]
+    if states[-1] != key.state:
+        yield f"its state is {key.state}, its records say {states[-1]}"
+    try:
+        public = json.loads(key.public)
+    except ValueError:
+        public = None
+    if not isinstance(public, dict) or public.get("kid") != key.kid:
+        yield "its public key is not readable"

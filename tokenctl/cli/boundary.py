@@ -1,0 +1,164 @@
+"""The one error boundary: from arguments to an exit code, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tokenctl import process
+from tokenctl.errors import InternalError, InvalidRequest, TokenctlError
+from tokenctl.render.console import Console
+from tokenctl.render.escape import escape
+
+
+def run(arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None) -> int:
+    """Run one command; return its exit code.
+
+    Args:
+        arguments: Without the program's name.
+        environment: The process's environment.
+        program: ``argv[0]``.
+        now: Milliseconds since the epoch; ``None`` reads the clock, once.
+    """
+    console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(arguments))
+    invocation: Any = None
+    try:
+        _refuse_secrets(arguments)
+        from tokenctl.cli.invocation import Invocation, program_name
+
+        console.program = program_name(program)
+        invocation = Invocation(
+            environment=environment, now=time.time_ns() // 1_000_000 if now is None else now, program=console.program,
+            console=console,
+        )  # fmt: skip
+        return _dispatch(arguments, invocation)
+    except TokenctlError as error:
+        console.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _die_of(signal.SIGINT)
+    except BrokenPipeError:
+        return _die_of(signal.SIGPIPE)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except RecursionError:
+        console.error(InvalidRequest("the input is nested too deeply"))
+        return InvalidRequest.exit_code
+    except Exception as error:  # noqa: BLE001  # the boundary: whatever else comes is a bug, told without its text
+        debug = (invocation is not None and invocation.debug) or "--debug" in arguments
+        console.error(InternalError(f"a bug: {type(error).__name__}", hint="report it; --debug shows where it happened"))
+        if debug:
+            _show_trace(error)
+        return InternalError.exit_code
+
+
+def _dispatch(arguments: list[str], invocation: Any) -> int:
+    import typer
+
+    from tokenctl.cli.app import VERBS, build
+
+    if not arguments:
+        print_help(build(arguments), sys.stderr, invocation)
+        return InvalidRequest.exit_code
+    if "-V" in arguments[:1] or "--version" in arguments[:1]:
+        from tokenctl import __version__
+
+        invocation.console.answer(f"tokenctl {__version__}")
+        return 0
+    click_errors = typer.BadParameter.__mro__
+    usage_error = next(kind for kind in click_errors if kind.__name__ == "ClickException")
+    try:
+        code = build(arguments)(args=arguments, prog_name="tokenctl", obj=invocation, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except typer.Exit as leaving:
+        code = leaving.exit_code
+    except usage_error as error:
+        raise _usage(error, arguments, list(VERBS)) from None
+    return code if isinstance(code, int) else 0
+
+
+def print_help(app: Any, stream: Any, invocation: Any) -> None:
+    """Print the program's short help on a stream."""
+    import typer
+
+    command = typer.main.get_command(app)
+    context = command.make_context("tokenctl", ["--no-input"], obj=invocation)
+    stream.write(command.get_help(context) + "\n")
+
+
+def _usage(error: Any, arguments: list[str], verbs: list[str]) -> InvalidRequest:
+    """Turn the parser's error into ours: masked, with the nearest verb of ours."""
+    from tokenctl.cli.app import FOREIGN_VERBS, verb_of
+    from tokenctl.formats.pasted import masked
+
+    verb = verb_of(arguments)
+    if verb is not None and verb not in verbs:
+        import difflib
+
+        known = FOREIGN_VERBS.get(verb)
+        near = [known] if known else difflib.get_close_matches(verb, verbs, 1)
+        hint = f"tokenctl {near[0]}" if near else f"verbs: {', '.join(verbs)}"
+        return InvalidRequest(f"no verb {masked(escape(verb))}", hint=hint, reason="usage")
+    message = masked(escape(str(error.format_message()))).strip().rstrip(".")
+    hint = f"tokenctl {verb} --help" if verb else "tokenctl --help"
+    return InvalidRequest(message[:1].lower() + message[1:], hint=hint, reason="usage")
+
+
+def _refuse_secrets(arguments: list[str]) -> None:
+    """Refuse an argument that looks like a secret: it stands in the process list and the shell's history already."""
+    if not any(len(argument) > 15 for argument in arguments):
+        return
+    from tokenctl.formats.pasted import looks_secret
+
+    for number, argument in enumerate(arguments, 1):
+        if looks_secret(argument):
+            verb = next((word for word in arguments if word in ("inspect", "revoke")), "inspect")
+            raise InvalidRequest(
+                f"argument {number} looks like a secret: treat that token as leaked, other processes and the shell's history have it",
+                hint=f"pipe it instead: tokenctl {verb} - < FILE", reason="secret_in_argv",
+            )  # fmt: skip
+
+
+def _early_output(arguments: list[str]) -> str | None:
+    """Find the output format before the grammar is read, so that its errors keep to it too."""
+    for number, argument in enumerate(arguments):
+        for flag in ("-o", "--output"):
+            value = arguments[number + 1] if argument == flag and number + 1 < len(arguments) else None
+            if argument.startswith(f"{flag}=") or (flag == "-o" and argument.startswith("-o") and len(argument) > 2):
+                value = argument[len(flag) :].lstrip("=")
+            if value in ("json", "jsonl"):
+                return value
+    return None
+
+
+def _show_trace(error: BaseException) -> None:
+    """Say where a bug is: file, line, function and class, never a value."""
+    import traceback
+
+    for frame in traceback.extract_tb(error.__traceback__):
+        sys.stderr.write(f"  {os.path.basename(frame.filename)}:{frame.lineno} {frame.name}\n")
+    sys.stderr.write(f"  {type(error).__module__}.{type(error).__qualname__}\n")
+
+
+def _die_of(number: int) -> int:
+    """End by the signal itself, so that a shell's loop ends too."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
+def main() -> None:
+    """The program."""
+    process.harden()
+    code = run(sys.argv[1:], environment=os.environ, program=sys.argv[0])
+    try:
+        sys.stdout.flush() if sys.stdout is not None else None
+    except (OSError, ValueError):
+        code = code or 7
+    # Nothing of ours is left to clean up, and tearing down the interpreter costs time.
+    os._exit(code)

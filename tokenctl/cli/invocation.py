@@ -1,0 +1,75 @@
+"""One run of the program: the global options merged from both sides of the verb, and the context made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenctl.commands.context import Context
+from tokenctl.errors import InvalidRequest
+from tokenctl.model.times import SECOND, parse_duration
+from tokenctl.render.console import Console
+from tokenctl.wiring import Surroundings
+
+_OUTPUTS = ("text", "json", "jsonl")
+_TIMEOUT = 30.0  # seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """What surrounds one run; the boundary makes it, the verbs take their context from it."""
+
+    environment: Mapping[str, str]
+    now: int
+    program: str
+    console: Console
+    debug: bool = False
+    given: dict[str, str] = field(default_factory=dict)
+
+    def merge(self, values: Mapping[str, Any]) -> None:
+        """Take global options of one side of the verb; twice with different values is refused (exit 2)."""
+        for name, value in values.items():
+            if isinstance(value, bool):
+                self._flag(name, given=value)
+                continue
+            for text in value or []:
+                if self.given.setdefault(name, text) != text:
+                    raise InvalidRequest(f"--{name.replace('_', '-')} is given twice with different values")
+                if text.startswith("-") and text != "-":
+                    raise InvalidRequest(f"--{name.replace('_', '-')} has a value that looks like an option")
+        output = self.given.get("output")
+        if output is not None and output not in _OUTPUTS:
+            raise InvalidRequest(f"--output: one of {', '.join(_OUTPUTS)}")
+        self.console.output = output
+
+    def _flag(self, name: str, *, given: bool) -> None:
+        if name == "quiet":
+            self.console.quiet = self.console.quiet or given
+        elif name == "no_input" and given:
+            self.console.may_ask = False
+        elif name == "debug":
+            self.debug = self.debug or given
+
+    def context(self) -> Context:
+        """Return what an action is given; raises InvalidRequest for a malformed ``--timeout`` (exit 2)."""
+        timeout = _TIMEOUT
+        if "timeout" in self.given:
+            timeout = parse_duration(self.given["timeout"]) / SECOND
+        surroundings = Surroundings(
+            environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
+        )
+        return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"))
+
+
+def program_name(argument: str) -> str:
+    """Return how the program was called, for hints that are commands."""
+    name = os.path.basename(argument)
+    if name == "__main__.py":
+        return "python -m tokenctl"
+    return argument if name == "tokenctl" and os.sep in argument and not _on_path(argument) else "tokenctl"
+
+
+def _on_path(argument: str) -> bool:
+    return os.path.dirname(os.path.abspath(argument)) in os.environ.get("PATH", "").split(os.pathsep)

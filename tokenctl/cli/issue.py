@@ -1,0 +1,60 @@
+"""Declares ``issue``."""
+
+from typing import Annotated
+
+import typer
+
+from tokenctl.cli.help import epilog
+from tokenctl.cli.options import with_globals
+
+Texts = list[str] | None
+
+
+@with_globals
+def issue(
+    ctx: typer.Context,
+    subject: Annotated[str | None, typer.Option("--subject", metavar="S", help="Whom the token stands for.")] = None,
+    scope: Annotated[Texts, typer.Option("--scope", metavar="SC", help="What it may do; once for each.")] = None,
+    audience: Annotated[Texts, typer.Option("--audience", metavar="A", help="Which service accepts it.")] = None,
+    ttl: Annotated[str | None, typer.Option("--ttl", metavar="D", help="How long it lives: 15m, 12h, 30d.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", metavar="F", help="opaque (default) or jwt.")] = None,
+    algorithm: Annotated[str | None, typer.Option("--algorithm", metavar="A", help="ES256, EdDSA, PS256 or RS256.")] = None,
+    kind: Annotated[str, typer.Option("--kind", metavar="K", help="access, personal or service.")] = "access",
+    owner: Annotated[str | None, typer.Option("--owner", metavar="O", help="Who answers for it; default you.")] = None,
+    label: Annotated[Texts, typer.Option("--label", metavar="K=V", help="A mark to select it by.")] = None,
+    claim: Annotated[Texts, typer.Option("--claim", metavar="K=JSON", help="A claim of a JWT; never stored.")] = None,
+    not_before: Annotated[str | None, typer.Option("--not-before", metavar="T", help="Not accepted before.")] = None,
+    max_uses: Annotated[int | None, typer.Option("--max-uses", metavar="N", help="Spent after N uses.")] = None,
+    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="It dies with this token.")] = None,
+    note: Annotated[str | None, typer.Option("--note", metavar="N", help="What it is for.")] = None,
+    request_id: Annotated[str | None, typer.Option("--request-id", metavar="R", help="Makes a rerun safe.")] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the token there, 0600.")] = None,
+    mode: Annotated[str | None, typer.Option("--mode", metavar="M", help="Mode of that file.")] = None,
+    group: Annotated[str | None, typer.Option("--group", metavar="G", help="Group of that file.")] = None,
+    fd: Annotated[int | None, typer.Option("--fd", metavar="N", help="Write the token to a descriptor.")] = None,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued.")] = False,
+) -> int:
+    """Make a token and print it, once."""
+    from tokenctl.commands.issue import Wish
+    from tokenctl.commands.issue import issue as act
+
+    wish = Wish(
+        subject=subject, scope=tuple(scope or ()), audience=tuple(audience or ()), ttl=ttl, format=format_,
+        algorithm=algorithm, kind=kind, owner=owner, label=tuple(label or ()), claim=tuple(claim or ()),
+        not_before=not_before, max_uses=max_uses, parent=parent, note=note, request_id=request_id,
+    )  # fmt: skip
+    return act(ctx.obj.context(), wish, out=out, mode=mode, group=group, fd=fd, dry_run=dry_run)
+
+
+EPILOG = epilog(
+    [
+        "tokenctl issue --subject ci --scope deploy:write --ttl 15m",
+        "tokenctl issue --subject gw --format jwt --audience api.example -o json",
+        "tokenctl issue --subject bot --kind service --scope repo:read --out bot.token",
+    ],
+    [0, 2, 4, 6, 7, 9, 10, 12],
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("issue", epilog=EPILOG)(issue)

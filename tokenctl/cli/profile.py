@@ -1,0 +1,74 @@
+"""Declares ``profile`` and its sub-verbs."""
+
+from typing import Annotated
+
+import typer
+
+from tokenctl.cli.help import epilog
+from tokenctl.cli.options import with_globals
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
+EPILOG = epilog(
+    ["tokenctl profile list", "tokenctl profile add staging --default-audience api.example", "tokenctl profile use staging"],
+    [0, 2, 5, 6, 7, 9],
+)
+
+
+@with_globals
+def add(
+    ctx: typer.Context,
+    name: Name,
+    backend: Annotated[str, typer.Option("--backend", metavar="B", help="What keeps the tokens: local.")] = "local",
+    issuer: Annotated[str | None, typer.Option("--issuer", metavar="I", help="iss of its JWTs.")] = None,
+    default_audience: Annotated[str | None, typer.Option("--default-audience", metavar="A", help="aud of its JWTs.")] = None,
+    eddsa_name: Annotated[str | None, typer.Option("--eddsa-name", metavar="N", help="EdDSA or Ed25519 in headers.")] = None,
+) -> int:
+    """Make a profile."""
+    from tokenctl.commands.profile import add as act
+
+    return act(
+        ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name
+    )
+
+
+@with_globals
+def list_(ctx: typer.Context) -> int:
+    """List the profiles."""
+    from tokenctl.commands.profile import list_profiles
+
+    return list_profiles(ctx.obj.context())
+
+
+@with_globals
+def show(
+    ctx: typer.Context, name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the one in use.")] = None
+) -> int:
+    """Show a profile's settings and places."""
+    from tokenctl.commands.profile import show as act
+
+    return act(ctx.obj.context(), name)
+
+
+@with_globals
+def use(ctx: typer.Context, name: Name) -> int:
+    """Choose the profile that is meant where none is named."""
+    from tokenctl.commands.profile import use as act
+
+    return act(ctx.obj.context(), name)
+
+
+@with_globals
+def remove(
+    ctx: typer.Context, name: Name, yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False
+) -> int:
+    """Remove a profile; its store stays."""
+    from tokenctl.commands.profile import remove as act
+
+    return act(ctx.obj.context(), name, yes=yes)
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=False, help="Choose where tokenctl works.", epilog=EPILOG)
+    for name, verb in (("add", add), ("list", list_), ("show", show), ("use", use), ("remove", remove)):
+        group.command(name, epilog=EPILOG)(verb)
+    app.add_typer(group, name="profile")

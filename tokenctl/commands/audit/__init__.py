@@ -1,0 +1,1 @@
+"""``audit``: what happened, to whom, and whether the log can be believed."""

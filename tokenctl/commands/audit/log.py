@@ -1,0 +1,96 @@
+"""``audit log`` and ``audit show``: the records."""
+
+from __future__ import annotations
+
+from tokenctl.audit import query
+from tokenctl.commands.context import Context
+from tokenctl.errors import InvalidRequest, NotFound
+from tokenctl.formats import opaque
+from tokenctl.model.record import Record
+from tokenctl.model.times import format_instant, parse_instant
+from tokenctl.render.escape import cell
+from tokenctl.render.machine import record_object
+
+_SCREENFUL = 50
+
+
+def log(
+    context: Context, *, since: str | None, until: str | None, operation: tuple[str, ...], actor: tuple[str, ...],
+    request_id: tuple[str, ...], limit: int | None,
+) -> int:  # fmt: skip
+    """Print the records that were asked for, oldest first; none is an answer too."""
+    if limit is not None and limit < 1:
+        raise InvalidRequest("--limit: at least 1")
+    chosen = query.Filter(
+        since=parse_instant(since, context.now, ago=True) if since is not None else None,
+        until=parse_instant(until, context.now, ago=True) if until is not None else None,
+        operation=operation, actor=actor, request_id=request_id,
+    )  # fmt: skip
+    console = context.console
+    if limit is None and console.on_terminal and not console.machine:
+        limit = _SCREENFUL
+    with context.backend() as backend, backend.journal.reading() as view:
+        found = query.records(view.store, chosen, limit=limit) if view is not None else iter(())
+        shown = _print(context, found)
+        total = query.count(view.store) if view is not None else 0
+        if view is not None and view.quarantine is not None:
+            console.warn(f"the store is quarantined: {view.quarantine}")
+    console.chat(f"{shown} of {total} records, profile {backend.name}")
+    return 0
+
+
+def show(context: Context, target: str) -> int:
+    """Print the life of one token or key.
+
+    Raises:
+        InvalidRequest: not an id (exit 2).
+        NotFound: no record speaks of it (exit 5).
+    """
+    identifier = opaque.named_id(target)
+    if identifier is None:
+        raise InvalidRequest("an argument is no id: an id is 22 letters and digits", hint="tokenctl audit show ID")
+    with context.backend() as backend, backend.journal.reading() as view:
+        found = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []
+        if not found:
+            raise NotFound(f"no record of {identifier} in profile {backend.name} ({backend.place})")
+        _print(context, iter(found))
+    return 0
+
+
+def _print(context: Context, found: object) -> int:
+    console = context.console
+    shown = 0
+    documents = []
+    assert hasattr(found, "__iter__")
+    for record in found:
+        assert isinstance(record, Record)
+        shown += 1
+        if console.machine:
+            members = record_object(record.facts())
+            if console.output == "jsonl":
+                console.document(members)
+            else:
+                documents.append(members)
+            continue
+        _line(context, record)
+    if console.output == "json":
+        console.document({"records": documents, "warnings": list(console.warnings)})
+    return shown
+
+
+def _line(context: Context, record: Record) -> None:
+    facts = record.facts()
+    outcome = str(facts.get("reason") or facts.get("outcome"))
+    values = [
+        str(record.seq), format_instant(record.time - record.time % 1000), record.operation, record.target or "-",
+        cell(record.actor), cell(_text(facts.get("subject"))), cell(outcome),
+    ]  # fmt: skip
+    if context.console.on_terminal:
+        widths = (6, 20, 16, 22, 20, 16, 0)
+        context.console.answer("  ".join(value.ljust(width) for value, width in zip(values, widths, strict=True)).rstrip())
+    else:
+        context.console.answer("\t".join(values))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

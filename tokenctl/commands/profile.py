@@ -1,0 +1,109 @@
+"""``profile``: where tokenctl works; one file a profile."""
+
+from __future__ import annotations
+
+from tokenctl import config, wiring
+from tokenctl.commands.context import Context
+from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
+
+
+def add(
+    context: Context, name: str, *, backend: str, issuer: str | None, default_audience: str | None, eddsa_name: str | None
+) -> int:  # fmt: skip
+    """Make a profile; one that is there already with the same settings is left as it is.
+
+    Raises:
+        Conflict: it is there with other settings (exit 6).
+        InvalidConfiguration: an unknown backend (exit 9).
+        InvalidRequest: a malformed value (exit 2).
+    """
+    config.check_name(name)
+    if backend not in config.BACKENDS:
+        raise InvalidConfiguration("no such backend", hint=f"--backend: one of {', '.join(config.BACKENDS)}")
+    if eddsa_name not in (None, "EdDSA", "Ed25519"):
+        raise InvalidRequest("--eddsa-name: EdDSA or Ed25519")
+    for option, value in (("--issuer", issuer), ("--default-audience", default_audience)):
+        if value is not None and (not value.strip() or len(value) > 1024 or not value.isprintable()):
+            raise InvalidRequest(f"{option}: is empty, too long or not printable")
+    profile = config.Profile(
+        name=name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name or "EdDSA"
+    )
+    places = context.places
+    try:
+        before = config.load_profile(places, name)
+    except NotFound:
+        before = None
+    implicit = name == config.DEFAULT_PROFILE and before == config.Profile(name=name)
+    if before is not None and before != profile and not implicit:
+        raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
+    config.save_profile(places, profile)
+    context.console.chat(f"profile {name} ({backend}); use it: {context.console.program} profile use {name}")
+    return 0
+
+
+def list_profiles(context: Context) -> int:
+    """Print every profile, the one in use marked."""
+    console, places = context.console, context.places
+    current = wiring.profile_name(context.profile, context.surroundings)
+    rows = [(name, config.load_profile(places, name).backend, name == current) for name in config.profile_names(places)]
+    if console.output == "json":
+        console.document({"profiles": [_member(row) for row in rows], "warnings": list(console.warnings)})
+        return 0
+    for row in rows:
+        if console.output == "jsonl":
+            console.document(_member(row))
+        elif console.on_terminal:
+            console.answer(f"{'*' if row[2] else ' '} {row[0]:<20}  {row[1]}")
+        else:
+            console.answer("\t".join((row[0], row[1], "current" if row[2] else "-")))
+    return 0
+
+
+def _member(row: tuple[str, str, bool]) -> dict[str, object]:
+    return {"name": row[0], "backend": row[1], "current": row[2]}
+
+
+def show(context: Context, name: str | None) -> int:
+    """Print a profile's settings and where its files lie."""
+    places, console = context.places, context.console
+    profile = wiring.open_profile(name if name is not None else context.profile, context.surroundings)
+    members: dict[str, object] = {
+        "name": profile.name, "backend": profile.backend, "issuer": profile.issuer,
+        "default_audience": profile.default_audience, "eddsa_name": profile.eddsa_name,
+        "file": places.profile(profile.name), "store": places.store(profile.name),
+        "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
+    }  # fmt: skip
+    if console.machine:
+        console.document(members)
+        return 0
+    for key, value in members.items():
+        told = "-" if value is None else str(value)
+        console.answer(f"{key:<16}  {told}" if console.on_terminal else f"{key}\t{told}")
+    return 0
+
+
+def use(context: Context, name: str) -> int:
+    """Make a profile the one that is meant where none is named; raises NotFound (exit 5)."""
+    config.load_profile(context.places, name)
+    config.select_profile(context.places, name)
+    context.console.chat(f"now in use: {name}")
+    return 0
+
+
+def remove(context: Context, name: str, *, yes: bool) -> int:
+    """Remove a profile's file; its store, root secret and anchor stay.
+
+    Raises:
+        NotFound: there is no such file (exit 5).
+        Conflict: it is in use (exit 6).
+    """
+    config.check_name(name)
+    if name != config.DEFAULT_PROFILE:
+        config.load_profile(context.places, name)
+    if name == config.current_name(context.places, {}) and name != config.DEFAULT_PROFILE:
+        raise Conflict(f"profile {name} is in use", hint="tokenctl profile use local")
+    if not yes:
+        context.console.confirm(f"Remove profile {name}? Its store stays.", 1, "removed")
+    config.delete_profile(context.places, name)
+    context.console.chat(f"removed {name}; its store stays: {context.places.shown(context.places.store(name))}")
+    return 0
