@@ -428,6 +428,11 @@ def test_a_key_in_the_header_verifies_nothing(source: dict[str, object]) -> None
     assert jwt.verify_signature(jwt.decode_unverified(text), None).verdict == "not_checked"
 
 
+def test_a_token_that_is_not_signed_is_called_so() -> None:
+    result = jwt.verify_signature(jwt.decode_unverified(token({"alg": "NonE"})), single(public("P-256")))
+    assert [check.detail for check in result.checks] == ["its alg is none: the token is not signed"]
+
+
 def test_every_flaw_of_a_header_is_named() -> None:
     result = jwt.verify_signature(
         jwt.decode_unverified(token({"alg": "none", "crit": [], "b64": False, "kid": 1})), None

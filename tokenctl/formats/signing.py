@@ -140,8 +140,9 @@ def _load_rsa(primes: bytes) -> RSAPrivateKey:
     if len(primes) != 2 * _PRIME_BYTES:
         raise ValueError
     p, q = int.from_bytes(primes[:_PRIME_BYTES]), int.from_bytes(primes[_PRIME_BYTES:])
-    if (p * q).bit_length() != RSA_BITS or p == q:
+    if (p * q).bit_length() != RSA_BITS:
         raise ValueError
+    # Of one prime twice, or of numbers without inverse, pow raises.
     d = pow(RSA_EXPONENT, -1, lcm(p - 1, q - 1))
     numbers = rsa.RSAPrivateNumbers(
         p=p,
