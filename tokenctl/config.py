@@ -165,9 +165,8 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
 
     try:
         settings = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
-        raise InvalidConfiguration(f"{path} is not TOML{line}", hint="mend it with an editor") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        raise InvalidConfiguration(f"{path} is not TOML", hint="mend it with an editor") from None
     unknown = sorted(set(settings) - set(_STRINGS))
     if unknown:
         raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(_STRINGS)}")

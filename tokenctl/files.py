@@ -1,4 +1,4 @@
-"""Files that others might have tampered with: opened without following links, checked for owner, mode and parents, replaced whole.
+"""Files that others might have tampered with: opened without following links, checked, replaced whole.
 
 Every open of a path that tokenctl does not itself create goes through here or through ``store``.
 """
@@ -74,9 +74,7 @@ def check_parents(directory: str) -> None:
             raise unusable(place, error) from None
         if facts is not None:
             if facts.st_uid not in (0, user):
-                raise InvalidConfiguration(
-                    f"{place} belongs to another user", hint=f"run as its owner, or: chown {user} {place}"
-                )
+                raise InvalidConfiguration(f"{place} belongs to another user", hint=f"run as its owner, or: chown {user} {place}")
             if facts.st_mode & 0o022 and not facts.st_mode & stat.S_ISVTX:
                 raise InvalidConfiguration(f"{place} is writable by other users", hint=f"chmod go-w {place}")
         parent = os.path.dirname(place)

@@ -1,7 +1,7 @@
 """Checking the log and the state against it.
 
-The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that never go
-back, and the root of all of it in the authenticated head. The state: every row is what its records say, and nothing is without one.
+The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that
+never go back, and the root of all of it in the authenticated head. The state: every row is what its records say, and nothing is without one.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
         history = list(query.records(store, query.Filter(target=(stored.row.id,))))
         for flaw in _token_flaws(stored.row, history, intact=stored.intact):
             report.flaw(f"token {stored.row.id}: {flaw}")
-    for key in rows.keys():
+    for key in rows.every_key():
         report.keys += 1
         history = list(query.records(store, query.Filter(target=(key.row.kid,))))
         for flaw in _key_flaws(key.row, history, intact=key.intact):

@@ -35,9 +35,7 @@ class Judgement:
         )  # fmt: skip
 
 
-def judge(
-    text: str, keys: KeySet | None, expectations: Expectations, now: int, *, leeway: int, own: bool = False
-) -> Judgement:
+def judge(text: str, keys: KeySet | None, expectations: Expectations, now: int, *, leeway: int, own: bool = False) -> Judgement:
     """Check everything that can be checked without the authority; every failed check is named.
 
     Args:

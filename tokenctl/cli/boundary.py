@@ -69,8 +69,8 @@ def _dispatch(arguments: list[str], invocation: Any) -> int:
 
         invocation.console.answer(f"tokenctl {__version__}")
         return 0
-    click_errors = typer.BadParameter.__mro__
-    usage_error = next(kind for kind in click_errors if kind.__name__ == "ClickException")
+    # Typer keeps its parser private; the root of the parser's errors is found by way of one that it shows.
+    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
         code = build(arguments)(args=arguments, prog_name="tokenctl", obj=invocation, standalone_mode=False)
     except typer.Abort:
@@ -119,7 +119,7 @@ def _refuse_secrets(arguments: list[str]) -> None:
         if looks_secret(argument):
             verb = next((word for word in arguments if word in ("inspect", "revoke")), "inspect")
             raise InvalidRequest(
-                f"argument {number} looks like a secret: treat that token as leaked, other processes and the shell's history have it",
+                f"argument {number} looks like a secret: treat it as leaked, the process list and the shell's history have it",
                 hint=f"pipe it instead: tokenctl {verb} - < FILE", reason="secret_in_argv",
             )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """The end of every verb's help: examples and exit codes, from one place."""
 
-
 _MEANINGS = {
     0: "done", 2: "usage or malformed input; nothing was touched", 3: "the token is not accepted", 4: "no access to a secret",
     5: "not found", 6: "conflict", 7: "not now: safe to run again", 8: "the service broke its contract",
@@ -14,5 +13,3 @@ def epilog(examples: list[str], codes: list[int]) -> str:
     shown = "\n".join(f"  {example}" for example in examples)
     told = "\n".join(f"  {code:<3} {_MEANINGS[code]}" for code in codes)
     return f"\b\nExamples:\n{shown}\n\n\b\nExit codes:\n{told}"
-
-

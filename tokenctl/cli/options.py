@@ -25,7 +25,7 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
 _INSTANT_OPTIONS = frozenset(
-    "not_before issued_after issued_before expires_after expires_before since until".split()
+    ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
 )  # fmt: skip
 
 
@@ -49,9 +49,7 @@ def with_globals(function: Callable[..., int]) -> Callable[..., int]:
             return 0
         return function(**values)
 
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()
-    ]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
     verb.__signature__ = signature.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
     verb.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *shared]}
     verb.__name__, verb.__doc__ = function.__name__, function.__doc__

@@ -26,9 +26,7 @@ def add(
     """Make a profile."""
     from tokenctl.commands.profile import add as act
 
-    return act(
-        ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name
-    )
+    return act(ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name)
 
 
 @with_globals
@@ -58,9 +56,7 @@ def use(ctx: typer.Context, name: Name) -> int:
 
 
 @with_globals
-def remove(
-    ctx: typer.Context, name: Name, yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False
-) -> int:
+def remove(ctx: typer.Context, name: Name, yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False) -> int:
     """Remove a profile; its store stays."""
     from tokenctl.commands.profile import remove as act
 

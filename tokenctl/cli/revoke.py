@@ -18,7 +18,10 @@ def revoke(
     selectors: Any,
     targets: Annotated[Texts, typer.Argument(metavar="[ID... | -]", help="Ids, or - to read what leaked from stdin.")] = None,
     source: Annotated[Texts, typer.Option("--from", metavar="FILE", help="Read what leaked from a file.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="compromised, superseded, unused, owner_left, policy, test or other.")] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reason", metavar="R", help="compromised, superseded, unused, owner_left, policy, test or other."),
+    ] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What happened.")] = None,
     ticket: Annotated[str | None, typer.Option("--ticket", metavar="T", help="Where it is followed up.")] = None,
     expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Do it only if it revokes N tokens.")] = None,

@@ -37,7 +37,9 @@ def with_selectors(function: Callable[..., int]) -> Callable[..., int]:
         from tokenctl.commands.selection import Typed
 
         typed = {name: values.pop(name) for name in _OPTIONS}
-        plain = {name: tuple(value or ()) if kind is _Texts else value for (name, value), (kind, _, _) in zip(typed.items(), _OPTIONS.values(), strict=True)}
+        plain: dict[str, Any] = {
+            name: tuple(value or ()) if _OPTIONS[name][0] is _Texts else value for name, value in typed.items()
+        }
         return function(**values, selectors=Typed(**plain))
 
     added = [

@@ -76,7 +76,9 @@ def _check_combination(question: Question) -> None:
     if question.use and any(target != "-" for target in question.targets):
         raise InvalidRequest("--use accepts a presented token, an id proves nothing", hint="tokenctl inspect --use - < FILE")
     if question.jwks is not None and any(target != "-" for target in question.targets):
-        raise InvalidRequest("--jwks judges a presented JWT, an id has no signature", hint="tokenctl inspect - --jwks FILE < TOKEN")
+        raise InvalidRequest(
+            "--jwks judges a presented JWT, an id has no signature", hint="tokenctl inspect - --jwks FILE < TOKEN"
+        )
     if question.any_audience and question.audience:
         raise InvalidRequest("--audience and --any-audience exclude each other")
 

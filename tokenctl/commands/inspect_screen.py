@@ -33,9 +33,7 @@ def _complain(context: Context, identifier: str, backend: LocalAuthority | None)
     from tokenctl.errors import NotFound
 
     place = f"profile {backend.name} ({backend.place})" if backend is not None else "here"
-    context.console.error(
-        NotFound(f"no token {identifier} in {place}", hint=other_profiles(context), reason="unknown_id")
-    )
+    context.console.error(NotFound(f"no token {identifier} in {place}", hint=other_profiles(context), reason="unknown_id"))
 
 
 def other_profiles(context: Context) -> str | None:

@@ -22,7 +22,7 @@ from tokenctl.render.escape import escape
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 # Source: RFC 7519 section 4.1, RFC 9068 section 2.2, RFC 7800, RFC 8693: what we set ourselves, or what others trust us for.
 FORBIDDEN_CLAIMS = frozenset(
-    "iss sub aud exp nbf iat jti client_id scope cnf act may_act auth_time acr amr".split()
+    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"]
 )  # fmt: skip
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 6749 section 3.3
 _LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]{0,63})=(.{0,256})", re.DOTALL)
@@ -233,7 +233,9 @@ class _Stream:
         return
 
 
-def _delivery_of(context: Context, *, out: str | None, mode: str | None, group: str | None, fd: int | None) -> files.Delivery | _Stream:
+def _delivery_of(
+    context: Context, *, out: str | None, mode: str | None, group: str | None, fd: int | None
+) -> files.Delivery | _Stream:
     """Open where the token goes, before it is minted."""
     if out is not None:
         for path in context.own_files():
@@ -279,7 +281,9 @@ def _deliver(context: Context, backend: LocalAuthority, issued: IssuedToken, del
         undone = list(backend.revoke([Target(id=identifier)], Reason(reason="undelivered", request_id=issued.request_id)))
         fate = "it was revoked" if undone and undone[0].outcome == "revoked" else "it denies from 60 s on"
         raise TemporarilyUnavailable(
-            f"token {identifier} could not be delivered ({cause}): {fate}", hint="mend the output and run again", reason="undelivered"
+            f"token {identifier} could not be delivered ({cause}): {fate}",
+            hint="mend the output and run again",
+            reason="undelivered",
         ) from None
     try:
         backend.delivered([identifier])
@@ -333,4 +337,3 @@ def _preview(context: Context, request: TokenRequest) -> int:
     else:
         context.console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
     return 0
-

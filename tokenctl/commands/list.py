@@ -43,15 +43,14 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
         found = backend.find(selector, after=position)
         taken = found if shown is None else islice(found, shown + 1)
         broken: list[str] = []
-        count, more = 0, None
+        count, last, more = 0, "", None
         documents: list[dict[str, object]] = []
         rows = []
         for entry in taken:
             if count == shown:
-                more = rows_last
+                more = last
                 break
-            count += 1
-            rows_last = entry.token.id
+            count, last = count + 1, entry.token.id
             if not entry.intact:
                 broken.append(entry.token.id)
                 continue
@@ -73,7 +72,9 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
 
 def _verdict(context: Context, broken: list[str]) -> int:
     for identifier in broken:
-        context.console.complain(f"not shown: {identifier}, its row does not check out; run: {context.console.program} audit verify")
+        context.console.complain(
+            f"not shown: {identifier}, its row does not check out; run: {context.console.program} audit verify"
+        )
     return 10 if broken else 0
 
 

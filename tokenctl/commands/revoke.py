@@ -71,7 +71,9 @@ def revoke(context: Context, order: Order) -> int:
     if selects and (ids or reads):
         raise InvalidRequest("name tokens or select them, not both")
     if not (selects or ids or reads):
-        raise InvalidRequest("no token named", hint="tokenctl revoke ID, or pipe what leaked: tokenctl revoke - < FILE", reason="nothing_named")
+        raise InvalidRequest(
+            "no token named", hint="tokenctl revoke ID, or pipe what leaked: tokenctl revoke - < FILE", reason="nothing_named"
+        )
     with context.backend() as backend:
         gathered = Gathered()
         for identifier in ids:
@@ -82,7 +84,9 @@ def revoke(context: Context, order: Order) -> int:
         found = [(target, backend.get(target.id)) for target in gathered.targets.values()]
         living = [entry for _, entry in found if entry is not None and entry.standing.state != "revoked"]
         if order.expect is not None and order.expect != len(living):
-            raise Conflict(f"--expect {order.expect}, but {len(living)} would be revoked: nothing was touched", reason="expect_differs")
+            raise Conflict(
+                f"--expect {order.expect}, but {len(living)} would be revoked: nothing was touched", reason="expect_differs"
+            )
         if order.dry_run:
             return _dry_run(context, backend, found, gathered, reason, order)
         _confirm(context, backend, found, living, gathered, order)
@@ -96,7 +100,9 @@ def revoke(context: Context, order: Order) -> int:
 def _id_of(text: str) -> str:
     named = opaque.named_id(text)
     if named is None:
-        raise InvalidRequest("an argument is no token id: an id is 22 letters and digits", hint="pipe what leaked: tokenctl revoke - < FILE")
+        raise InvalidRequest(
+            "an argument is no token id: an id is 22 letters and digits", hint="pipe what leaked: tokenctl revoke - < FILE"
+        )
     return named
 
 
@@ -145,9 +151,9 @@ def _read_lines(backend: LocalAuthority, lines: Iterable[str], gathered: Gathere
         gathered.mentioned.update(line.mentioned)
         gathered.foreign.update(line.foreign)
         for secret in line.secrets:
-            identifier = backend.prove(secret)
-            if identifier is not None:
-                gathered.prove(identifier)
+            proved = backend.prove(secret)
+            if proved is not None:
+                gathered.prove(proved)
                 continue
             token = opaque.parse(secret.reveal().decode("ascii"))
             if isinstance(token, str):

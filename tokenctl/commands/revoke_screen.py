@@ -64,7 +64,10 @@ def preview(
 def show(context: Context, outcomes: list[Outcome], gathered: Gathered, reason: Reason, *, dry_run: bool) -> None:
     """Print what became of every target."""
     console = context.console
-    mentioned = [Outcome(id=identifier, outcome="named_only", detail="mentioned, not proved: left alone") for identifier in gathered.named_only]
+    mentioned = [
+        Outcome(id=identifier, outcome="named_only", detail="mentioned, not proved: left alone")
+        for identifier in gathered.named_only
+    ]
     everything = outcomes + mentioned
     counts = Counter(outcome.outcome for outcome in everything)
     if console.output == "jsonl":
@@ -121,8 +124,16 @@ def _with_offline(outcome: Outcome, told: str) -> str:
 def _summary(context: Context, counts: Counter[str], gathered: Gathered, reason: Reason, *, dry_run: bool) -> None:
     console = context.console
     denied = counts["revoked"] + counts["already_revoked"]
-    parts = [] if not denied else [f"{denied} {'to deny' if dry_run else 'denied'} ({counts['revoked']} now, {counts['already_revoked']} before)"]
-    parts += [f"{counts[name]} {name.replace('_', ' ')}" for name in ("unknown", "named_only", "unreachable", "still_active") if counts[name]]
+    parts = (
+        []
+        if not denied
+        else [f"{denied} {'to deny' if dry_run else 'denied'} ({counts['revoked']} now, {counts['already_revoked']} before)"]
+    )
+    parts += [
+        f"{counts[name]} {name.replace('_', ' ')}"
+        for name in ("unknown", "named_only", "unreachable", "still_active")
+        if counts[name]
+    ]
     if gathered.foreign:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(gathered.foreign.items()))
         parts.append(f"secrets of others, left alone: {kinds}")

@@ -21,7 +21,7 @@ def status(context: Context) -> int:
         for members in objects:
             console.document(members)
     elif console.output == "json":
-        nothing = {"did": [], "due": [], "next": None, "blocked_by": []}
+        nothing: dict[str, object] = {"did": [], "due": [], "next": None, "blocked_by": []}
         console.document({"keys": objects, **nothing, "warnings": list(console.warnings)})
     else:
         _print(context, objects)
@@ -73,4 +73,3 @@ def jwks(context: Context, *, out: str | None) -> int:
 def rotate(context: Context) -> int:
     """Refuse what is not built yet, and name what is."""
     raise InvalidRequest("rotate-keys needs a sub-verb here: status or jwks", hint="tokenctl rotate-keys status")
-

@@ -17,7 +17,9 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
         NotFound: there is no store (exit 5).
     """
     if reason is None or not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise InvalidRequest(f"--reason: is required, at most {_LONGEST_REASON} characters", hint="say why the store may be believed")
+        raise InvalidRequest(
+            f"--reason: is required, at most {_LONGEST_REASON} characters", hint="say why the store may be believed"
+        )
     console = context.console
     with context.backend() as backend:
         with backend.journal.reading() as view:
@@ -35,6 +37,8 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             assert change is not None
             verdict = change.quarantine
             change.lift_quarantine()
-            change.append(Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict}))
+            change.append(
+                Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict})
+            )
         console.result(f"released\t{verdict}" if not console.on_terminal else f"released: {verdict}")
     return 0

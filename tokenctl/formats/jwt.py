@@ -170,9 +170,7 @@ def verify_signature(token: UnverifiedToken, keys: KeySet | None) -> SignatureRe
         verdict="valid",
         checks=[Check(name="signature", ok=True)],
         key=key,
-        token=VerifiedToken(
-            header=token.header, claims=token.claims, payload=token.payload, key=key, seal=_SEAL
-        ),
+        token=VerifiedToken(header=token.header, claims=token.claims, payload=token.payload, key=key, seal=_SEAL),
     )
 
 
@@ -227,11 +225,7 @@ def _header_flaws(header: Mapping[str, object]) -> list[str]:
         flaws.append("its alg is none: the token is not signed")
     elif algorithm not in ALGORITHMS:
         flaws.append(f"its alg is not allowed: {shown(algorithm)}")
-    flaws += [
-        f"its {name} is no string"
-        for name in ("kid", "typ", "cty")
-        if not isinstance(header.get(name, ""), str)
-    ]
+    flaws += [f"its {name} is no string" for name in ("kid", "typ", "cty") if not isinstance(header.get(name, ""), str)]
     if "crit" in header:  # no extension is understood, so every list fails; an empty one is forbidden
         flaws.append("its crit demands an extension that is not understood, or is malformed")
     if "b64" in header:  # RFC 7797 changes what the signature covers; RFC 7519 forbids it in a JWT

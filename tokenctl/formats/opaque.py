@@ -1,6 +1,7 @@
 """The opaque token: ``tkc_<kind>_<id>_<secret><crc>``.
 
-kind is ``at``, ``pat`` or ``svc``; id 22, secret 43 (256 random bits) and crc 6 base62 characters; the CRC-32 covers all before it.
+kind is ``at``, ``pat`` or ``svc``; id 22, secret 43 (256 random bits) and crc 6 base62 characters.
+The CRC-32 covers all before it.
 The checksum tells a typing mistake from a token offline; it proves nothing, only the secret does.
 """
 

@@ -69,7 +69,7 @@ def masked(text: str) -> str:
 
 def _mask_word(match: re.Match[str]) -> str:
     word = match[0]
-    plain = word.startswith("--") or word.replace("-", "").replace("_", "").isalpha() and word.islower()
+    plain = word.startswith("--") or (word.replace("-", "").replace("_", "").isalpha() and word.islower())
     return word if plain or opaque.named_id(word) else "***"
 
 
@@ -92,9 +92,7 @@ def recognise(line: str) -> Pasted:
             secrets.append(Secret(match[0]))
     secrets += [Secret(match[0]) for match in _JWT.finditer(line)]
     foreign.update(match.lastgroup or "other" for match in _FOREIGN_ANY.finditer(line))
-    return Pasted(
-        ids=(named,) if named else (), secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign
-    )
+    return Pasted(ids=(named,) if named else (), secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign)
 
 
 def _ids_of_document(text: str) -> tuple[str, ...] | None:

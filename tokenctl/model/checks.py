@@ -44,11 +44,11 @@ class Finding:
 
     Attributes:
         id: A stable machine string.
-        sentence: One sentence without full stop, lower case.
+        text: One sentence without full stop, lower case.
     """
 
     id: str
-    sentence: str
+    text: str
 
 
 def shown(value: object) -> str:
@@ -69,7 +69,7 @@ def check_claims(
     any_audience: bool = False,
     scopes: Sequence[str] = (),
     ignore_binding: bool = False,
-    own: bool = False,
+    expect_type: str | None = None,
 ) -> list[Check]:
     """Check the claims of a JWT as an access token.
 
@@ -83,7 +83,7 @@ def check_claims(
         any_audience: Accept a token for whatever audience.
         scopes: All of these must be granted.
         ignore_binding: Accept a token that is bound to a key (``cnf``) without proof of it.
-        own: Demand the ``typ`` of our own tokens; otherwise ``JWT``, ``at+jwt`` and none at all will do.
+        expect_type: ``OWN_TYPE`` for our own tokens; ``None`` accepts ``JWT``, ``at+jwt`` and no ``typ``.
 
     Returns:
         Every failed check, and one that passed for each name without a failure. ``not_asked`` fails where the
@@ -91,10 +91,10 @@ def check_claims(
 
     Source: RFC 7519 section 4.1; RFC 9068 section 4; RFC 8725 sections 3.8 to 3.12; RFC 7800 section 3.1.
     """
-    type_flaws = _type_flaws(header, own=own)
+    type_flaws = _type_flaws(header, expect_type)
     if claims is None:
         return [*_outcome("type", type_flaws), *_outcome("claims", ["the payload is no claims set"])]
-    is_access_token = own or media_type(header.get("typ")) == OWN_TYPE
+    is_access_token = OWN_TYPE in (expect_type, media_type(header.get("typ")))
     checks = [
         *_outcome("type", type_flaws),
         *_outcome("claims", _form_flaws(claims)),
@@ -125,14 +125,14 @@ def _outcome(name: str, flaws: Sequence[str]) -> list[Check]:
     return [Check(name=name, ok=False, detail=flaw) for flaw in flaws] or [Check(name=name, ok=True)]
 
 
-def _type_flaws(header: Mapping[str, object], *, own: bool) -> list[str]:
+def _type_flaws(header: Mapping[str, object], expect_type: str | None) -> list[str]:
     flaws = []
     typ = header.get("typ")
     if "typ" in header and not isinstance(typ, str):
         flaws.append("the typ is no string")
-    elif own:
-        if media_type(typ) != OWN_TYPE:
-            flaws.append(f"the typ is not {OWN_TYPE}: {'none' if typ is None else shown(typ)}")
+    elif expect_type is not None:
+        if media_type(typ) != expect_type:
+            flaws.append(f"the typ is not {expect_type}: {'none' if typ is None else shown(typ)}")
     elif "typ" in header and media_type(typ) not in FOREIGN_TYPES:
         flaws.append(f"the typ is not that of an access token: {shown(typ)}")
     if media_type(header.get("cty")) == "jwt":
@@ -213,9 +213,7 @@ def _audience_checks(
 def _binding_check(*, ignored: bool) -> Check:
     if ignored:
         return Check(name="binding", ok=None, detail="the token is bound to a key; no proof was asked for")
-    return Check(
-        name="not_asked", ok=False, detail="the token is bound to a key (cnf); no proof was presented"
-    )
+    return Check(name="not_asked", ok=False, detail="the token is bound to a key (cnf); no proof was presented")
 
 
 def _scope_flaws(claims: Mapping[str, object], scopes: Sequence[str]) -> list[str]:
@@ -272,4 +270,4 @@ def _claims_findings(header: Mapping[str, object], claims: Mapping[str, object])
 
 
 def _that_hold(*candidates: tuple[str, bool, str]) -> list[Finding]:
-    return [Finding(id=identifier, sentence=sentence) for identifier, holds, sentence in candidates if holds]
+    return [Finding(id=identifier, text=text) for identifier, holds, text in candidates if holds]

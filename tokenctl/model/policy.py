@@ -1,6 +1,7 @@
 """What a profile allows to be issued.
 
-Without rules of its own a profile keeps these: lifetimes are capped by kind, a lasting token names what it may do, and no scope is a wildcard.
+Without rules of its own a profile keeps these: lifetimes are capped by kind, a lasting token names what it may do,
+and no scope is a wildcard.
 """
 
 from __future__ import annotations
@@ -33,9 +34,7 @@ def faults(request: TokenRequest) -> list[str]:
 
 def denied(broken: list[str]) -> PolicyDenied:
     """Return the error that names the rules (exit 12)."""
-    return PolicyDenied(
-        f"the policy forbids it: {'; '.join(broken)}", hint="ask for less", reason=broken[0].partition(":")[0]
-    )
+    return PolicyDenied(f"the policy forbids it: {'; '.join(broken)}", hint="ask for less", reason=broken[0].partition(":")[0])
 
 
 def policy_hash() -> str:

@@ -44,9 +44,9 @@ class Selector:
     @property
     def everything(self) -> bool:
         """Whether nothing but the state narrows the choice."""
-        return not any(
-            getattr(self, field.name) for field in fields(self) if field.name not in {"states", "untracked"}
-        ) and all(getattr(self, name) is None for name in _INSTANTS)
+        return not any(getattr(self, field.name) for field in fields(self) if field.name not in {"states", "untracked"}) and all(
+            getattr(self, name) is None for name in _INSTANTS
+        )
 
 
 _INSTANTS = ("issued_after", "issued_before", "expires_after", "expires_before", "unused_for")

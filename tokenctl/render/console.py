@@ -6,7 +6,6 @@ Everything tokenctl prints goes through here. A write that fails is told, never 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

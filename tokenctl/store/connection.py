@@ -77,9 +77,7 @@ class Store:
             connection.close()
             if not _closed_cleanly(path):
                 raise
-        connection = apsw.Connection(
-            f"file:{_quoted(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        )
+        connection = apsw.Connection(f"file:{_quoted(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         defend(connection)
         return cls(path, connection, read_only=True)
 
@@ -136,9 +134,7 @@ class Store:
             )
         found = sorted(str(row[0]) for row in self.rows("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
         if found != schema.statements_of(schema.MIGRATIONS[:version]):
-            raise IntegrityError(
-                f"{self.path} has a schema that tokenctl did not make", hint="restore it from a backup"
-            )
+            raise IntegrityError(f"{self.path} has a schema that tokenctl did not make", hint="restore it from a backup")
 
     @property
     def version(self) -> int:
@@ -169,12 +165,12 @@ class Store:
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[object, ...]]:
         """Run a question and yield its rows."""
         with translated():
-            yield from self._connection.execute(sql, parameters)  # type: ignore[arg-type]  # apsw checks the values
+            yield from self._connection.execute(sql, parameters)
 
     def row(self, sql: str, *parameters: object) -> tuple[object, ...] | None:
         """Return the first row, if any."""
         with translated():
-            return next(iter(self._connection.execute(sql, parameters)), None)  # type: ignore[arg-type]
+            return next(iter(self._connection.execute(sql, parameters)), None)
 
     def value(self, sql: str, *parameters: object) -> object:
         """Return the first column of the first row; ``None`` where there is no row."""
@@ -189,7 +185,7 @@ class Store:
     def run(self, sql: str, *parameters: object) -> int:
         """Run a change; return how many rows it changed."""
         with translated():
-            self._connection.execute(sql, parameters)  # type: ignore[arg-type]
+            self._connection.execute(sql, parameters)
             return self._connection.changes()
 
     def damage(self) -> list[str]:

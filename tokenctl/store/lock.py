@@ -18,7 +18,7 @@ from tokenctl.errors import TemporarilyUnavailable
 LOCK_DEADLINE = 30.0  # seconds
 
 
-class _DeadlineReached(Exception):  # noqa: N818  # never leaves this module
+class _DeadlineReached(Exception):  # never leaves this module
     pass
 
 

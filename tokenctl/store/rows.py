@@ -171,7 +171,7 @@ class Rows:
         row = self._store.row(f"{_SELECT_KEY} WHERE kid = ?", kid)
         return None if row is None else self._key(row)
 
-    def keys(self) -> list[Stored[Key]]:
+    def every_key(self) -> list[Stored[Key]]:
         return [self._key(row) for row in self._store.rows(f"{_SELECT_KEY} ORDER BY created_at, kid")]
 
     def _key(self, row: Sequence[object]) -> Stored[Key]:
@@ -190,9 +190,7 @@ class Rows:
 
     def living_under(self, kid: str, now: int) -> int:
         """Return how many unexpired, unrevoked tokens a key signed."""
-        return self._store.integer(
-            "SELECT count(*) FROM token WHERE kid = ? AND expires_at > ? AND revoked_at IS NULL", kid, now
-        )
+        return self._store.integer("SELECT count(*) FROM token WHERE kid = ? AND expires_at > ? AND revoked_at IS NULL", kid, now)
 
     def last_expiry_under(self, kid: str) -> int | None:
         value = self._store.value("SELECT max(expires_at) FROM token WHERE kid = ?", kid)

@@ -158,7 +158,7 @@ class LocalAuthority:
         with self.journal.reading() as view:
             if view is None:
                 return []
-            return [(stored.row, view.rows.living_under(stored.row.kid, view.now)) for stored in view.rows.keys()]
+            return [(stored.row, view.rows.living_under(stored.row.kid, view.now)) for stored in view.rows.every_key()]
 
     def last_expiry(self, kid: str) -> int | None:
         """Return when the last token that a key signed ends: it can retire after that."""

@@ -55,9 +55,7 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
         "labels": dict(token.labels), "max_uses": token.max_uses, "not_before": token.not_before, "note": token.note
     }  # fmt: skip
     record = change.append(
-        event_about(
-            "token.issue", token, request_id=request_id, policy=policy.policy_hash(), parameters=parameters
-        )
+        event_about("token.issue", token, request_id=request_id, policy=policy.policy_hash(), parameters=parameters)
     )
     token = replace(token, leaf=record.seq)
     change.rows.insert_token(token)
@@ -97,9 +95,7 @@ def _claim_request(change: Change, request: TokenRequest) -> None:
         change.store.run("INSERT INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
         return
     if not isinstance(known, bytes) or not hmac.compare_digest(known, fingerprint):
-        raise Conflict(
-            f"request id {request.request_id} was used with other parameters", hint="choose another --request-id"
-        )
+        raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     rows = change.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
     for identifier in [str(row[0]) for row in rows]:
         stored = change.rows.token(identifier)
@@ -166,7 +162,7 @@ def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile)
 
 def _signing_key(change: Change, algorithm: str | None) -> Key:
     """Return the active key of an algorithm; the store's first key is made when it is first needed."""
-    stored = change.rows.keys()
+    stored = change.rows.every_key()
     if not stored:
         return _first_key(change, algorithm or DEFAULT_ALGORITHM)
     active = {key.row.alg: key for key in stored if key.row.state == "active"}

@@ -245,9 +245,7 @@ class Journal:
         assert self._store is not None
         assert self._keys is not None
         if self._store.read_only:
-            raise TemporarilyUnavailable(
-                "the store's medium is read-only or full", hint="make it writable and run again"
-            )
+            raise TemporarilyUnavailable("the store's medium is read-only or full", hint="make it writable and run again")
         finished = False
         try:
             with self._store.transaction(write=True):
@@ -284,7 +282,7 @@ class Journal:
         if store is None:
             return False
         try:
-            meta = dict(store.rows("SELECT name, value FROM meta"))
+            meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
             sealing.place_of(meta.get("root_place"))
             root = sealing.read_root(self._root_path)
@@ -350,4 +348,3 @@ def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, b
                 return head, True
             return head, False
     return Head(size=store.integer("SELECT max(seq) FROM record"), range=b"", root=b""), False
-

@@ -21,7 +21,7 @@ _SERVED = ("published", "active", "retiring")
 def published(view: View) -> list[Key]:
     """Return the keys that verifiers need now; raises IntegrityError where a row does not check out (exit 10)."""
     keys = []
-    for stored in view.rows.keys():
+    for stored in view.rows.every_key():
         if not stored.intact or view.rows.newest_leaf(stored.row.kid) != stored.row.leaf:
             raise IntegrityError(f"the row of the key {stored.row.kid} does not check out", hint="tokenctl audit verify")
         if stored.row.state in _SERVED:

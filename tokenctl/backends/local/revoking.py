@@ -107,5 +107,3 @@ def _checked(journal: Journal, outcomes: list[Outcome], started: float) -> Itera
                 yield replace(outcome, checked_ms=elapsed)
             else:
                 yield replace(outcome, outcome="still_active", detail="the store does not deny it after the change")
-
-

@@ -46,7 +46,9 @@ def _seal(context: Context, backend: LocalAuthority, report: Report) -> None:
             if change.head.quarantine is None:
                 change.seal(change.quarantine or f"{report.verdict}: {report.flaws[0]}")
                 change.append(
-                    Event(operation="store.seal", target=change.store_id, reason=report.verdict, parameters={"flaws": report.flaws})
+                    Event(
+                        operation="store.seal", target=change.store_id, reason=report.verdict, parameters={"flaws": report.flaws}
+                    )
                 )
     except TemporarilyUnavailable:
         context.console.warn("the quarantine could not be recorded: the store cannot be written")
