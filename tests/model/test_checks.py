@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenctl.model.checks import Check, check_claims, findings, media_type, shown
+from tokenctl.model.checks import OWN_TYPE, Check, check_claims, findings, media_type, shown
 
 NOW = 1_800_000_000
 OWN_HEADER = {"alg": "ES256", "typ": "at+jwt", "kid": "k"}
@@ -44,7 +44,7 @@ def test_a_token_of_ours_passes_every_check() -> None:
         audiences=["https://other.example", "https://api.example"],
         any_audience=False,
         scopes=["read"],
-        own=True,
+        expect_type=OWN_TYPE,
     )
     assert [(check.name, check.ok) for check in checks] == [
         (name, True) for name in ("type", "claims", "time", "issuer", "audience", "scope")
@@ -103,7 +103,7 @@ def test_the_details_of_time_name_the_instant_and_the_distance() -> None:
 def test_without_exp_an_access_token_fails_and_another_jwt_does_not() -> None:
     claims = {name: value for name, value in OWN_CLAIMS.items() if name != "exp"}
     assert names(run(claims)) == ["time"]
-    assert names(run(claims, {"alg": "ES256"}, own=True)) == ["type", "time"]
+    assert names(run(claims, {"alg": "ES256"}, expect_type=OWN_TYPE)) == ["type", "time"]
     assert names(run(claims, {"alg": "ES256", "typ": "JWT"})) == []
 
 
@@ -133,7 +133,7 @@ TYPES: dict[str, tuple[dict[str, object], bool, bool]] = {  # header, passes as 
 
 @pytest.mark.parametrize(("header", "ours", "foreign"), TYPES.values(), ids=TYPES.keys())
 def test_type(header: dict[str, object], ours: bool, foreign: bool) -> None:
-    assert names(run(OWN_CLAIMS, header, own=True)) == ([] if ours else ["type"])
+    assert names(run(OWN_CLAIMS, header, expect_type=OWN_TYPE)) == ([] if ours else ["type"])
     assert names(run(OWN_CLAIMS, header)) == ([] if foreign else ["type"])
 
 
@@ -305,13 +305,13 @@ CLAIM_NAMES = st.sampled_from(["iss", "sub", "aud", "exp", "nbf", "iat", "jti", 
 @given(
     st.dictionaries(st.sampled_from(["alg", "typ", "cty", "jwk"]), VALUES),
     st.dictionaries(CLAIM_NAMES, VALUES),
-    st.booleans(),
+    st.sampled_from([None, OWN_TYPE]),
 )
 def test_no_claim_of_any_type_makes_a_check_stumble(
-    header: dict[str, Any], claims: dict[str, Any], own: bool
+    header: dict[str, Any], claims: dict[str, Any], expected: str | None
 ) -> None:
     checks = check_claims(
-        header, claims, now=NOW, leeway=60, issuer="i", audiences=["a"], scopes=["s"], own=own
+        header, claims, now=NOW, leeway=60, issuer="i", audiences=["a"], scopes=["s"], expect_type=expected
     )
     assert len({check.name for check in checks}) >= 5
     findings(header, claims)
