@@ -45,11 +45,12 @@ class Cli:
     ) -> Result:
         """Run to the end; ``env`` is added to the environment, ``options`` go to subprocess.run."""
         data = input.encode() if isinstance(input, str) else input
-        taken = {"stdin": subprocess.DEVNULL} if data is None and "stdin" not in options else {"input": data} if data is not None else {}
+        defaults = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
+        if not {"stdout", "stderr"} & options.keys():
+            defaults["capture_output"] = True
         done = subprocess.run(
             [*PROGRAM, *arguments],
-            env=self.env | dict(env or {}), cwd=self.home, timeout=60, check=False,
-            **({"capture_output": True} | taken | options if not {"stdout", "stderr"} & options.keys() else taken | options),
+            env=self.env | dict(env or {}), cwd=self.home, timeout=60, check=False, **(defaults | options),
         )
         return Result(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
 

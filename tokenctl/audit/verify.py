@@ -1,7 +1,8 @@
 """Checking the log and the state against it.
 
 The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that
-never go back, and the root of all of it in the authenticated head. The state: every row is what its records say, and nothing is without one.
+never go back, and the root of all of it in the authenticated head. The state: every row is what its records say, and
+nothing is without one.
 """
 
 from __future__ import annotations

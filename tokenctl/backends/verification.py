@@ -9,7 +9,7 @@ from tokenctl.backends.base import Expectations, Introspection
 from tokenctl.formats import jwt
 from tokenctl.formats.jwk import KeySet
 from tokenctl.model.checks import OWN_TYPE, Check, check_claims, findings
-from tokenctl.model.times import SECOND, format_duration
+from tokenctl.model.times import LAST_INSTANT, SECOND, format_duration
 
 FOREIGN_LEEWAY = 60 * SECOND
 
@@ -67,7 +67,7 @@ def _valid_for(claims: dict[str, object], expectations: Expectations, now: int) 
     expiry = claims.get("exp")
     if isinstance(expiry, bool) or not isinstance(expiry, int | float):
         return [Check(name="valid_for", ok=False, detail="the token does not say when it expires")]
-    left = int(expiry * SECOND) - now
+    left = int(min(max(expiry, 0), LAST_INSTANT // SECOND) * SECOND) - now
     ok = left >= expectations.valid_for
     return [Check(name="valid_for", ok=ok, detail=None if ok else f"only {format_duration(left)} left")]
 

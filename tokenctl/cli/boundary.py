@@ -15,6 +15,14 @@ from tokenctl.render.console import Console
 from tokenctl.render.escape import escape
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends like Ctrl-C, with what was done told, and then by its own signal."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise _Terminated
+
+
 def run(arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None) -> int:
     """Run one command; return its exit code.
 
@@ -39,6 +47,8 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
     except TokenctlError as error:
         console.error(error)
         return error.exit_code
+    except _Terminated:
+        return _die_of(signal.SIGTERM)
     except KeyboardInterrupt:
         return _die_of(signal.SIGINT)
     except BrokenPipeError:
@@ -155,6 +165,7 @@ def _die_of(number: int) -> int:
 def main() -> None:
     """The program."""
     process.harden()
+    signal.signal(signal.SIGTERM, _terminate)
     code = run(sys.argv[1:], environment=os.environ, program=sys.argv[0])
     try:
         sys.stdout.flush() if sys.stdout is not None else None

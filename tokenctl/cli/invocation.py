@@ -47,6 +47,8 @@ class Invocation:
     def _flag(self, name: str, *, given: bool) -> None:
         if name == "quiet":
             self.console.quiet = self.console.quiet or given
+        elif name == "verbose":
+            self.console.verbose = self.console.verbose or given
         elif name == "no_input" and given:
             self.console.may_ask = False
         elif name == "debug":
@@ -60,7 +62,10 @@ class Invocation:
         surroundings = Surroundings(
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
         )
-        return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"))
+        credential = "credential_file" in self.given or "credential_fd" in self.given
+        return Context(
+            console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential
+        )
 
 
 def program_name(argument: str) -> str:

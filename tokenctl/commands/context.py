@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tokenctl import config, wiring
 from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.errors import InvalidConfiguration
 from tokenctl.render.console import Console
 
 
@@ -17,11 +18,13 @@ class Context:
 
     Attributes:
         profile: The name given by ``--profile``; ``None`` leaves it to the environment and ``current``.
+        credential: Whether an operator's credential is handed in, which a local store has no use for.
     """
 
     console: Console
     surroundings: wiring.Surroundings
     profile: str | None = None
+    credential: bool = False
 
     @property
     def now(self) -> int:
@@ -37,6 +40,11 @@ class Context:
         """Open the profile's backend and close it on every way out."""
         backend = wiring.open_backend(self.profile, self.surroundings)
         self.console.profile = backend.name
+        self.console.detail(f"profile {backend.name} ({backend.place})")
+        if self.credential:
+            raise InvalidConfiguration(
+                f"profile {backend.name} takes no credential", hint="leave --credential-file and --credential-fd out"
+            )
         try:
             yield backend
         finally:

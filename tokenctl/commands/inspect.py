@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from tokenctl.backends.base import Expectations, Found, Introspection
 from tokenctl.backends.local.authority import LocalAuthority
@@ -62,10 +63,21 @@ def inspect(context: Context, question: Question) -> int:
         answers = list(_foreign(context, question.jwks, lines, expectations))
         return _print(context, None, answers)
     with context.backend() as backend:
-        answers = [_named(backend, identifier, expectations) for identifier in ids]
+        answers = []
+        for identifier in ids:
+            answers += _guarded(context, partial(_named, backend, identifier, expectations))
         for line in lines:
-            answers += _presented(backend, line, question, expectations)
+            answers += _guarded(context, partial(_presented, backend, line, question, expectations))
         return _print(context, backend, answers)
+
+
+def _guarded(context: Context, ask: Callable[[], Iterable[Answer]]) -> list[Answer]:
+    """Ask; a token that does not check out is told and does not keep the others from their answers."""
+    try:
+        return list(ask())
+    except IntegrityError as error:
+        context.console.error(error)
+        return [Answer(introspection=None, code=error.exit_code)]
 
 
 def _check_combination(question: Question) -> None:
@@ -105,15 +117,16 @@ def _id_of(text: str) -> str:
     return named
 
 
-def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Answer:
+def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Iterable[Answer]:
     from tokenctl.backends.local import introspecting
 
     found = backend.get(identifier)
     if found is None:
-        return Answer(introspection=None, code=5, named=identifier)
+        yield Answer(introspection=None, code=5, named=identifier)
+        return
     checks = introspecting.state_checks(found)
     checks += introspecting.named_demands(found.token, expectations, backend.journal.clock)
-    return _judged(backend, found, checks)
+    yield _judged(backend, found, checks)
 
 
 def _judged(backend: LocalAuthority, found: Found, checks: list[Check]) -> Answer:
@@ -131,7 +144,7 @@ def _presented(backend: LocalAuthority, line: str, question: Question, expectati
     if named is not None:
         if question.use:
             raise InvalidRequest("--use accepts a presented token, an id proves nothing")
-        yield _named(backend, named, expectations)
+        yield from _named(backend, named, expectations)
     for token in tokens:
         answer = backend.use(token, expectations) if question.use else backend.introspect(token, expectations)
         yield Answer(introspection=answer, code=_code(answer))
@@ -165,6 +178,8 @@ def _print(context: Context, backend: LocalAuthority | None, answers: list[Answe
 
     inspect_screen.show(context, backend, answers)
     codes = [answer.code for answer in answers]
+    if 10 in codes:
+        return 10
     if 11 in codes and any(code != 11 for code in codes):
         return 11
     if 3 in codes:

@@ -90,7 +90,14 @@ def revoke(context: Context, order: Order) -> int:
         if order.dry_run:
             return _dry_run(context, backend, found, gathered, reason, order)
         _confirm(context, backend, found, living, gathered, order)
-        outcomes = list(_run(context, backend, gathered, reason))
+        outcomes: list[Outcome] = []
+        try:
+            for outcome in _run(context, backend, gathered, reason):
+                outcomes.append(outcome)  # noqa: PERF402  # what was done before an interrupt must be known
+        except KeyboardInterrupt:
+            outcomes += _after_interrupt(backend, gathered, outcomes)
+            _conclude(context, outcomes, gathered, reason, order)
+            raise
     return _conclude(context, outcomes, gathered, reason, order)
 
 
@@ -215,6 +222,16 @@ def _run(context: Context, backend: LocalAuthority, gathered: Gathered, reason: 
         context.console.error(error)
         for identifier in waiting:
             yield Outcome(id=identifier, outcome="unreachable", detail=error.message)
+
+
+def _after_interrupt(backend: LocalAuthority, gathered: Gathered, told: list[Outcome]) -> Iterator[Outcome]:
+    """Tell of the targets without an outcome: their batch was rolled back, or is durable; the store knows which."""
+    for identifier in gathered.targets.keys() - {outcome.id for outcome in told}:
+        found = backend.get(identifier)
+        if found is not None and found.standing.state == "revoked":
+            yield Outcome(id=identifier, outcome="revoked", at=found.token.revoked_at, by=found.token.revoked_by)
+        else:
+            yield Outcome(id=identifier, outcome="unreachable", detail="interrupted before it")
 
 
 def _conclude(context: Context, outcomes: list[Outcome], gathered: Gathered, reason: Reason, order: Order) -> int:

@@ -33,6 +33,7 @@ class Console:
     program: str = "tokenctl"
     output: str | None = None
     quiet: bool = False
+    verbose: bool = False
     may_ask: bool = True
     profile: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -98,6 +99,11 @@ class Console:
         """Say something to a person; off a terminal nobody is there."""
         if self.chatty:
             self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Say what only ``--verbose`` asks for, on a terminal or off it."""
+        if self.verbose:
+            self._say(escape(text))
 
     def notice(self, text: str) -> None:
         """Say a line that is never hidden: a secret was created, lost, or less was granted."""

@@ -177,7 +177,9 @@ class LocalAuthority:
             view.require_trust()
             from tokenctl.backends.local.own_jwt import published
 
-            return {"keys": [json.loads(key.public) for key in published(view)]}
+            keys = [json.loads(key.public) for key in published(view)]
+            # A strict verifier compares the header's name with the key's.
+            return {"keys": [key | {"alg": self._profile.eddsa_name} if key["alg"] == "EdDSA" else key for key in keys]}
 
 
 def _undelivered(found: Found) -> bool:

@@ -102,16 +102,16 @@ def demands(token: Token, expectations: Expectations, now: int) -> list[Check]:
     if expectations.issuer is not None:
         checks.append(Check(name="issuer", ok=False, detail="an opaque token names no issuer"))
     if token.audience and not expectations.audiences and not expectations.any_audience:
-        checks.append(Check(name="audience", ok=False, detail="not_asked: give --audience or --any-audience"))
-    elif expectations.audiences:
-        ok = bool(set(token.audience) & set(expectations.audiences))
-        checks.append(Check(name="audience", ok=ok, detail=None if ok else "the token is not for this audience"))
+        checks.append(Check(name="not_asked", ok=False, detail="it is for an audience: give --audience or --any-audience"))
     return checks + named_demands(token, expectations, now)
 
 
 def named_demands(token: Token, expectations: Expectations, now: int) -> list[Check]:
     """Return the checks that also make sense of a token that is only named."""
     checks = []
+    if expectations.audiences:
+        ok = bool(set(token.audience) & set(expectations.audiences))
+        checks.append(Check(name="audience", ok=ok, detail=None if ok else "the token is not for this audience"))
     missing = sorted(set(expectations.scopes) - set(token.scope))
     if expectations.scopes:
         checks.append(Check(name="scope", ok=not missing, detail=f"lacks {' '.join(missing)}" if missing else None))

@@ -40,10 +40,10 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
     if broken:
         raise policy.denied(broken)
     request_id = request.request_id or new_id(change.now)
-    if request.request_id is not None:
-        _claim_request(change, request)
     token = _draft(change, request, request_id)
     _check_parent(change, token)
+    if request.request_id is not None:
+        _claim_request(change, request)
     text: Secret
     if request.format == "jwt":
         token, text = _sign(change, token, request, profile)

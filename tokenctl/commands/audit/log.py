@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tokenctl.audit import query
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound
@@ -53,17 +55,15 @@ def show(context: Context, target: str) -> int:
         found = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []
         if not found:
             raise NotFound(f"no record of {identifier} in profile {backend.name} ({backend.place})")
-        _print(context, iter(found))
+        _print(context, found)
     return 0
 
 
-def _print(context: Context, found: object) -> int:
+def _print(context: Context, found: Iterable[Record]) -> int:
     console = context.console
     shown = 0
     documents = []
-    assert hasattr(found, "__iter__")
     for record in found:
-        assert isinstance(record, Record)
         shown += 1
         if console.machine:
             members = record_object(record.facts())
