@@ -88,6 +88,10 @@ class Store:
         for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm", f"{fresh}-journal"):
             with suppress(FileNotFoundError):
                 os.unlink(leftover)
+        try:
+            os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, files.PRIVATE_FILE))
+        except OSError as error:
+            raise files.unusable(fresh, error) from None
         with translated():
             connection = apsw.Connection(
                 fresh, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
