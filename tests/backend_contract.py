@@ -1,0 +1,159 @@
+"""What every backend keeps, whatever stands behind it: one suite, run against each authority.
+
+A subclass gives a ``backend`` fixture; :attr:`known_subjects` and the parts that it has decide which tests apply.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenctl.backends.base import Backend, Expectations
+from tokenctl.errors import TokenctlError
+from tokenctl.model.selector import Selector
+from tokenctl.model.times import HOUR
+from tokenctl.model.token import IssuedToken, Reason, Target, TokenRequest
+from tokenctl.secret import Secret
+
+ANYONE = Expectations(any_audience=True)
+
+
+class BackendContract:
+    """The contract of ``tokenctl.backends.base`` as tests."""
+
+    unknown_id = "0352Ldy4SKzRSvwVvSWvL6"
+
+    def request(self, **changes: object) -> TokenRequest:
+        facts: dict[str, object] = {"subject": "contract", "owner": "tester", "scope": ("a:read",), "lifetime": HOUR}
+        return TokenRequest(**(facts | changes))  # type: ignore[arg-type]
+
+    def issued(self, backend: Backend, **changes: object) -> IssuedToken:
+        (token,) = backend.issue([self.request(**changes)])
+        if backend.delivery is not None:
+            backend.delivery.delivered([token.token.id])
+        return token
+
+    def test_it_says_its_name_and_its_place(self, backend: Backend) -> None:
+        assert backend.name
+        assert backend.place
+
+    def test_an_issued_token_is_active_and_is_what_was_asked_for(self, backend: Backend) -> None:
+        made = self.issued(backend)
+        answer = backend.introspect(made.text, ANYONE)
+        assert (answer.active, answer.state) == (True, "active")
+        assert answer.found is not None
+        token = answer.found.token
+        assert (token.id, token.subject, token.scope) == (made.token.id, "contract", ("a:read",))
+        assert token.expires_at - token.issued_at <= HOUR
+
+    def test_every_token_of_one_call_is_another(self, backend: Backend) -> None:
+        tokens = list(backend.issue([self.request(), self.request(), self.request()]))
+        assert len({token.token.id for token in tokens}) == 3
+        assert len({token.text.reveal() for token in tokens}) == 3
+
+    def test_introspection_changes_nothing(self, backend: Backend) -> None:
+        made = self.issued(backend)
+        assert backend.introspect(made.text, ANYONE) == backend.introspect(made.text, ANYONE)
+
+    def test_an_unknown_token_and_a_wrong_secret_look_the_same(self, backend: Backend) -> None:
+        known, other = self.issued(backend), self.issued(backend)
+        wrong, absent = self.forged(known.text, other.text), self.absent(known.text)
+        answers = [backend.introspect(text, ANYONE) for text in (wrong, absent)]
+        assert answers[0] == answers[1]
+        assert (answers[0].active, answers[0].state, answers[0].found) == (False, "unknown", None)
+
+    def forged(self, known: Secret, other: Secret) -> Secret:
+        """Return a well-formed token with the id of one and the secret of another."""
+        raise NotImplementedError
+
+    def absent(self, known: Secret) -> Secret:
+        """Return a well-formed token that the authority does not know."""
+        raise NotImplementedError
+
+    def test_a_revoked_token_denies_and_stays_so(self, backend: Backend) -> None:
+        made = self.issued(backend)
+        target = Target(id=made.token.id)
+        (first,) = backend.revoke([target], Reason(reason="test"))
+        (again,) = backend.revoke([target], Reason(reason="compromised"))
+        assert (first.outcome, first.state_before, first.reason) == ("revoked", "active", "test")
+        assert (again.outcome, again.at, again.reason) == ("already_revoked", first.at, "test")
+        answer = backend.introspect(made.text, ANYONE)
+        assert (answer.active, answer.state) == (False, "revoked")
+
+    def test_an_unknown_target_is_told_and_stops_nothing(self, backend: Backend) -> None:
+        made = self.issued(backend)
+        targets = [Target(id=self.unknown_id), Target(id=made.token.id)]
+        assert [outcome.outcome for outcome in backend.revoke(targets, Reason())] == ["unknown", "revoked"]
+
+    def test_a_revocation_of_nothing_is_nothing(self, backend: Backend) -> None:
+        assert list(backend.revoke([], Reason())) == []
+
+    def test_a_secret_is_proved_whatever_its_state_and_nothing_else_is(self, backend: Backend) -> None:
+        made, other = self.issued(backend), self.issued(backend)
+        list(backend.revoke([Target(id=made.token.id)], Reason()))
+        assert backend.prove(made.text) == made.token.id
+        assert backend.prove(self.forged(made.text, other.text)) is None
+        assert backend.prove(self.absent(made.text)) is None
+        assert backend.prove(Secret("no token at all")) is None
+
+    @pytest.mark.parametrize("text", ["", "\0", "tkc_", ".", "..", "a.b.c", "\ud7ff" * 10, "x" * 70_000, "e30.e30.e30"])
+    def test_rubbish_is_answered_with_no(self, backend: Backend, text: str) -> None:
+        assert backend.introspect(Secret(text), ANYONE).active is False
+        assert backend.prove(Secret(text)) is None
+
+    def test_the_directory_finds_what_was_issued(self, backend: Backend) -> None:
+        directory = backend.directory
+        if directory is None:
+            pytest.skip("this authority has no directory")
+        assert directory.get(self.unknown_id) is None
+        ids = {self.issued(backend, subject=subject).token.id for subject in ("x", "y")}
+        assert {found.token.id for found in directory.find(Selector(subject=("x", "y")))} == ids
+        assert {found.token.subject for found in directory.find(Selector(subject=("x",)))} == {"x"}
+        for identifier in ids:
+            found = directory.get(identifier)
+            assert found is not None
+            assert found.standing.active
+        position = min(directory.find(Selector()), key=lambda found: (found.token.expires_at, found.token.id))
+        assert len(list(directory.find(Selector(), after=position.token.id))) == 1
+        with pytest.raises(TokenctlError):
+            list(directory.find(Selector(), after=self.unknown_id))
+
+    def test_a_limited_token_is_spent_by_its_uses_alone(self, backend: Backend) -> None:
+        usage = backend.usage
+        if usage is None:
+            pytest.skip("this authority counts no uses")
+        made = self.issued(backend, max_uses=2)
+        assert backend.introspect(made.text, ANYONE).active is True
+        assert [usage.use(made.text, ANYONE).active for _ in range(3)] == [True, True, False]
+        assert backend.introspect(made.text, ANYONE).state == "spent"
+
+    def test_a_refused_use_counts_nothing(self, backend: Backend) -> None:
+        usage, directory = backend.usage, backend.directory
+        if usage is None or directory is None:
+            pytest.skip("this authority counts no uses")
+        made = self.issued(backend, audience=("a",), max_uses=1)
+        assert usage.use(made.text, Expectations(audiences=("b",))).active is False
+        assert usage.use(made.text, Expectations(audiences=("a",), scopes=("other",))).active is False
+        found = directory.get(made.token.id)
+        assert found is not None
+        assert found.token.uses == 0
+
+    def test_a_child_dies_with_its_parent(self, backend: Backend) -> None:
+        parent = self.issued(backend)
+        child = self.issued(backend, parent=parent.token.id, lifetime=HOUR // 2)
+        (outcome,) = backend.revoke([Target(id=parent.token.id)], Reason())
+        assert (outcome.outcome, outcome.children) == ("revoked", 1)
+        assert backend.introspect(child.text, ANYONE).active is False
+
+    def test_the_published_keys_verify_a_jwt_and_hold_nothing_private(self, backend: Backend) -> None:
+        if backend.signing_keys is None:
+            pytest.skip("this authority shows no keys")
+        made = self.issued(backend, format="jwt", audience=("api",))
+        document = backend.signing_keys.jwks()
+        from joserfc import jwt
+        from joserfc.jwk import KeySet
+
+        (key,) = document["keys"]  # type: ignore[misc]  # a JWK Set
+        assert set(key) <= {"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"}
+        token = jwt.decode(made.text.reveal().decode(), KeySet.import_key_set(document), algorithms=[key["alg"]])  # type: ignore[arg-type]
+        assert token.claims["jti"] == made.token.id
+        assert [(entry.kid, entry.state, living) for entry, living in backend.signing_keys.keys()] == [(key["kid"], "active", 1)]
