@@ -1,0 +1,188 @@
+"""A medium that is full, read-only or failing: refused before any effect, reads still work, and afterwards all is well."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from tests.conftest import Cli, Result
+from tests.faults.conftest import ISSUE, assert_no_secret, assert_refused, assert_sound, database, rows, under_strace
+
+
+def _records(cli: Cli) -> int:
+    return int(str(rows(cli.store, "SELECT count(*) FROM record")[0][0]))
+
+
+def _assert_honest(cli: Cli, result: Result) -> None:
+    """Done and active, or refused: then no token is out, or it is named as one that will be denied."""
+    assert result.code in (0, 7), result
+    assert "a bug" not in result.err
+    if result.code == 0:
+        assert cli("inspect", "-", "-q", input=result.out).code == 0
+    elif result.out:
+        assert cli.id_of(result.out.strip()) in result.err
+
+
+def test_a_first_issue_on_a_full_medium_is_refused_and_works_when_there_is_room(cli, medium):
+    medium.fill()
+    assert_refused(cli(*ISSUE), 7)
+    assert not cli.store.exists()
+    medium.free()
+    assert cli(*ISSUE).code == 0
+    assert_sound(cli)
+
+
+def test_on_a_full_medium_issue_and_revoke_are_refused_and_reads_work(cli, medium):
+    token = cli.id_of(cli.token())
+    before = _records(cli)
+    medium.fill()
+    assert_refused(cli(*ISSUE), 7)
+    refused = cli("revoke", token, "--yes")
+    assert (refused.code, refused.out) == (7, "")
+    assert token in refused.err
+    assert cli("inspect", token, "-q").code == 0
+    listed = cli("list")
+    assert listed.code == 0
+    assert listed.out.startswith(token)
+    medium.free()
+    assert _records(cli) == before
+    assert cli(*ISSUE).code == 0
+    assert cli("revoke", token, "--yes", "-q").code == 0
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("room", [4096, 16384, 32768, 49152, 65536, 98304])
+def test_a_medium_that_fills_up_in_the_middle_is_told_and_leaves_the_store_whole(cli, medium, room):
+    cli.token()
+    medium.fill(leave=room)
+    first = cli(*ISSUE)
+    medium.free()
+    _assert_honest(cli, first)
+    assert_sound(cli)
+    assert_no_secret(cli.home, root_secret=cli.root_secret)
+    assert cli(*ISSUE).code == 0
+
+
+@pytest.mark.parametrize("limit", [0, 64, 512, 4096, 8192, 32768, 65536])
+def test_a_file_size_limit_refuses_a_first_issue_and_leaves_nothing_broken(cli, limit):
+    refused = cli(*ISSUE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert_refused(refused, 7)
+    assert_no_secret(cli.home, root_secret=cli.root_secret)
+    assert cli(*ISSUE).code == 0
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("limit", [0, 100, 4096, 16384, 65536])
+def test_a_file_size_limit_never_loses_what_was_acknowledged(cli, limit):
+    token = cli.token()
+    result = cli(*ISSUE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _assert_honest(cli, result)
+    assert cli("inspect", "-", "-q", input=token).code == 0
+    assert cli(*ISSUE).code == 0
+    assert_sound(cli)
+
+
+def test_a_read_only_medium_is_read_with_one_warning_and_never_written(cli, medium):
+    token = cli.id_of(cli.token())
+    medium.read_only()
+    try:
+        for command in (("inspect", token), ("list",)):
+            done = cli(*command)
+            assert done.code == 0, done
+            assert token in done.out
+            assert [line.split(":")[0] for line in done.err.splitlines()] == ["warning"]
+        assert cli("audit", "verify", "-q").code == 0
+        assert_refused(cli(*ISSUE), 7)
+        refused = cli("revoke", token, "--yes")
+        assert (refused.code, refused.out) == (7, "")
+        assert token in refused.err
+    finally:
+        medium.writable()
+    assert cli("revoke", token, "--yes", "-q").code == 0
+    assert_sound(cli)
+
+
+def test_a_first_issue_on_a_read_only_medium_is_refused(cli, medium):
+    medium.read_only()
+    assert_refused(cli(*ISSUE), 7)
+    assert cli("list").code == 0
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+def test_when_every_sync_or_write_of_the_store_fails_nothing_is_acknowledged(cli, call, error):
+    token = cli.id_of(cli.token())
+    before = _records(cli)
+    inject = [f"trace={call}", f"inject={call}:error={error}:when=1+"]
+    assert_refused(under_strace(cli, inject, *ISSUE), 7)
+    refused = under_strace(cli, inject, "revoke", token, "--yes")
+    assert (refused.code, refused.out) == (7, "")
+    assert cli("inspect", token, "-q").code == 0
+    assert _records(cli) == before
+    assert cli(*ISSUE).code == 0
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("when", range(1, 7))
+def test_a_single_failed_sync_is_told_or_harmless(cli, when):
+    cli.token()
+    result = under_strace(cli, ["trace=fdatasync", f"inject=fdatasync:error=EIO:when={when}"], *ISSUE)
+    _assert_honest(cli, result)
+    assert_sound(cli)
+    assert cli(*ISSUE).code == 0
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 5, 10, 20, 30, 40])
+def test_a_single_failed_write_is_told_or_harmless(cli, when):
+    cli.token()
+    result = under_strace(cli, ["trace=pwrite64", f"inject=pwrite64:error=ENOSPC:when={when}"], *ISSUE)
+    _assert_honest(cli, result)
+    assert_sound(cli)
+    assert cli(*ISSUE).code == 0
+
+
+def test_a_failed_first_sync_is_refused_without_a_token(cli):
+    cli.token()
+    before = _records(cli)
+    assert_refused(under_strace(cli, ["trace=fdatasync", "inject=fdatasync:error=EIO:when=1"], *ISSUE), 7)
+    assert _records(cli) == before
+
+
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+def test_a_failed_sync_in_the_making_of_the_store_is_refused_and_a_rerun_makes_it(cli, when):
+    failed = under_strace(cli, ["trace=fsync", f"inject=fsync:error=EIO:when={when}"], *ISSUE)
+    assert_refused(Result(failed.code, failed.out, "".join(line for line in failed.err.splitlines(True) if "notice" not in line)), 7)
+    assert_no_secret(cli.home, root_secret=cli.root_secret)
+    assert cli(*ISSUE).code == 0
+    assert_sound(cli)
+
+
+def test_an_anchor_that_cannot_be_written_is_warned_of_and_the_token_is_good(cli):
+    cli.token()
+    done = under_strace(cli, ["trace=?rename,?renameat,?renameat2", "inject=?rename,?renameat,?renameat2:error=EIO:when=1+"], *ISSUE)
+    assert done.code == 0, done
+    assert done.err.startswith("warning: the anchor ")
+    assert len(done.err.splitlines()) == 1
+    assert cli("inspect", "-", "-q", input=done.out).code == 0
+    assert_sound(cli)
+
+
+def test_a_store_left_open_by_a_killed_writer_is_not_read_without_its_log(cli, medium):
+    token = cli.id_of(cli.token())
+    # A log that was never moved into the store: on a read-only medium it cannot be recovered.
+    spare = cli.store.read_bytes()
+    with database(cli.store) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("UPDATE token SET last_used_at = 1")
+        log = cli.store.with_name("store.db-wal").read_bytes()
+    cli.store.write_bytes(spare)
+    cli.store.with_name("store.db-wal").write_bytes(log)
+    cli.store.with_name("store.db-shm").unlink(missing_ok=True)
+    cli.store.with_name("store.db-wal").chmod(0o600)
+    medium.read_only()
+    try:
+        assert_refused(cli("inspect", token), 7)
+    finally:
+        medium.writable()
+    assert cli("inspect", token, "-q").code == 0

@@ -1,0 +1,161 @@
+"""``kill -9`` before every system call that changes a file, or that hands the answer over.
+
+Between two such calls nothing on the disk differs, so these are all the states a kill can leave. Of a run of writes into one
+file without a sync between, the first, the last and every eighth are taken; TOKENCTL_TEST_EVERY_CALL takes all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, Result
+from tests.faults.conftest import ISSUE, Homes, assert_no_secret, assert_sound, rows, under_strace
+
+_NAMES = (
+    "openat write pwrite64 fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat ftruncate mkdir mkdirat "
+    "fchmod fchown flock"
+).split()
+_TRACE = "trace=" + ",".join(f"?{name}" for name in _NAMES)
+_CALL = re.compile(r"(\d+)\s+(\w+)\((.*)")
+_STEP = 1 if os.environ.get("TOKENCTL_TEST_EVERY_CALL") else 8
+_PARTS = 6
+
+
+def _calls(cli: Cli, trace: Path, *arguments: str) -> list[tuple[str, int]]:
+    """Run once; return each call that matters as its name and its number among the calls of that name."""
+    done = under_strace(cli, [_TRACE], *arguments, output=trace)
+    assert done.code == 0, done.err
+    counts: dict[str, int] = {}
+    calls: list[tuple[str, int]] = []
+    threads = set()
+    for line in trace.read_text(errors="replace").splitlines():
+        match = _CALL.match(line)
+        if match is None:
+            continue
+        thread, name, rest = match.groups()
+        threads.add(thread)
+        counts[name] = counts.get(name, 0) + 1
+        opens = name == "openat" and "O_CREAT" not in rest and "O_TMPFILE" not in rest
+        if (str(cli.home) in rest or rest.startswith("1<")) and not opens:
+            calls.append((name, counts[name]))
+    assert len(threads) == 1, "strace counts the calls of each thread"
+    assert len(calls) > 20
+    return _thinned(calls)
+
+
+def _thinned(calls: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    chosen = []
+    run = 0
+    for position, (name, number) in enumerate(calls):
+        run = run + 1 if name == "pwrite64" and position and calls[position - 1][0] == name else 0
+        last = position + 1 == len(calls) or calls[position + 1][0] != name
+        if run % _STEP == 0 or last:
+            chosen.append((name, number))
+    return chosen
+
+
+def _killed(cli: Cli, call: tuple[str, int], *arguments: str) -> Result:
+    name, number = call
+    died = under_strace(cli, [f"trace={name}", f"inject={name}:signal=KILL:when={number}"], *arguments)
+    assert died.code == -signal.SIGKILL, (call, died)
+    return died
+
+
+def _ids(cli: Cli) -> set[object]:
+    return {row[0] for row in rows(cli.store, "SELECT id FROM token")}
+
+
+def _assert_one_active_key(cli: Cli, *algorithms: str) -> None:
+    assert rows(cli.store, "SELECT alg FROM key WHERE state = 'active' ORDER BY alg") == [(alg,) for alg in algorithms]
+
+
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_a_first_issue_killed_anywhere_is_finished_by_running_it_again(cli, tmp_path, part):
+    command = ("issue", "--subject", "ci", "--format", "jwt", "--audience", "api", "-q")
+    homes = Homes(cli, tmp_path / "spare")
+    calls = _calls(cli, tmp_path / "trace", *command)
+    for call in calls[part::_PARTS]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        again = cli(*command)
+        assert again.code == 0, (call, again.err)
+        assert_sound(cli)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        _assert_one_active_key(cli, "ES256")
+        if died.out:
+            # What was handed over has its row and its record.
+            assert cli("inspect", "-", "-q", "--audience", "api", input=died.out).code == 0, call
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_an_issue_killed_anywhere_leaves_the_store_whole(cli, tmp_path, part):
+    before = cli.token()
+    homes = Homes(cli, tmp_path / "spare")
+    for call in _calls(cli, tmp_path / "trace", *ISSUE)[part :: _PARTS // 2]:
+        homes.put_back()
+        died = _killed(cli, call, *ISSUE)
+        again = cli(*ISSUE)
+        assert (again.code, again.err) == (0, ""), call
+        assert_sound(cli)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        handed_over = {cli.id_of(text) for text in (before, died.out.strip(), again.out.strip()) if text}
+        assert handed_over <= _ids(cli), call
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_a_revocation_killed_anywhere_is_finished_by_running_it_again(cli, tmp_path, part):
+    gone = cli.id_of(cli.token())
+    assert cli("revoke", gone, "--yes", "-q").code == 0
+    parent = cli.id_of(cli.token("--ttl", "30m"))
+    child = cli.id_of(cli.token("--parent", parent, "--ttl", "5m"))
+    command = ("revoke", parent, "--yes")
+    homes = Homes(cli, tmp_path / "spare")
+    for call in _calls(cli, tmp_path / "trace", *command)[part :: _PARTS // 2]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        again = cli(*command, "-o", "json")
+        assert again.code == 0, (call, again)
+        outcome = again.json["targets"][0]["outcome"]
+        assert outcome in ("revoked", "already_revoked")
+        if died.out:
+            assert outcome == "already_revoked", call
+        assert_sound(cli)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        assert rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NULL") == [(0,)], call
+        told = rows(cli.store, "SELECT target FROM record WHERE operation = 'token.revoke' ORDER BY seq")
+        assert told == [(gone,), (parent,), (child,)], call
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["to a new file", "over an old file"])
+def test_a_delivery_to_a_file_killed_anywhere_leaves_the_old_file_or_the_whole_new_one(cli, tmp_path, there):
+    cli.token()
+    folder = cli.home / "out"
+    folder.mkdir(mode=0o700)
+    target = folder / "token"
+    if there:
+        target.write_text("old\n")
+    command = (*ISSUE, "--out", str(target))
+    homes = Homes(cli, tmp_path / "spare")
+    calls = _calls(cli, tmp_path / "trace", *command)
+    first = next(position for position, call in enumerate(calls) if call[0] == "openat")
+    for call in [call for call in calls[first:] if call[0] not in ("pwrite64", "fdatasync", "flock")]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        if target.exists() and target.read_text() != "old\n":
+            assert cli.id_of(target.read_text().strip()) in _ids(cli), call
+            assert target.stat().st_mode & 0o777 == 0o600
+        else:
+            assert died.out == "", call
+        assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir() if file != target), call
+        again = cli(*command)
+        assert (again.code, again.err) == (0, ""), call
+        assert [file.name for file in folder.iterdir()] == ["token"], call
+        assert cli.id_of(target.read_text().strip()) == again.out.strip()
+        assert_sound(cli)
+        assert_no_secret(cli.home, but=[target], root_secret=cli.root_secret)
