@@ -177,6 +177,8 @@ class Delivery:
     """
 
     def __init__(self, path: str, *, mode: int = PRIVATE_FILE, group: int | None = None) -> None:
+        if not os.path.basename(path):
+            raise InvalidRequest("no file is named", hint="name a file with --out")
         self._path = path
         self._directory = os.path.dirname(path) or "."
         self._fresh = os.path.join(self._directory, f".{os.path.basename(path)}.tokenctl-new")

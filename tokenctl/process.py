@@ -48,7 +48,7 @@ def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]
     try:
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         facts = os.fstat(descriptor)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, ValueError):
         raise InvalidRequest(f"{option} is not an open descriptor", hint=f"redirect it in the shell: {descriptor}>FILE") from None
     access = flags & os.O_ACCMODE
     if access not in ((os.O_WRONLY if writing else os.O_RDONLY), os.O_RDWR):
