@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from tokenctl import files
 from tokenctl.errors import InvalidConfiguration, InvalidRequest, NotFound
@@ -21,8 +21,7 @@ _FILE_LIMIT = 64 * 1024  # bytes
 _STRINGS = ("backend", "issuer", "default_audience", "eddsa_name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(NamedTuple):
     """What is told of one profile.
 
     Attributes:

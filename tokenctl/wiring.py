@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl import config
 from tokenctl.audit.actor import identify
@@ -11,8 +11,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.journal import Journal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a command is given from outside: environment, clock, and where it speaks.
 
     Attributes:

@@ -6,13 +6,12 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _UNSET_LOGINUID = "4294967295"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(NamedTuple):
     """The operator of one command.
 
     ``sudo_uid`` is only asserted: it comes from the environment. ``machine`` is a hash of the machine id.

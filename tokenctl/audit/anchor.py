@@ -7,17 +7,15 @@ Replaced by rename after the commit, inside the lock: it is never ahead of durab
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl import files
 
 _LIMIT = 1024  # bytes
-_FORM = re.compile(r"tokenctl-anchor/v1\n([0-9A-Za-z]{22})\n(\d{1,18})\n([0-9a-f]{64})\n([0-9a-f]{64})\n", re.ASCII)
+_MAGIC = "tokenctl-anchor/v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
+class Anchor(NamedTuple):
     """Size, hash of the newest leaf and root of a log."""
 
     store_id: str
@@ -26,7 +24,6 @@ class Anchor:
     root: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Damaged:
     """An anchor file that is there and says nothing."""
 
@@ -40,15 +37,17 @@ def read(path: str) -> Anchor | Damaged | None:
     data = files.read_owned(path, limit=_LIMIT)
     if not data or not data.strip(b"\0"):
         return None
-    match = _FORM.fullmatch(data.decode("ascii", "replace"))
-    if match is None:
+    try:
+        magic, store_id, size, leaf, root, rest = data.decode("ascii").split("\n")
+        if magic != _MAGIC or rest or {len(leaf), len(root)} != {64} or not size.isdecimal():
+            return Damaged()
+        return Anchor(store_id=store_id, size=int(size), leaf=bytes.fromhex(leaf), root=bytes.fromhex(root))
+    except ValueError:
         return Damaged()
-    store_id, size, leaf, root = match.groups()
-    return Anchor(store_id=store_id, size=int(size), leaf=bytes.fromhex(leaf), root=bytes.fromhex(root))
 
 
 def write(path: str, anchor: Anchor) -> None:
     """Replace the anchor; raises OSError."""
-    text = f"tokenctl-anchor/v1\n{anchor.store_id}\n{anchor.size}\n{anchor.leaf.hex()}\n{anchor.root.hex()}\n"
+    text = f"{_MAGIC}\n{anchor.store_id}\n{anchor.size}\n{anchor.leaf.hex()}\n{anchor.root.hex()}\n"
     os.makedirs(os.path.dirname(path), files.PRIVATE_DIRECTORY, exist_ok=True)
     files.replace_owned(path, text.encode("ascii"), durable=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl.model.record import Record
 from tokenctl.store.connection import Store
@@ -11,8 +11,7 @@ from tokenctl.store.connection import Store
 _COLUMNS = "seq, time, operation, target, request, actor, body, hash, nonce"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(NamedTuple):
     """Which records are meant; instants in milliseconds."""
 
     since: int | None = None

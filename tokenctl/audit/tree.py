@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _HASH_LENGTH = 32  # bytes
 
@@ -57,8 +57,7 @@ class CompactRange:
         return b"".join(self._roots)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(NamedTuple):
     """The head of a log: its size, compact range and root, and why it is quarantined, if it is."""
 
     size: int

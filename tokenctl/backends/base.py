@@ -12,61 +12,12 @@ The contract, for whoever implements one and whoever calls it:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from tokenctl.model.checks import Check
+from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
-from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Standing, Target, Token, TokenRequest
+from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Target, TokenRequest
 from tokenctl.secret import Secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A token of the directory with its standing now; ``intact`` is false where its row does not check out."""
-
-    token: Token
-    standing: Standing
-    intact: bool = True
-    children: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectations:
-    """What the one who asks demands of a presented token; durations in milliseconds."""
-
-    issuer: str | None = None
-    audiences: tuple[str, ...] = ()
-    any_audience: bool = False
-    scopes: tuple[str, ...] = ()
-    leeway: int | None = None
-    valid_for: int | None = None
-    ignore_binding: bool = False
-    offline: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Introspection:
-    """What an authority says of a presented token.
-
-    Attributes:
-        active: Whether it is accepted; ``None`` where the state was not asked for.
-        found: The token in the directory, only where the secret or signature was proved.
-        checks: Every check that was made, failed ones and passed ones.
-        signature: ``valid``, ``invalid`` or ``not_checked``; ``None`` for an opaque token.
-        header: The JWT's header; ``None`` where there is none to show.
-        claims: The JWT's claims set; ``None`` where the payload is none.
-        finding: What a reviewer would say of it, as (rule, sentence).
-    """
-
-    active: bool | None
-    state: str
-    checks: Sequence[Check]
-    found: Found | None = None
-    signature: str | None = None
-    header: dict[str, object] | None = None
-    claims: dict[str, object] | None = None
-    findings: Sequence[tuple[str, str]] = ()
 
 
 class Directory(Protocol):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from tokenctl.backends.base import Expectations, Introspection
 from tokenctl.formats import jwt
 from tokenctl.formats.jwk import KeySet
 from tokenctl.model.checks import OWN_TYPE, Check, check_claims, findings
+from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.times import LAST_INSTANT, SECOND, format_duration
 
 FOREIGN_LEEWAY = 60 * SECOND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What a JWT's own bytes say, and every check of them."""
 
     signature: str

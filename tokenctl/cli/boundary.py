@@ -11,8 +11,11 @@ from typing import Any
 
 from tokenctl import process
 from tokenctl.errors import InternalError, InvalidRequest, TokenctlError
+from tokenctl.model.identifier import ID_LENGTH
 from tokenctl.render.console import Console
 from tokenctl.render.escape import escape
+
+_SHORT_WORD = 15  # characters
 
 
 class _Terminated(KeyboardInterrupt):
@@ -39,10 +42,7 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         from tokenctl.cli.invocation import Invocation, program_name
 
         console.program = program_name(program)
-        invocation = Invocation(
-            environment=environment, now=time.time_ns() // 1_000_000 if now is None else now, program=console.program,
-            console=console,
-        )  # fmt: skip
+        invocation = Invocation(environment=environment, now=time.time_ns() // 1_000_000 if now is None else now, console=console)
         return _dispatch(arguments, invocation)
     except TokenctlError as error:
         console.error(error)
@@ -121,7 +121,8 @@ def _usage(error: Any, arguments: list[str], verbs: list[str]) -> InvalidRequest
 
 def _refuse_secrets(arguments: list[str]) -> None:
     """Refuse an argument that looks like a secret: it stands in the process list and the shell's history already."""
-    if not any(len(argument) > 15 for argument in arguments):
+    # An id is no secret, and a short word holds none: the patterns are costly to prepare.
+    if not any(len(argument) > _SHORT_WORD and not (len(argument) == ID_LENGTH and argument.isalnum()) for argument in arguments):
         return
     from tokenctl.formats.pasted import looks_secret
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from tokenctl.commands.context import Context
@@ -17,16 +16,15 @@ _OUTPUTS = ("text", "json", "jsonl")
 _TIMEOUT = 30.0  # seconds
 
 
-@dataclass(slots=True, kw_only=True)
 class Invocation:
     """What surrounds one run; the boundary makes it, the verbs take their context from it."""
 
-    environment: Mapping[str, str]
-    now: int
-    program: str
-    console: Console
-    debug: bool = False
-    given: dict[str, str] = field(default_factory=dict)
+    def __init__(self, *, environment: Mapping[str, str], now: int, console: Console) -> None:
+        self.environment = environment
+        self.now = now
+        self.console = console
+        self.debug = False
+        self.given: dict[str, str] = {}
 
     def merge(self, values: Mapping[str, Any]) -> None:
         """Take global options of one side of the verb; twice with different values is refused (exit 2)."""
@@ -63,9 +61,7 @@ class Invocation:
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
         )
         credential = "credential_file" in self.given or "credential_fd" in self.given
-        return Context(
-            console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential
-        )
+        return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
 
 
 def program_name(argument: str) -> str:

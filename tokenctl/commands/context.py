@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl import config, wiring
 from tokenctl.backends.local.authority import LocalAuthority
@@ -12,8 +12,7 @@ from tokenctl.errors import InvalidConfiguration
 from tokenctl.render.console import Console
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """One run of one verb.
 
     Attributes:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from tokenctl.backends.base import Expectations, Found, Introspection
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, worst
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.checks import Check
+from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.times import MINUTE, parse_duration
 from tokenctl.secret import Secret
 
 _LONGEST_LEEWAY = 5 * MINUTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """What is asked about the tokens, as it was typed; places to read them from included."""
 
     targets: tuple[str, ...] = ()
@@ -38,8 +37,7 @@ class Question:
     ignore_binding: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer and its exit code; ``named`` where an id was asked for that may be unknown."""
 
     introspection: Introspection | None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.base import Introspection
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
+from tokenctl.model.introspection import Introspection
 from tokenctl.model.times import format_distance, format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.render.escape import cell, escape

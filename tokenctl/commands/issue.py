@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from tokenctl import files, process
 from tokenctl.audit.actor import user_name
@@ -24,15 +24,14 @@ ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 FORBIDDEN_CLAIMS = frozenset(
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"]
 )  # fmt: skip
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 6749 section 3.3
-_LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]{0,63})=(.{0,256})", re.DOTALL)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+_SCOPE = r"[\x21\x23-\x5b\x5d-\x7e]{1,256}"  # RFC 6749 section 3.3
+_LABEL = r"(?s)([A-Za-z0-9][A-Za-z0-9_./-]{0,63})=(.{0,256})"
+_REQUEST_ID = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
 _LONGEST_TEXT = 1024  # characters of a subject, an owner, a note
 _LARGEST_CLAIMS = 16 * 1024  # characters of all custom claims together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What the command line asks for, as it was typed."""
 
     subject: str | None = None
@@ -120,7 +119,7 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
 
 
 def _parameters(wish: Wish) -> dict[str, object]:
-    typed = {field.name: getattr(wish, field.name) for field in fields(wish) if field.name != "request_id"}
+    typed = {name: value for name, value in wish._asdict().items() if name != "request_id"}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()}
 
 
@@ -145,10 +144,10 @@ def _text_faults(wish: Wish) -> list[str]:
         elif option != "--subject" and not text.strip():
             faults.append(f"{option}: is empty")
     for scope in wish.scope:
-        if not _SCOPE.fullmatch(scope):
+        if not re.fullmatch(_SCOPE, scope):
             hint = " (one --scope for each)" if " " in scope else ""
             faults.append(f"--scope: not a scope token of RFC 6749{hint}")
-    if wish.request_id is not None and not _REQUEST_ID.fullmatch(wish.request_id):
+    if wish.request_id is not None and not re.fullmatch(_REQUEST_ID, wish.request_id):
         faults.append("--request-id: letters, digits and _ . : - are admitted, at most 128")
     if wish.max_uses is not None and not 1 <= wish.max_uses <= 1_000_000_000:
         faults.append("--max-uses: at least 1")
@@ -174,7 +173,7 @@ def _choice_faults(wish: Wish, token_format: str, audience: tuple[str, ...]) -> 
 def _labels(wish: Wish, faults: list[str]) -> tuple[tuple[str, str], ...]:
     labels: dict[str, str] = {}
     for label in wish.label:
-        match = _LABEL.fullmatch(label)
+        match = re.fullmatch(_LABEL, label)
         if match is None:
             faults.append("--label: write NAME=VALUE, the name of letters, digits and _ . / -")
         elif match[1] in labels:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 
 from tokenctl import terminal
-from tokenctl.backends.base import Found
 from tokenctl.commands.context import Context
 from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import InvalidRequest
 from tokenctl.formats import opaque
+from tokenctl.model.introspection import Found
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.render.escape import cell, cut, escape

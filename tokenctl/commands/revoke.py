@@ -6,8 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from tokenctl.backends.base import Found
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs, revoke_screen
 from tokenctl.commands.context import Context
@@ -15,14 +15,14 @@ from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import Conflict, InvalidRequest, NotFound, TokenctlError
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.identifier import new_id
+from tokenctl.model.introspection import Found
 from tokenctl.model.token import REASONS, Outcome, Reason, Target
 
 _DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended", "lifted"})
 _LONGEST_TEXT = 1024  # characters of a note or a ticket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(NamedTuple):
     """What is to be revoked and why, as it was typed."""
 
     targets: tuple[str, ...] = ()

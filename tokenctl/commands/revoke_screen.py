@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.base import Found
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.inspect_screen import other_profiles
+from tokenctl.model.introspection import Found
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Outcome, Reason, Target
 from tokenctl.render.escape import cut, escape

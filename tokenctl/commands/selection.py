@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
@@ -11,8 +11,7 @@ from tokenctl.model.times import parse_duration, parse_instant
 from tokenctl.model.token import FORMATS, KINDS, LIVING_STATES, STATES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class Typed(NamedTuple):
     """The selectors of a command line."""
 
     subject: tuple[str, ...] = ()

@@ -8,12 +8,11 @@ The checksum tells a typing mistake from a token offline; it proves nothing, onl
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from zlib import crc32
 
-from tokenctl.model.identifier import decode_base62, encode_base62, is_id
+from tokenctl.model.identifier import ID_LENGTH, decode_base62, encode_base62, is_id
 from tokenctl.secret import Secret
 
 PREFIX_OF_KIND = {"access": "at", "personal": "pat", "service": "svc"}
@@ -22,13 +21,12 @@ KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIX_OF_KIND.items()}
 _SECRET_LENGTH = 43
 _SECRET_BITS = 256
 _CRC_LENGTH = 6
-_FORM = re.compile(r"tkc_(at|pat|svc)_([0-9A-Za-z]{22})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
-_NAME = re.compile(r"tkc_(?:at|pat|svc)_([0-9A-Za-z]{22})")
-ANYWHERE = re.compile(rf"(?<![0-9A-Za-z_]){_FORM.pattern}(?![0-9A-Za-z_])")
+_NO_TOKEN = "not of the form tkc_<kind>_<id>_<secret>"
+# The same form as ``parse`` reads, for finding tokens in other text.
+PATTERN = r"(?<![0-9A-Za-z_])tkc_(?:at|pat|svc)_([0-9A-Za-z]{22})_[0-9A-Za-z]{49}(?![0-9A-Za-z_])"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpaqueToken:
+class OpaqueToken(NamedTuple):
     """An opaque token of the right form; its secret is not proved by that."""
 
     kind: str
@@ -49,10 +47,13 @@ def parse(text: str) -> OpaqueToken | str:
     Returns:
         The token, or the reason why the text is none; the reason holds nothing of the text.
     """
-    match = _FORM.fullmatch(text)
-    if match is None:
-        return "not of the form tkc_<kind>_<id>_<secret>"
-    prefix, identifier, secret, crc = match.groups()
+    parts = text.split("_")
+    if len(parts) != 4 or parts[0] != "tkc" or parts[1] not in KIND_OF_PREFIX:
+        return _NO_TOKEN
+    _, prefix, identifier, tail = parts
+    secret, crc = tail[:_SECRET_LENGTH], tail[_SECRET_LENGTH:]
+    if len(identifier) != ID_LENGTH or len(crc) != _CRC_LENGTH or decode_base62(identifier + tail) is None:
+        return _NO_TOKEN
     if _checksum(text[:-_CRC_LENGTH]) != crc:
         return "the checksum does not match: mistyped or cut"
     value = decode_base62(secret)
@@ -63,8 +64,8 @@ def parse(text: str) -> OpaqueToken | str:
 
 def named_id(text: str) -> str | None:
     """Return the id that ``text`` names: an id, or a token's beginning without its secret part."""
-    match = _NAME.fullmatch(text)
-    candidate = match.group(1) if match else text
+    parts = text.split("_")
+    candidate = parts[2] if len(parts) == 3 and parts[0] == "tkc" and parts[1] in KIND_OF_PREFIX else text
     return candidate if is_id(candidate) else None
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tokenctl.formats import opaque
 from tokenctl.secret import Secret
 
 LONGEST_LINE = 1024 * 1024  # bytes
-_JWT = re.compile(r"(?<![A-Za-z0-9_.-])ey[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{8,}(?![A-Za-z0-9_.-])")
-_BEARER = re.compile(r"(?:authorization\s*:\s*)?bearer\s+(\S+)", re.IGNORECASE)
+_JWT = r"(?<![A-Za-z0-9_.-])ey[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{8,}(?![A-Za-z0-9_.-])"
+_BEARER = r"(?i)(?:authorization\s*:\s*)?bearer\s+(\S+)"
 # Source: the vendors' published prefixes; the shapes are kept loose on purpose.
 _FOREIGN = {
     "github": r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
@@ -32,16 +35,22 @@ _FOREIGN = {
     "digitalocean": r"do[opr]_v1_[a-f0-9]{64}",
     "sendgrid": r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
 }
-_FOREIGN_ANY = re.compile("|".join(rf"(?P<{kind}>(?<![A-Za-z0-9_.-])(?:{form}))" for kind, form in _FOREIGN.items()))
-_SECRET_ARGUMENT = re.compile(
-    r"tkc_(?:at|pat|svc)_[0-9A-Za-z]{22}_[0-9A-Za-z]{8,}"
-    r"|(?<![A-Za-z0-9_-])ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){1,3}"
-    rf"|{'|'.join(f'(?<![A-Za-z0-9_.-])(?:{form})' for form in _FOREIGN.values())}"
-)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pasted:
+# Compiled when first needed: preparing them takes longer than a verb on a named id.
+@cache
+def _foreign_secret() -> re.Pattern[str]:
+    return re.compile("|".join(rf"(?P<{kind}>(?<![A-Za-z0-9_.-])(?:{form}))" for kind, form in _FOREIGN.items()))
+
+
+@cache
+def _secret_argument() -> re.Pattern[str]:
+    ours = r"tkc_(?:at|pat|svc)_[0-9A-Za-z]{22}_[0-9A-Za-z]{8,}"
+    jose = r"(?<![A-Za-z0-9_-])ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){1,3}"
+    return re.compile("|".join((ours, jose, *(f"(?<![A-Za-z0-9_.-])(?:{form})" for form in _FOREIGN.values()))))
+
+
+class Pasted(NamedTuple):
     """What one line holds.
 
     Attributes:
@@ -54,17 +63,21 @@ class Pasted:
     ids: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     mentioned: tuple[str, ...] = ()
-    foreign: Counter[str] = field(default_factory=Counter)
+    foreign: Mapping[str, int] = MappingProxyType({})
+
+
+def _opaque_in(line: str) -> Iterator[re.Match[str]]:
+    return re.finditer(opaque.PATTERN, line)
 
 
 def looks_secret(argument: str) -> bool:
     """Whether an argument of a command line looks like a secret, ours or a vendor's."""
-    return _SECRET_ARGUMENT.search(argument) is not None
+    return _secret_argument().search(argument) is not None
 
 
 def masked(text: str) -> str:
     """Return a text with everything that might be a secret masked."""
-    return re.sub(r"[A-Za-z0-9_+/=-]{20,}", _mask_word, _SECRET_ARGUMENT.sub("***", text))
+    return re.sub(r"[A-Za-z0-9_+/=-]{20,}", _mask_word, _secret_argument().sub("***", text))
 
 
 def _mask_word(match: re.Match[str]) -> str:
@@ -85,13 +98,13 @@ def recognise(line: str) -> Pasted:
     secrets: list[Secret] = []
     mentioned: list[str] = []
     foreign: Counter[str] = Counter()
-    for match in opaque.ANYWHERE.finditer(line):
+    for match in _opaque_in(line):
         if isinstance(opaque.parse(match[0]), str):
-            mentioned.append(match[2])
+            mentioned.append(match[1])
         else:
             secrets.append(Secret(match[0]))
-    secrets += [Secret(match[0]) for match in _JWT.finditer(line)]
-    foreign.update(match.lastgroup or "other" for match in _FOREIGN_ANY.finditer(line))
+    secrets += [Secret(match[0]) for match in re.finditer(_JWT, line)]
+    foreign.update(match.lastgroup or "other" for match in _foreign_secret().finditer(line))
     return Pasted(ids=(named,) if named else (), secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign)
 
 
@@ -110,7 +123,7 @@ def _ids_of_document(text: str) -> tuple[str, ...] | None:
 
 def bearer(line: str) -> Secret | None:
     """Return the token of a line that is an ``Authorization`` header or its value."""
-    match = _BEARER.fullmatch(line.strip())
+    match = re.fullmatch(_BEARER, line.strip())
     return Secret(match[1]) if match else None
 
 
@@ -134,8 +147,8 @@ def presented(line: str) -> tuple[str | None, list[Secret]]:
     carried = bearer(stripped)
     if carried:
         return None, [carried]
-    if " " in stripped or "\t" in stripped:
-        found = [Secret(match[0]) for match in opaque.ANYWHERE.finditer(line)]
+    if " " in line or "\t" in line:
+        found = [Secret(match[0]) for match in _opaque_in(line)]
         first = opaque.named_id(stripped.split(None, 1)[0])
         if found:
             return None, found

@@ -7,8 +7,8 @@ Details quote the token in at most ``SHOWN`` characters and unescaped: ``render`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 from tokenctl.model.times import format_distance, format_instant
 
@@ -23,8 +23,7 @@ _KEY_SOURCES = ("jwk", "jku", "x5u", "x5c")
 _RFC_9068_CLAIMS = ("client_id", "iat", "jti", "sub")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(NamedTuple):
     """One check of a presented token.
 
     Attributes:
@@ -38,8 +37,7 @@ class Check:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """Something an operator should know about a token; it does not make the token invalid.
 
     Attributes:

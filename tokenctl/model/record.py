@@ -6,13 +6,12 @@ A record's body is sorted compact ASCII JSON. It is written once and kept verbat
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 RECORD_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happens, before it has a number, a time and an actor.
 
     ``parameters`` are bound by a commitment and do not stand in the body.
@@ -38,8 +37,7 @@ class Event:
     parameters: dict[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One record as it stands in the log: ``hash`` is the leaf hash, ``nonce`` opens the commitment."""
 
     seq: int
@@ -61,7 +59,7 @@ class Record:
 
 def body_of(event: Event, *, seq: int, time: int, actor: dict[str, object], commitment: str) -> bytes:
     """Write the body of a record: all members always present, ``null`` where nothing is known."""
-    members = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "parameters"}
+    members = {name: value for name, value in event._asdict().items() if name != "parameters"}
     members |= {"v": RECORD_VERSION, "seq": seq, "time": time, "actor": actor, "commitment": commitment}
     return canonical(members)
 

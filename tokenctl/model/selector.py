@@ -6,13 +6,12 @@ Matches are exact; ``*`` stands for any text in subject, owner, audience and lab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from tokenctl.model.token import LIVING_STATES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selector:
+class Selector(NamedTuple):
     """A choice of tokens; empty fields choose nothing away. Instants and durations in milliseconds.
 
     Attributes:
@@ -44,7 +43,7 @@ class Selector:
     @property
     def everything(self) -> bool:
         """Whether nothing but the state narrows the choice."""
-        return not any(getattr(self, field.name) for field in fields(self) if field.name not in {"states", "untracked"}) and all(
+        return not any(getattr(self, name) for name in self._fields if name not in {"states", "untracked"}) and all(
             getattr(self, name) is None for name in _INSTANTS
         )
 

@@ -19,9 +19,9 @@ LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that RF
 LONGEST_DURATION = 3_650 * DAY
 
 _UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "w": 7 * DAY}
-_SHORT = re.compile(r"(?:[0-9]{1,9}[wdhms])+")
-_PART = re.compile(r"([0-9]+)([wdhms])")
-_ISO = re.compile(r"P(?:([0-9]{1,9})W)?(?:([0-9]{1,9})D)?(?:T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9})S)?)?")
+_SHORT = r"(?:[0-9]{1,9}[wdhms])+"
+_PART = r"([0-9]+)([wdhms])"
+_ISO = r"P(?:([0-9]{1,9})W)?(?:([0-9]{1,9})D)?(?:T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,9})S)?)?"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,12 +34,12 @@ def parse_duration(text: str) -> int:
     Raises:
         InvalidRequest: not a duration; the hint gives the nearest form (exit 2).
     """
-    if _SHORT.fullmatch(text):
-        parts = [(int(number), unit) for number, unit in _PART.findall(text)]
+    if re.fullmatch(_SHORT, text):
+        parts = [(int(number), unit) for number, unit in re.findall(_PART, text)]
         units = [unit for _, unit in parts]
         if len(set(units)) == len(units):
             return _bounded(sum(number * _UNITS[unit] for number, unit in parts))
-    iso = _ISO.fullmatch(text)
+    iso = re.fullmatch(_ISO, text)
     if iso and text[-1] not in "PT":
         sizes = (7 * DAY, DAY, HOUR, MINUTE, SECOND)
         return _bounded(sum(int(number) * size for number, size in zip(iso.groups(), sizes, strict=True) if number))
@@ -86,7 +86,7 @@ def parse_instant(text: str, now: int, *, ago: bool = False) -> int:
     if text[:1] in ("-", "+"):
         distance = parse_duration(text[1:])
         return _in_range(now - distance if text[0] == "-" else now + distance)
-    if _SHORT.fullmatch(text) or _ISO.fullmatch(text):
+    if re.fullmatch(_SHORT, text) or re.fullmatch(_ISO, text):
         if ago:
             return _in_range(now - parse_duration(text))
         raise InvalidRequest("a time, not a duration, is needed", hint=f"-{text} (ago) or +{text} (from now)?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tokenctl.model.times import DAY, HOUR, MINUTE
 from tokenctl.secret import Secret
@@ -23,8 +23,7 @@ LIFETIME_CAP = {"access": 24 * HOUR, "personal": 90 * DAY, "service": 90 * DAY}
 DELIVERY_DEADLINE = MINUTE  # a token whose delivery is not known by then denies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(NamedTuple):
     """One token as the authority knows it; every time in milliseconds UTC. It never holds the secret.
 
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
@@ -75,8 +74,7 @@ class Token:
         return self.reason == "undelivered"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(NamedTuple):
     """One signing key as the authority knows it; the private part stays sealed. Times in milliseconds UTC."""
 
     kid: str
@@ -94,8 +92,7 @@ class Key:
     leaf: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """The state of a token at one instant, and the fact behind it.
 
     Attributes:
@@ -158,8 +155,7 @@ def undelivered_by(token: Token, now: int) -> bool:
     return token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """A wish for one token, already checked for form; the authority adds policy, id and time.
 
     ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed:
@@ -181,11 +177,10 @@ class TokenRequest:
     claims: tuple[tuple[str, object], ...] = ()
     note: str | None = None
     request_id: str | None = None
-    parameters: dict[str, object] = field(default_factory=dict)
+    parameters: dict[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
+class IssuedToken(NamedTuple):
     """A token that was just made: its facts, and its text, which leaves once."""
 
     token: Token
@@ -193,8 +188,7 @@ class IssuedToken:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(NamedTuple):
     """Why something is revoked."""
 
     reason: str = "other"
@@ -203,16 +197,14 @@ class Reason:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """One token to act on: by its id, which the operator named or whose secret was proved."""
 
     id: str
     proved: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one target; yielded once it is durable.
 
     Attributes:

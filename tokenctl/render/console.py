@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from tokenctl import files, terminal
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
@@ -18,25 +17,28 @@ _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "
 _COLOURS = {"dim": _DIM, "bold": _BOLD, "red": _RED, "green": _GREEN, "yellow": _YELLOW}
 
 
-@dataclass(slots=True, kw_only=True)
 class Console:
     """Where one command speaks.
 
     Attributes:
         output: ``text``, ``json``, ``jsonl`` or ``None`` where the command line does not say.
         quiet: Whether outcomes are left to the exit code.
+        verbose: Whether details are asked for.
         may_ask: Whether a question may be asked at all.
         program: How tokenctl was called, for hints that are commands.
+        profile: The profile at work, once it is known.
+        warnings: What was warned of, for a JSON document.
     """
 
-    environment: Mapping[str, str]
-    program: str = "tokenctl"
-    output: str | None = None
-    quiet: bool = False
-    verbose: bool = False
-    may_ask: bool = True
-    profile: str | None = None
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, *, environment: Mapping[str, str], may_ask: bool = True, output: str | None = None) -> None:
+        self.environment = environment
+        self.program = "tokenctl"
+        self.output = output
+        self.quiet = False
+        self.verbose = False
+        self.may_ask = may_ask
+        self.profile: str | None = None
+        self.warnings: list[str] = []
 
     @property
     def machine(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenctl.backends.base import Found, Introspection
+from tokenctl.model.introspection import Found, Introspection
 from tokenctl.model.times import SECOND, format_instant
 from tokenctl.model.token import Key, Outcome, Standing, Token
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
@@ -19,23 +18,21 @@ from tokenctl.store.connection import Store
 Row = TypeVar("Row")
 
 _TAGS = ("scope", "audience", "labels")
-_TOKEN_COLUMNS = tuple(field.name for field in fields(Token) if field.name not in _TAGS)
-_KEY_COLUMNS = tuple(field.name for field in fields(Key))
+_TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
+_KEY_COLUMNS = Key._fields
 _UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
 _SELECT_TOKEN = f"SELECT mac, {', '.join(f'token.{name}' for name in _TOKEN_COLUMNS)} FROM token"
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored(Generic[Row]):
+class Stored(NamedTuple, Generic[Row]):
     """A row as read, and whether its MAC holds; what does not hold is never believed."""
 
     row: Row
     intact: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protector:
+class Protector(NamedTuple):
     """Makes and checks the MACs of one store's rows."""
 
     key: bytes

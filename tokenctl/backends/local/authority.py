@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenctl.backends.base import Expectations, Found, Introspection
 from tokenctl.backends.local import introspecting, issuing, revoking
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.standing import housekeep, look
 from tokenctl.config import Profile
 from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
 from tokenctl.secret import Secret

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import replace
 
-from tokenctl.backends.base import Expectations, Found, Introspection
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import event_about, look
 from tokenctl.errors import IntegrityError
 from tokenctl.formats import opaque
 from tokenctl.model.checks import Check
+from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.secret import Secret
@@ -147,11 +146,11 @@ def spend(change: Change, answer: Introspection) -> Introspection:
     found = answer.found
     if not answer.active or found is None:
         return answer
-    token = replace(found.token, uses=found.token.uses + 1, last_used_at=change.now)
+    token = found.token._replace(uses=found.token.uses + 1, last_used_at=change.now)
     if token.max_uses is None:
         change.rows.observe_use(token)
     else:
         record = change.append(event_about("token.use", token, parameters={"uses": token.uses}))
-        token = replace(token, leaf=record.seq)
+        token = token._replace(leaf=record.seq)
         change.rows.update_token(token, "uses", "last_used_at", "leaf")
-    return replace(answer, found=replace(found, token=token))
+    return answer._replace(found=found._replace(token=token))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import replace
 
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change
@@ -50,14 +49,14 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
     else:
         text = opaque.mint(token.kind, token.id)
         verifier = sealing.verifier(change.keys, change.store_id, text)
-        token = replace(token, verifier=verifier, pepper_version=sealing.VERSION)
+        token = token._replace(verifier=verifier, pepper_version=sealing.VERSION)
     parameters: dict[str, object] = {
         "labels": dict(token.labels), "max_uses": token.max_uses, "not_before": token.not_before, "note": token.note
     }  # fmt: skip
     record = change.append(
         event_about("token.issue", token, request_id=request_id, policy=policy.policy_hash(), parameters=parameters)
     )
-    token = replace(token, leaf=record.seq)
+    token = token._replace(leaf=record.seq)
     change.rows.insert_token(token)
     return IssuedToken(token=token, text=text, request_id=request_id)
 
@@ -88,7 +87,7 @@ def _draft(change: Change, request: TokenRequest, request_id: str) -> Token:
 
 def _claim_request(change: Change, request: TokenRequest) -> None:
     """Bind the request id to these parameters; an earlier token that was never delivered makes way."""
-    fingerprint = hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters), "sha256")
+    fingerprint = hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
     actor = str(change.actor)
     known = change.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     if known is None:
@@ -144,7 +143,7 @@ def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile)
     key = _signing_key(change, request.algorithm)
     assert key.sealed is not None
     private = sealing.unseal(change.keys, change.store_id, key.kid, key.alg, key.sealed)
-    token = replace(token, issuer=profile.issuer or f"urn:tokenctl:{change.store_id}", kid=key.kid)
+    token = token._replace(issuer=profile.issuer or f"urn:tokenctl:{change.store_id}", kid=key.kid)
     alg = profile.eddsa_name if key.alg == "EdDSA" else key.alg
     header: dict[str, object] = {"alg": alg, "kid": key.kid, "typ": "at+jwt"}
     audience = list(token.audience)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -115,7 +114,7 @@ class Change(View):
     def append(self, event: Event) -> Record:
         """Append one record; it becomes durable with the change it tells of."""
         seq = self._range.size + 1
-        nonce = secrets.token_bytes(32)
+        nonce = os.urandom(32)
         commitment = hmac.digest(nonce, canonical(event.parameters or {}), "sha256").hex()
         body = body_of(event, seq=seq, time=self.now, actor=self.actor.facts(), commitment=commitment)
         record = Record(

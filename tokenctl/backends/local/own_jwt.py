@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from tokenctl.backends.base import Expectations, Introspection
 from tokenctl.backends.local.introspecting import conclude, state_checks
 from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import look
@@ -13,6 +12,7 @@ from tokenctl.errors import IntegrityError
 from tokenctl.formats import jwt
 from tokenctl.formats.jwk import KeySet, read_key_set
 from tokenctl.model.checks import Check
+from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import Key
 
 _SERVED = ("published", "active", "retiring")

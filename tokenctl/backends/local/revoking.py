@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from tokenctl.backends.local.journal import Change, Journal
 from tokenctl.backends.local.standing import housekeep, look, record_about
@@ -104,6 +103,6 @@ def _checked(journal: Journal, outcomes: list[Outcome], started: float) -> Itera
             denied = stored is not None and (not stored.intact or look(view, stored).standing.state == "revoked")
             elapsed = round((time.monotonic() - started) * 1000)
             if denied:
-                yield replace(outcome, checked_ms=elapsed)
+                yield outcome._replace(checked_ms=elapsed)
             else:
-                yield replace(outcome, outcome="still_active", detail="the store does not deny it after the change")
+                yield outcome._replace(outcome="still_active", detail="the store does not deny it after the change")

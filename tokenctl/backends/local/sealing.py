@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenctl import files
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration
@@ -17,7 +16,6 @@ from tokenctl.secret import Secret
 
 ROOT_LENGTH = 32  # bytes
 VERSION = 1
-_FILE = re.compile(rb"([0-9a-f]{64})\n?")
 _ENVELOPE = b"\x01"
 _HASH_LENGTH = 32  # bytes
 
@@ -32,8 +30,7 @@ def hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
     return output[:length]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Keys:
+class Keys(NamedTuple):
     """The keys of one store: for verifiers of opaque tokens, for private keys, for rows, for the head."""
 
     pepper: bytes
@@ -87,8 +84,10 @@ def read_root(path: str) -> Secret:
 
 
 def _parse(data: bytes) -> Secret | None:
-    match = _FILE.fullmatch(data)
-    return Secret(bytes.fromhex(match[1].decode("ascii"))) if match else None
+    text = data.removesuffix(b"\n")
+    if len(text) != 2 * ROOT_LENGTH or not set(text) <= set(b"0123456789abcdef"):
+        return None
+    return Secret(bytes.fromhex(text.decode("ascii")))
 
 
 def make_root(path: str) -> tuple[Secret, bool]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from tokenctl.backends.base import Found
 from tokenctl.backends.local.journal import Change, View
+from tokenctl.model.introspection import Found
 from tokenctl.model.record import Event
 from tokenctl.model.token import DELIVERY_DEADLINE, Key, Token, standing_of
 from tokenctl.store.rows import Stored
@@ -51,7 +49,7 @@ def event_about(operation: str, token: Token, **facts: object) -> Event:
 def record_about(change: Change, stored: Stored[Token], operation: str, facts: dict[str, object], **columns: object) -> Token:
     """Append the record of a change of a token and write the changed columns with it."""
     record = change.append(event_about(operation, stored.row, **facts))
-    token = replace(stored.row, leaf=record.seq, **columns)  # type: ignore[arg-type]
+    token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]
     write = change.rows.update_token if stored.intact else change.rows.condemn_token
     write(token, "leaf", *columns)
     return token
