@@ -3,6 +3,7 @@
 The global options stand before and after the verb: one decorator adds them to a declaration, so that an action never sees them.
 """
 
+import gc
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -47,6 +48,8 @@ def with_globals(function: Callable[..., int]) -> Callable[..., int]:
         if values["ctx"].invoked_subcommand is not None:
             refuse_parental(values)
             return 0
+        gc.freeze()
+        gc.enable()
         return function(**values)
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenctl.backends.local import introspecting, issuing, revoking
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.standing import housekeep, look
 from tokenctl.config import Profile
@@ -57,6 +56,8 @@ class LocalAuthority:
             yield self._issue(request)
 
     def _issue(self, request: TokenRequest) -> IssuedToken:
+        from tokenctl.backends.local import issuing
+
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
             housekeep(change)
@@ -76,23 +77,31 @@ class LocalAuthority:
     # Introspection and use
 
     def introspect(self, presented: Secret, expectations: Expectations) -> Introspection:
+        from tokenctl.backends.local import introspecting
+
         with self.journal.reading() as view:
             now = view.now if view is not None else self.journal.clock
             return introspecting.introspect(view, presented, expectations, now)
 
     def use(self, presented: Secret, expectations: Expectations) -> Introspection:
+        from tokenctl.backends.local import introspecting
+
         with self.journal.changing() as change:
             now = change.now if change is not None else self.journal.clock
             answer = introspecting.introspect(change, presented, expectations, now)
             return introspecting.spend(change, answer) if change is not None else answer
 
     def prove(self, presented: Secret) -> str | None:
+        from tokenctl.backends.local import introspecting
+
         with self.journal.reading() as view:
             return introspecting.prove(view, presented)
 
     # Revocation
 
     def revoke(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
+        from tokenctl.backends.local import revoking
+
         return revoking.revoke(self.journal, list(targets), reason)
 
     # Directory

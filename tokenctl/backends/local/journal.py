@@ -27,6 +27,7 @@ from tokenctl.store.connection import Store, refuse_network
 from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FACTS = {"store_id", "root_place", "root_check"}  # names in meta without which no store is believed
 
 
 class View:
@@ -282,6 +283,8 @@ class Journal:
             return False
         try:
             meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            if not _FACTS <= meta.keys():
+                raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
             sealing.place_of(meta.get("root_place"))
             root = sealing.read_root(self._root_path)
