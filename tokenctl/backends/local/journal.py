@@ -283,7 +283,7 @@ class Journal:
             return False
         try:
             meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
-            if not _FACTS <= meta.keys():
+            if not meta.keys() >= _FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
             sealing.place_of(meta.get("root_place"))
