@@ -11,6 +11,9 @@ def main() -> None:
     gc.disable()
     if sys.path and sys.path[0] in ("", os.getcwd()) and not sys.flags.safe_path:
         del sys.path[0]
+    if sys.platform == "win32":
+        sys.stderr.write("tokenctl: Windows is not supported: it lacks the locks and modes that a store relies on\n")
+        sys.exit(9)
     from tokenctl.cli.boundary import main as run
 
     run()

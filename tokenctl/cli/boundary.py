@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tokenctl import process
-from tokenctl.errors import InternalError, InvalidRequest, TokenctlError
+from tokenctl import files, process
+from tokenctl.errors import InternalError, InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.identifier import ID_LENGTH
 from tokenctl.render.console import Console
 from tokenctl.render.escape import escape
@@ -55,6 +55,11 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         return _die_of(signal.SIGPIPE)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
+    except OSError as error:
+        console.error(
+            TemporarilyUnavailable(f"input or output failed: {files.cause_of(error)}", hint="check where it goes, then run again")
+        )
+        return TemporarilyUnavailable.exit_code
     except RecursionError:
         console.error(InvalidRequest("the input is nested too deeply"))
         return InvalidRequest.exit_code

@@ -40,6 +40,7 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
     with context.backend() as backend:
         backend.housekeep()
         backend.require_trust()
+        hidden = backend.hidden(selector.states)
         found = backend.find(selector, after=position)
         taken = found if shown is None else islice(found, shown + 1)
         broken: list[str] = []
@@ -66,7 +67,7 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
             console.document({"tokens": documents, "next": more, "warnings": list(console.warnings)})
         if screen:
             _show(context, rows)
-        _tell(context, count, more, backend.hidden(selector.states), backend.name)
+        _tell(context, count, more, hidden, backend.name)
         return _verdict(context, broken)
 
 

@@ -40,7 +40,8 @@ def preview(
     console, now = context.console, context.now
     if not console.chatty:
         return
-    console.chat(f"profile {backend.name} ({backend.place}): revoke, reason {order.reason or 'other'}")
+    console.chat(f"profile {backend.name} ({backend.place})")
+    console.chat(f"revoke, reason {order.reason or 'other'}:")
     for target, entry in found[:_SHOWN]:
         if entry is None:
             console.chat(f"{target.id}  unknown here")

@@ -11,7 +11,7 @@ from tokenctl.config import Profile
 from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
-from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
+from tokenctl.model.token import DELIVERY_DEADLINE, IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
 from tokenctl.secret import Secret
 
 
@@ -149,7 +149,7 @@ class LocalAuthority:
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
         with self.journal.reading() as view:
-            if view is None or not view.rows.undelivered(view.now - 60_000) or self.journal.read_only:
+            if view is None or not view.rows.undelivered(view.now - DELIVERY_DEADLINE) or self.journal.read_only:
                 return
         patience, self.journal.lock_deadline = self.journal.lock_deadline, 0.0
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tokenctl import terminal
 from tokenctl.audit import query
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound
 from tokenctl.formats import opaque
 from tokenctl.model.record import Record
 from tokenctl.model.times import format_instant, parse_instant
-from tokenctl.render.escape import cell
+from tokenctl.render.escape import cell, cut, escape
 from tokenctl.render.machine import record_object
 
 _SCREENFUL = 50
@@ -81,15 +82,17 @@ def _print(context: Context, found: Iterable[Record]) -> int:
 def _line(context: Context, record: Record) -> None:
     facts = record.facts()
     outcome = str(facts.get("reason") or facts.get("outcome"))
+    if context.console.on_terminal:
+        what = ", ".join(told for told in (_text(facts.get("subject")), _text(facts.get("reason")), f"by {record.actor}") if told)
+        moment = format_instant(record.time - record.time % 1000).replace("T", " ")
+        line = f"{record.seq:>5}  {moment}  {record.operation:<13}  {record.target or '-':<22}  {escape(what)}"
+        context.console.answer(cut(line, max(terminal.width(), 68)))
+        return
     values = [
         str(record.seq), format_instant(record.time - record.time % 1000), record.operation, record.target or "-",
         cell(record.actor), cell(_text(facts.get("subject"))), cell(outcome),
     ]  # fmt: skip
-    if context.console.on_terminal:
-        widths = (6, 20, 16, 22, 20, 16, 0)
-        context.console.answer("  ".join(value.ljust(width) for value, width in zip(values, widths, strict=True)).rstrip())
-    else:
-        context.console.answer("\t".join(values))
+    context.console.answer("\t".join(values))
 
 
 def _text(value: object) -> str | None:

@@ -67,7 +67,8 @@ def _print(context: Context, report: Report) -> None:
     meaning = _MEANING.get(report.verdict, "")
     colour = "green" if report.verdict.startswith("OK") else "yellow" if report.verdict == "UNANCHORED" else "red"
     console.result(f"{console.paint(report.verdict, colour)}: {meaning}")
-    console.result(f"{report.records} records, {report.tokens} tokens, {report.keys} keys")
+    counts = (("record", report.records), ("token", report.tokens), ("key", report.keys))
+    console.result(", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts))
     for flaw in report.flaws:
         console.result(f"flaw: {escape(flaw)}")
     if report.flaws and not console.quiet:
