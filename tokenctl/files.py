@@ -14,7 +14,7 @@ from tokenctl.errors import InvalidConfiguration, InvalidRequest, TemporarilyUna
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
 def cause_of(error: OSError) -> str:

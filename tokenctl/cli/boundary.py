@@ -54,6 +54,8 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
     except BrokenPipeError:
         return _die_of(signal.SIGPIPE)
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # the parser makes an exit of it
+            return _die_of(signal.SIGPIPE)
         return leaving.code if isinstance(leaving.code, int) else 1
     except OSError as error:
         console.error(
