@@ -1,0 +1,109 @@
+"""``profile``: one file a profile, a store each."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+
+def test_the_built_in_profile_needs_no_file(cli):
+    assert cli("profile", "list").out == "local\tlocal\tcurrent\n"
+    assert cli("profile", "list", "-o", "json").json["profiles"] == [{"name": "local", "backend": "local", "current": True}]
+    shown = cli("profile", "show", "-o", "json").json
+    assert (shown["name"], shown["backend"], shown["issuer"]) == ("local", "local", None)
+    assert (shown["store"], shown["root_secret"], shown["anchor"]) == (str(cli.store), str(cli.root_secret), str(cli.anchor))
+    assert list(cli.home.iterdir()) == []
+
+
+def test_a_profile_is_made_used_and_removed(cli):
+    added = cli("profile", "add", "prod", "--issuer", "https://i.example", "--default-audience", "api", "--eddsa-name", "Ed25519")
+    assert (added.code, added.out, added.err) == (0, "", "")
+    path = cli.home / ".config/tokenctl/profiles/prod.toml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    shown = cli("profile", "show", "prod", "-o", "json").json
+    assert (shown["issuer"], shown["default_audience"], shown["eddsa_name"]) == ("https://i.example", "api", "Ed25519")
+    assert cli("profile", "list").out == "local\tlocal\tcurrent\nprod\tlocal\t-\n"
+    assert cli("profile", "use", "prod").code == 0
+    assert cli("profile", "list").out == "local\tlocal\t-\nprod\tlocal\tcurrent\n"
+    token = cli.token("--format", "jwt", "--algorithm", "EdDSA")
+    answer = cli("inspect", "-", "--audience", "api", "-o", "json", input=token).json
+    assert (answer["active"], answer["profile"], answer["issuer"], answer["header"]["alg"]) == (True, "prod", "https://i.example", "Ed25519")
+    assert cli("inspect", "-", "-p", "local", "--any-audience", input=token).code == 3
+    assert cli("profile", "remove", "prod", "--yes").code == 6
+    assert cli("profile", "use", "local").code == 0
+    asked = cli("profile", "remove", "prod")
+    assert (asked.code, asked.out, path.exists()) == (2, "", True)
+    assert cli("profile", "remove", "prod", "--yes").code == 0
+    assert not path.exists()
+    assert (cli.home / ".local/share/tokenctl/prod/store.db").exists()
+    assert cli("profile", "show", "prod").code == 5
+
+
+def test_adding_again_is_done_and_adding_otherwise_is_a_conflict(cli):
+    assert cli("profile", "add", "prod", "--issuer", "a").code == 0
+    assert cli("profile", "add", "prod", "--issuer", "a").code == 0
+    other = cli("profile", "add", "prod", "--issuer", "b")
+    assert (other.code, other.out) == (6, "")
+    assert other.err == "tokenctl: profile prod is there with other settings\nhint: python -m tokenctl profile show prod\n"
+
+
+@pytest.mark.parametrize("verb", [("list",), ("issue", "--subject", "s"), ("profile", "use", "nowhere"), ("profile", "show", "nowhere")])
+def test_an_unknown_profile_is_not_found(cli, verb):
+    given = () if verb[0] == "profile" else ("-p", "nowhere")
+    done = cli(*verb, *given)
+    assert (done.code, done.out) == (5, "")
+    assert done.err == "tokenctl: no profile nowhere\nhint: profiles: local; make it: python -m tokenctl profile add nowhere\n"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "../x", "a b", "x" * 65, "a\nb", "\x1b[31m", "é", ".hidden"])
+def test_a_name_that_is_also_a_path_is_refused(cli, name):
+    for arguments in (("profile", "add", name), ("profile", "use", name), ("list", "-p", name)):
+        done = cli(*arguments)
+        assert (done.code, done.out) == (2, ""), arguments
+        assert "\x1b" not in done.err
+    assert list(cli.home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--backend", "oracle"), 9), (("--eddsa-name", "x"), 2), (("--issuer", ""), 2), (("--issuer", "a\x1bb"), 2), (("--default-audience", " "), 2)],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(cli, arguments, code):
+    done = cli("profile", "add", "p", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert list(cli.home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["not toml [", 'backend = "oracle"', "backend = 5", 'plugin = "x"', 'backend = "local"\ncommand = "rm"', "\x00"]
+)  # fmt: skip
+def test_a_file_that_is_not_understood_is_named(cli, text):
+    cli("profile", "add", "p")
+    path = cli.home / ".config/tokenctl/profiles/p.toml"
+    path.write_text(text)
+    done = cli("list", "-p", "p")
+    assert (done.code, done.out) == (9, "")
+    assert str(path) in done.err
+
+
+def test_the_profile_is_chosen_by_option_then_environment_then_use(cli):
+    for name in ("a", "b", "c"):
+        cli("profile", "add", name)
+    cli("profile", "use", "c")
+    assert cli("profile", "show", "-o", "json").json["name"] == "c"
+    assert cli("profile", "show", "-o", "json", env={"TOKENCTL_PROFILE": "b"}).json["name"] == "b"
+    assert cli("profile", "show", "-p", "a", "-o", "json", env={"TOKENCTL_PROFILE": "b"}).json["name"] == "a"
+    other = cli.home / "elsewhere"
+    other.mkdir(mode=0o700)
+    assert cli("profile", "list", env={"TOKENCTL_CONFIG": str(other)}).out == "local\tlocal\tcurrent\n"
+
+
+def test_a_profile_that_others_may_write_is_refused(cli):
+    cli("profile", "add", "p")
+    path = cli.home / ".config/tokenctl/profiles/p.toml"
+    path.chmod(0o666)
+    done = cli("list", "-p", "p")
+    assert (done.code, done.out) == (9, "")
+    assert f"chmod 600 {path}" in done.err
