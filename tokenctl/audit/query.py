@@ -47,4 +47,5 @@ def records(store: Store, chosen: Filter, *, limit: int | None = None) -> Iterat
 
 
 def count(store: Store) -> int:
-    return store.integer("SELECT count(*) FROM record")
+    """Return how many records there are; they are numbered from one without a gap."""
+    return store.integer("SELECT max(seq) FROM record")

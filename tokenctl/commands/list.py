@@ -40,7 +40,7 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
     with context.backend() as backend:
         backend.housekeep()
         backend.require_trust()
-        hidden = backend.hidden(selector.states)
+        hidden = backend.hidden(selector.states) if console.chatty else 0
         found = backend.find(selector, after=position)
         taken = found if shown is None else islice(found, shown + 1)
         broken: list[str] = []
