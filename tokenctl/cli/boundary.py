@@ -38,10 +38,10 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
     console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(arguments))
     invocation: Any = None
     try:
-        _refuse_secrets(arguments)
         from tokenctl.cli.invocation import Invocation, program_name
 
         console.program = program_name(program)
+        _refuse_secrets(arguments)
         invocation = Invocation(environment=environment, now=time.time_ns() // 1_000_000 if now is None else now, console=console)
         return _dispatch(arguments, invocation)
     except TokenctlError as error:

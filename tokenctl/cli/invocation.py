@@ -26,8 +26,8 @@ class Invocation:
         self.debug = False
         self.given: dict[str, str] = {}
 
-    def merge(self, values: Mapping[str, Any]) -> None:
-        """Take global options of one side of the verb; twice with different values is refused (exit 2)."""
+    def merge(self, values: Mapping[str, Any], *, last: bool) -> None:
+        """Take global options of one side of the verb, ``last`` behind it; twice with different values is refused (exit 2)."""
         for name, value in values.items():
             if isinstance(value, bool):
                 self._flag(name, given=value)
@@ -40,7 +40,8 @@ class Invocation:
         output = self.given.get("output")
         if output is not None and output not in _OUTPUTS:
             raise InvalidRequest(f"--output: one of {', '.join(_OUTPUTS)}")
-        self.console.output = output
+        if last or output is not None:  # what stands behind the verb is not read yet, and an error there keeps to it
+            self.console.output = output
 
     def _flag(self, name: str, *, given: bool) -> None:
         if name == "quiet":

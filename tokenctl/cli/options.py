@@ -25,6 +25,7 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_file": (_Texts, typer.Option("--credential-file", metavar="FILE", help="The credential of a remote profile.")),
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
+_PATH_OPTIONS = frozenset("file out source jwks".split())  # a path may be any bytes
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
 )  # fmt: skip
@@ -43,7 +44,7 @@ def with_globals(function: Callable[..., int]) -> Callable[..., int]:
     def verb(**values: Any) -> int:
         given = {name: values.pop(name) for name in GLOBAL_OPTIONS}
         invocation: Invocation = values["ctx"].obj
-        invocation.merge(given)
+        invocation.merge(given, last=values["ctx"].invoked_subcommand is None)
         refuse_swallowed(values)
         if values["ctx"].invoked_subcommand is not None:
             refuse_parental(values)
@@ -63,7 +64,11 @@ def refuse_swallowed(values: Mapping[str, Any]) -> None:
     """Refuse a value that looks like an option: the parser would take ``--subject --scope`` without a word (exit 2)."""
     for name, value in values.items():
         for text in value if isinstance(value, list | tuple) else [value]:
-            if not isinstance(text, str) or not text.startswith("-") or text == "-":
+            if not isinstance(text, str):
+                continue
+            if name not in _PATH_OPTIONS and any("\ud800" <= character <= "\udfff" for character in text):
+                raise InvalidRequest(f"--{name.replace('_', '-')}: not valid UTF-8")
+            if not text.startswith("-") or text == "-":
                 continue
             if name in _INSTANT_OPTIONS and text[1:2].isdigit():
                 continue

@@ -82,7 +82,7 @@ def masked(text: str) -> str:
 
 def _mask_word(match: re.Match[str]) -> str:
     word = match[0]
-    plain = word.startswith("--") or (word.replace("-", "").replace("_", "").isalpha() and word.islower())
+    plain = word.replace("-", "").replace("_", "").isalpha() and word.islower()
     return word if plain or opaque.named_id(word) else "***"
 
 
