@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-RUNS = 25
+RUNS = 20
 WARM_UP = 4  # the first writes the .pyc files where they are missing
 FLOOR = "python -c pass"
 
