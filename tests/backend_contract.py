@@ -156,4 +156,5 @@ class BackendContract:
         assert set(key) <= {"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"}
         token = jwt.decode(made.text.reveal().decode(), KeySet.import_key_set(document), algorithms=[key["alg"]])  # type: ignore[arg-type]
         assert token.claims["jti"] == made.token.id
-        assert [(entry.kid, entry.state, living) for entry, living in backend.signing_keys.keys()] == [(key["kid"], "active", 1)]
+        listed = backend.signing_keys.keys()
+        assert [(entry.kid, entry.state, living) for entry, living in listed] == [(key["kid"], "active", 1)]

@@ -110,9 +110,13 @@ def loaded(home: Path, *arguments: str, presented: bytes = b"") -> tuple[set[str
         "os.write(2, json.dumps([code, sorted(sys.modules)]).encode())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *arguments], input=presented, capture_output=True, timeout=60, check=True,
+        [sys.executable, "-P", "-c", code, *arguments],
+        input=presented,
+        capture_output=True,
+        timeout=60,
+        check=True,
         env={"HOME": str(home), "PATH": os.environ["PATH"]},
-    )  # fmt: skip
+    )
     exit_code, names = json.loads(done.stderr.splitlines()[-1])
     assert exit_code == 0, done.stderr
     return set(names), done.stdout.decode()
@@ -132,8 +136,9 @@ def test_an_opaque_token_costs_no_cryptography_and_no_network(tmp_path: Path) ->
 def test_one_verb_does_not_import_another(tmp_path: Path) -> None:
     names, _ = loaded(tmp_path, "issue", "--subject", "a", "-q")
     assert {name for name in names if name.startswith("tokenctl.commands.")} <= {
-        "tokenctl.commands.issue", "tokenctl.commands.context",
-    }  # fmt: skip
+        "tokenctl.commands.issue",
+        "tokenctl.commands.context",
+    }
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("issue", "--help"), ("--version",)])

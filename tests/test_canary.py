@@ -38,7 +38,9 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("inspect", "-p", "{token}", "-"), "{token}"),
     ],
     "list": [
-        (("list", "--state", "all"), None), (("list", "--subject", "{token}"), None), (("list", "--after", "{jwt}"), None),
+        (("list", "--state", "all"), None),
+        (("list", "--subject", "{token}"), None),
+        (("list", "--after", "{jwt}"), None),
     ],
     "revoke": [
         (("revoke", "-", "-n"), "see {token} and {jwt}\n"),
@@ -46,25 +48,39 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("revoke", "{token}", "--yes"), None),
         (("revoke", "--from", "{jwt}", "--yes"), None),
         (("revoke", "{id}", "--note", "leaked as {token}", "--yes"), None),
-        (("revoke", "-", "--yes"), "{forged} {token}x\n{{\"id\": \"{token}\"}}\n{jwt}x\n"),
+        (("revoke", "-", "--yes"), '{forged} {token}x\n{{"id": "{token}"}}\n{jwt}x\n'),
     ],
     "rotate-keys": [
-        (("rotate-keys",), None), (("rotate-keys", "status"), None), (("rotate-keys", "jwks"), None),
+        (("rotate-keys",), None),
+        (("rotate-keys", "status"), None),
+        (("rotate-keys", "jwks"), None),
         (("rotate-keys", "{token}"), None),
     ],
     "audit": [
-        (("audit",), None), (("audit", "log"), None), (("audit", "show", "{id}"), None), (("audit", "show", "{jwt_id}"), None),
-        (("audit", "show", "{token}"), None), (("audit", "verify"), None), (("audit", "log", "--since", "{token}"), None),
+        (("audit",), None),
+        (("audit", "log"), None),
+        (("audit", "show", "{id}"), None),
+        (("audit", "show", "{jwt_id}"), None),
+        (("audit", "show", "{token}"), None),
+        (("audit", "verify"), None),
+        (("audit", "log", "--since", "{token}"), None),
     ],
     "profile": [
-        (("profile", "list"), None), (("profile", "show"), None), (("profile", "add", "p1"), None), (("profile", "use", "p1"), None),
-        (("profile", "use", "local"), None), (("profile", "remove", "p1", "--yes"), None), (("profile", "add", "{token}"), None),
-        (("profile", "show", "{jwt}"), None), (("profile", "add", "p2", "--issuer", "{token}"), None),
+        (("profile", "list"), None),
+        (("profile", "show"), None),
+        (("profile", "add", "p1"), None),
+        (("profile", "use", "p1"), None),
+        (("profile", "use", "local"), None),
+        (("profile", "remove", "p1", "--yes"), None),
+        (("profile", "add", "{token}"), None),
+        (("profile", "show", "{jwt}"), None),
+        (("profile", "add", "p2", "--issuer", "{token}"), None),
     ],
     "store": [
-        (("store", "release", "--reason", "r", "--yes"), None), (("store", "release", "--reason", "{token}", "--yes"), None),
+        (("store", "release", "--reason", "r", "--yes"), None),
+        (("store", "release", "--reason", "{token}", "--yes"), None),
     ],
-}  # fmt: skip
+}
 SETTINGS = [
     tuple(part for part in parts if part)
     for parts in itertools.product(("", "-ojson", "-ojsonl"), ("", "-v", "-q"), ("", "--debug"))
@@ -88,9 +104,7 @@ class Canary:
         self.binary = [*(secret.encode() for secret in self.secrets), bytes.fromhex(root)]
 
     def fill(self, text: str) -> str:
-        return text.format(
-            token=self.token, id=self.cli.id_of(self.token), jwt=self.jwt, jwt_id=self.jwt_id, forged=self.forged
-        )  # fmt: skip
+        return text.format(token=self.token, id=self.cli.id_of(self.token), jwt=self.jwt, jwt_id=self.jwt_id, forged=self.forged)
 
     def run(self, arguments, given, **options):
         """Run; fail where a secret is in an output. A token that issue printed is a canary from then on."""
@@ -187,10 +201,14 @@ def test_no_fault_repeats_a_secret(cli, fault):
     root = cli.root_secret.read_bytes()
     fault(cli)
     for arguments, given in (
-        (("issue", "--subject", "s"), None), (("inspect", "-", "--any-audience"), "{token}\n{jwt}\n"),
-        (("inspect", "-", "--use"), "{token}"), (("revoke", "-", "--yes"), "{token}\n{jwt}\n"), (("list",), None),
-        (("audit", "verify"), None), (("rotate-keys", "jwks"), None),
-    ):  # fmt: skip
+        (("issue", "--subject", "s"), None),
+        (("inspect", "-", "--any-audience"), "{token}\n{jwt}\n"),
+        (("inspect", "-", "--use"), "{token}"),
+        (("revoke", "-", "--yes"), "{token}\n{jwt}\n"),
+        (("list",), None),
+        (("audit", "verify"), None),
+        (("rotate-keys", "jwks"), None),
+    ):
         canary.run((*arguments, "--debug", "-v"), given)
     cli.root_secret.parent.mkdir(exist_ok=True)
     cli.root_secret.write_bytes(root)
@@ -235,9 +253,12 @@ def test_a_bug_of_ours_shows_no_secret(cli):
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code, "inspect", "-", "--debug"], env=cli.env, input=canary.token.encode(),
-        capture_output=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-P", "-c", code, "inspect", "-", "--debug"],
+        env=cli.env,
+        input=canary.token.encode(),
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stdout == b""
     assert b"tokenctl: a bug: RuntimeError\n" in done.stderr

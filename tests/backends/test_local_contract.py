@@ -17,7 +17,7 @@ from tokenctl.model.identifier import encode_base62
 from tokenctl.secret import Secret
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from backend_contract import BackendContract  # noqa: E402  # it lies beside the tests of every backend
+from backend_contract import BackendContract  # it lies beside the tests of every backend
 
 NOW = 1_795_000_000_000
 

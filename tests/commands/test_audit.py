@@ -11,9 +11,29 @@ import pytest
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 SOUND = "OK (anchored locally only): log and state check out; the anchor beside them agrees\n"
 KEYS = {
-    "v", "seq", "time", "operation", "actor", "target", "subject", "owner", "kind", "format", "scope", "audience", "expires_at",
-    "parent", "kid", "outcome", "reason", "ticket", "request_id", "policy", "commitment", "duration_ms",
-}  # fmt: skip
+    "v",
+    "seq",
+    "time",
+    "operation",
+    "actor",
+    "target",
+    "subject",
+    "owner",
+    "kind",
+    "format",
+    "scope",
+    "audience",
+    "expires_at",
+    "parent",
+    "kid",
+    "outcome",
+    "reason",
+    "ticket",
+    "request_id",
+    "policy",
+    "commitment",
+    "duration_ms",
+}
 
 
 def log(cli, *arguments):
@@ -60,10 +80,17 @@ def test_records_are_chosen(cli):
     cli.token("--request-id", "R1")
     actor = cli("audit", "log").out.split("\t")[4]
     for arguments, chosen in (
-        (("--operation", "token.issue"), [2, 3]), (("--operation", "token.issue", "--operation", "store.create"), [1, 2, 3]),
-        (("--request-id", "R1"), [3]), (("--actor", actor), [1, 2, 3]), (("--actor", "nobody"), []), (("--since", "2h"), [1, 2, 3]),
-        (("--until", "2h"), []), (("--since", "+1h"), []), (("--limit", "2"), [2, 3]), (("--since", "9999-12-31"), []),
-    ):  # fmt: skip
+        (("--operation", "token.issue"), [2, 3]),
+        (("--operation", "token.issue", "--operation", "store.create"), [1, 2, 3]),
+        (("--request-id", "R1"), [3]),
+        (("--actor", actor), [1, 2, 3]),
+        (("--actor", "nobody"), []),
+        (("--since", "2h"), [1, 2, 3]),
+        (("--until", "2h"), []),
+        (("--since", "+1h"), []),
+        (("--limit", "2"), [2, 3]),
+        (("--since", "9999-12-31"), []),
+    ):
         assert [record["seq"] for record in log(cli, *arguments)] == chosen, arguments
     for arguments in (("--limit", "0"), ("--since", "soon"), ("--since", "-5"), ("--until", "1y")):
         assert cli("audit", "log", *arguments).code == 2

@@ -42,7 +42,9 @@ def checks(answer):
 
 def files_of(cli):
     return {
-        path: path.read_bytes() for path in sorted(cli.home.rglob("*")) if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        path: path.read_bytes()
+        for path in sorted(cli.home.rglob("*"))
+        if path.is_file() and not path.name.endswith(("-shm", "-wal"))
     }
 
 
@@ -54,10 +56,17 @@ def test_a_token_is_named_or_presented_in_every_way(cli):
     identifier = cli.id_of(token)
     (cli.home / "t").write_text(f"{token}\n")
     for arguments, given in (
-        ((identifier,), None), ((f"tkc_at_{identifier}",), None), (("-",), token), (("-",), f"{token}\r\n"), (("-",), f"  {token}  "),
-        (("-",), f"Bearer {token}"), (("-",), f"Authorization: Bearer {token}\n"), (("-",), identifier), (("--file", "t"), None),
+        ((identifier,), None),
+        ((f"tkc_at_{identifier}",), None),
+        (("-",), token),
+        (("-",), f"{token}\r\n"),
+        (("-",), f"  {token}  "),
+        (("-",), f"Bearer {token}"),
+        (("-",), f"Authorization: Bearer {token}\n"),
+        (("-",), identifier),
+        (("--file", "t"), None),
         (("-",), json.dumps({"id": identifier, "subject": "x"})),
-    ):  # fmt: skip
+    ):
         done = cli("inspect", *arguments, "-o", "json", input=given)
         assert (done.code, done.err, done.json["id"], done.json["active"]) == (0, "", identifier, True), (arguments, given)
     descriptor = os.open(cli.home / "t", os.O_RDONLY)
@@ -319,7 +328,12 @@ def test_a_jwt_of_ours_has_the_state_of_the_store(cli):
     outcome = cli("revoke", done.json["id"], "--yes", "-o", "json").json["targets"][0]
     assert outcome["offline_until"] == done.json["expires_at"]
     dead = presented(cli, token, "--audience", "a")
-    assert (dead.code, dead.json["signature"], dead.json["state"], checks(dead.json)) == (3, "valid", "revoked", {"state": "revoked"})
+    assert (dead.code, dead.json["signature"], dead.json["state"], checks(dead.json)) == (
+        3,
+        "valid",
+        "revoked",
+        {"state": "revoked"},
+    )
 
 
 def test_every_change_of_a_jwt_is_seen(cli):
@@ -328,9 +342,17 @@ def test_every_change_of_a_jwt_is_seen(cli):
     none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     claims = base64.urlsafe_b64encode(json.dumps(claims_of(token) | {"sub": "root"}).encode()).decode().rstrip("=")
     for text in (
-        f"{head}.{claims}.{signature}", f"{head}.{payload}.{signature[::-1]}", f"{none}.{payload}.", f"{none}.{payload}.{signature}",
-        f"{head}.{payload}.", f"{head}.{payload}", f"{token}.x", f"{token}=", f"{head}.{payload}.{signature[:-1]}", f"{token}\x00",
-    ):  # fmt: skip
+        f"{head}.{claims}.{signature}",
+        f"{head}.{payload}.{signature[::-1]}",
+        f"{none}.{payload}.",
+        f"{none}.{payload}.{signature}",
+        f"{head}.{payload}.",
+        f"{head}.{payload}",
+        f"{token}.x",
+        f"{token}=",
+        f"{head}.{payload}.{signature[:-1]}",
+        f"{token}\x00",
+    ):
         done = presented(cli, text, "--audience", "a")
         assert (done.code, done.json["active"], done.err) == (3, False, ""), text
         assert done.json["signature"] != "valid"
@@ -365,12 +387,23 @@ def test_a_key_set_that_cannot_be_used_is_named(cli, content):
 @pytest.mark.parametrize(
     "given",
     [
-        b"x" * (1024 * 1024), b"\0" * 100, b"a\0b\n", b"\xff\xfe\xc0", b"tkc_at_" + b"\xff" * 72, b"." * 5000, b"ey" * 40_000,
-        b"\x1b]0;title\x07", b"{" * 10_000, b'{"id": 5}', b'{"id": null}', "\u202etkc".encode(), b"[" * 100_000,
+        b"x" * (1024 * 1024),
+        b"\0" * 100,
+        b"a\0b\n",
+        b"\xff\xfe\xc0",
+        b"tkc_at_" + b"\xff" * 72,
+        b"." * 5000,
+        b"ey" * 40_000,
+        b"\x1b]0;title\x07",
+        b"{" * 10_000,
+        b'{"id": 5}',
+        b'{"id": null}',
+        "\u202etkc".encode(),
+        b"[" * 100_000,
         b"eyJhbGciOiJFUzI1NiJ9." + b"A" * 70_000 + b".AAAA",
     ],
     ids=range(14),
-)  # fmt: skip
+)
 def test_anything_on_stdin_is_answered_with_no(cli, given):
     cli.token()
     for output in ("text", "json"):
@@ -394,11 +427,23 @@ def test_a_line_beyond_every_limit_is_refused(cli):
 @pytest.mark.parametrize(
     ("arguments", "given"),
     [
-        (("-",), b""), (("-",), b"\n \n"), ((), None), (("--file", "absent"), None), (("--file", "/"), None), (("--fd", "77"), None),
-        (("--fd", "-1"), None), (("-", "--file", "x"), b"x"), (("nobody",), None), ((UNKNOWN + "x",), None), (("z" * 22,), None),
-        (("-", "--leeway", "6m"), b"x"), (("-", "--leeway", "-1s"), b"x"), ((UNKNOWN, "--jwks", "x"), None), (("",), None),
+        (("-",), b""),
+        (("-",), b"\n \n"),
+        ((), None),
+        (("--file", "absent"), None),
+        (("--file", "/"), None),
+        (("--fd", "77"), None),
+        (("--fd", "-1"), None),
+        (("-", "--file", "x"), b"x"),
+        (("nobody",), None),
+        ((UNKNOWN + "x",), None),
+        (("z" * 22,), None),
+        (("-", "--leeway", "6m"), b"x"),
+        (("-", "--leeway", "-1s"), b"x"),
+        ((UNKNOWN, "--jwks", "x"), None),
+        (("",), None),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_usage(cli, arguments, given):
     done = cli("inspect", *arguments, input=given)
     assert (done.code, done.out) == (2, ""), done.err

@@ -15,10 +15,35 @@ import pytest
 OPAQUE = re.compile(r"tkc_(at|pat|svc)_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}\n")
 MADE = "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
 TOKEN_KEYS = {
-    "id", "profile", "kind", "format", "state", "active", "subject", "owner", "scope", "audience", "labels", "issuer", "kid",
-    "parent", "children", "issued_at", "not_before", "expires_at", "expires_in", "revoked", "suspended", "replaced_by", "uses",
-    "max_uses", "last_used_at", "use_tracking", "delivered_at", "request_id",
-}  # fmt: skip
+    "id",
+    "profile",
+    "kind",
+    "format",
+    "state",
+    "active",
+    "subject",
+    "owner",
+    "scope",
+    "audience",
+    "labels",
+    "issuer",
+    "kid",
+    "parent",
+    "children",
+    "issued_at",
+    "not_before",
+    "expires_at",
+    "expires_in",
+    "revoked",
+    "suspended",
+    "replaced_by",
+    "uses",
+    "max_uses",
+    "last_used_at",
+    "use_tracking",
+    "delivered_at",
+    "request_id",
+}
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 
@@ -103,15 +128,45 @@ def test_every_rule_that_is_broken_is_named(cli):
 
 def test_all_faults_of_a_request_are_reported_together(cli):
     done = cli(
-        "issue", "--ttl", "1y", "--scope", "a b", "--kind", "root", "--label", "=v", "--claim", "sub=1", "--claim", "x",
-        "--max-uses", "0", "--parent", "nobody", "--request-id", "!", "--not-before", "soon", "--owner", " ",
-    )  # fmt: skip
+        "issue",
+        "--ttl",
+        "1y",
+        "--scope",
+        "a b",
+        "--kind",
+        "root",
+        "--label",
+        "=v",
+        "--claim",
+        "sub=1",
+        "--claim",
+        "x",
+        "--max-uses",
+        "0",
+        "--parent",
+        "nobody",
+        "--request-id",
+        "!",
+        "--not-before",
+        "soon",
+        "--owner",
+        " ",
+    )
     assert (done.code, done.out) == (2, "")
     for option in (
-        "--subject: is required", "--ttl: not a duration (years differ in length: 365d?)", "--scope:", "--kind: one of access",
-        "--label:", "--claim: sub is not for --claim to set", "--claim: write NAME=JSON", "--max-uses: at least 1",
-        "--parent: not a token id", "--request-id:", "--not-before: not a time", "--owner: is empty",
-    ):  # fmt: skip
+        "--subject: is required",
+        "--ttl: not a duration (years differ in length: 365d?)",
+        "--scope:",
+        "--kind: one of access",
+        "--label:",
+        "--claim: sub is not for --claim to set",
+        "--claim: write NAME=JSON",
+        "--max-uses: at least 1",
+        "--parent: not a token id",
+        "--request-id:",
+        "--not-before: not a time",
+        "--owner: is empty",
+    ):
         assert option in done.err, option
     assert list(cli.home.iterdir()) == []
 
@@ -126,11 +181,22 @@ def test_a_fault_beside_a_broken_rule_names_both(cli):
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ("15", "15s or 15m?"), ("1y", "365d?"), ("1mo", "30d?"), ("0s", "more than 0s"), ("PT0S", "more than 0s"), ("", "write 90s"),
-        ("9999999d", "at most 3650d"), ("999999999999d", "not a duration"), ("1.5h", "not a duration"), ("1e3s", "not a duration"),
-        ("٣m", "not a duration"), ("1m1m", "not a duration"), ("P1Y", "not a duration"), ("=5m", "not a duration"),
+        ("15", "15s or 15m?"),
+        ("1y", "365d?"),
+        ("1mo", "30d?"),
+        ("0s", "more than 0s"),
+        ("PT0S", "more than 0s"),
+        ("", "write 90s"),
+        ("9999999d", "at most 3650d"),
+        ("999999999999d", "not a duration"),
+        ("1.5h", "not a duration"),
+        ("1e3s", "not a duration"),
+        ("٣m", "not a duration"),
+        ("1m1m", "not a duration"),
+        ("P1Y", "not a duration"),
+        ("=5m", "not a duration"),
     ],
-)  # fmt: skip
+)
 def test_absurd_durations_are_refused_with_the_nearest_form(cli, given, hint):
     done = cli("issue", "--subject", "s", "--ttl", given)
     assert (done.code, done.out) == (2, "")
@@ -151,8 +217,9 @@ def test_a_duration_may_be_written_in_three_ways(cli, given):
 
 
 @pytest.mark.parametrize(
-    "name", ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"]
-)  # fmt: skip
+    "name",
+    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"],
+)
 def test_claims_that_are_ours_are_refused(cli, name):
     done = cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "--claim", f"{name}=1")
     assert (done.code, done.out) == (2, "")
@@ -161,7 +228,17 @@ def test_claims_that_are_ours_are_refused(cli, name):
 
 def test_custom_claims_reach_the_jwt_and_no_file(cli):
     token = made(
-        cli, "--subject", "s", "--format", "jwt", "--audience", "a", "--claim", 'tier="gold-canary"', "--claim", 'deep={"a":[1,null]}'
+        cli,
+        "--subject",
+        "s",
+        "--format",
+        "jwt",
+        "--audience",
+        "a",
+        "--claim",
+        'tier="gold-canary"',
+        "--claim",
+        'deep={"a":[1,null]}',
     )["token"]
     claims = cli("inspect", "-", "--any-audience", "-o", "json", input=token).json["claims"]
     assert (claims["tier"], claims["deep"]) == ("gold-canary", {"a": [1, None]})
@@ -241,9 +318,23 @@ def test_a_planted_output_is_refused_before_anything_is_minted(cli, planted):
     assert not cli.store.exists()
 
 
-@pytest.mark.parametrize("arguments", [("--mode", "600"), ("--out", "t", "--mode", "644"), ("--out", "t", "--mode", "700"),
-    ("--out", "t", "--mode", "x"), ("--out", "t", "--group", "no such group"), ("--out", "no/such/directory/t"), ("--out", ""),
-    ("--out", "t", "--fd", "5"), ("--fd", "77"), ("--fd", "-1"), ("--fd", "99999999999999999999"), ("--fd", "x")])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--mode", "600"),
+        ("--out", "t", "--mode", "644"),
+        ("--out", "t", "--mode", "700"),
+        ("--out", "t", "--mode", "x"),
+        ("--out", "t", "--group", "no such group"),
+        ("--out", "no/such/directory/t"),
+        ("--out", ""),
+        ("--out", "t", "--fd", "5"),
+        ("--fd", "77"),
+        ("--fd", "-1"),
+        ("--fd", "99999999999999999999"),
+        ("--fd", "x"),
+    ],
+)
 def test_a_place_that_cannot_take_a_token_is_refused_before_minting(cli, arguments):
     done = cli("issue", "--subject", "s", *arguments)
     assert (done.code, done.out) == (2, "")
@@ -299,7 +390,9 @@ def test_a_request_id_is_answered_once(cli):
     identifier = cli.id_of(first.out)
     again = cli(*given)
     assert (again.code, again.out) == (6, "")
-    assert again.err == f"tokenctl: request id job-1 was answered by {identifier}\nhint: python -m tokenctl inspect {identifier}\n"
+    assert (
+        again.err == f"tokenctl: request id job-1 was answered by {identifier}\nhint: python -m tokenctl inspect {identifier}\n"
+    )
     other = cli(*given, "--scope", "b")
     assert (other.code, other.out) == (6, "")
     assert other.err == "tokenctl: request id job-1 was used with other parameters\nhint: choose another --request-id\n"
@@ -350,7 +443,9 @@ def test_what_was_not_delivered_is_denied_after_sixty_seconds(cli):
     assert records(cli, "--operation", "token.revoke") == []
     listed = cli.at(now + 61 * SECOND, "list", "--state", "undelivered", "-o", "jsonl")
     assert [row["id"] for row in listed.lines] == [lost]
-    assert [(record["target"], record["reason"]) for record in records(cli, "--operation", "token.revoke")] == [(lost, "undelivered")]
+    assert [(record["target"], record["reason"]) for record in records(cli, "--operation", "token.revoke")] == [
+        (lost, "undelivered")
+    ]
     assert cli("audit", "verify").code == 0
 
 
@@ -401,7 +496,9 @@ def test_2038_and_9999_are_years_like_others(cli):
             assert "after the year 9999" in done.err
 
 
-@pytest.mark.parametrize("instant", ["9999-12-31T23:59:59Z", "10000-01-01", "0000-00-00", "2026-13-01", "-99999999d", "1969-12-31"])
+@pytest.mark.parametrize(
+    "instant", ["9999-12-31T23:59:59Z", "10000-01-01", "0000-00-00", "2026-13-01", "-99999999d", "1969-12-31"]
+)
 def test_a_start_at_the_edge_of_time_is_answered(cli, instant):
     done = cli("issue", "--subject", "s", "--not-before", instant)
     assert done.out == ""

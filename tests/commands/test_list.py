@@ -40,9 +40,17 @@ def test_a_pipe_gets_the_frozen_columns(cli):
     assert (done.code, done.err) == (0, "")
     rows = [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in done.out.splitlines()]
     assert rows[0] | {"issued_at": None, "expires_at": None} == {
-        "id": cli.id_of(token), "state": "active", "kind": "access", "subject": "ci", "owner": "o", "scope": "a b", "audience": "x",
-        "issued_at": None, "expires_at": None, "last_used_at": "-",
-    }  # fmt: skip
+        "id": cli.id_of(token),
+        "state": "active",
+        "kind": "access",
+        "subject": "ci",
+        "owner": "o",
+        "scope": "a b",
+        "audience": "x",
+        "issued_at": None,
+        "expires_at": None,
+        "last_used_at": "-",
+    }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rows[0]["expires_at"])
     assert (rows[1]["scope"], rows[1]["audience"]) == ("-", "-")
     assert cli("list", "-q").out == done.out
@@ -56,18 +64,44 @@ def test_selectors_choose(cli):
     every = ["ci-a", "ci-b", "gw", "jw"]
     kid = cli("rotate-keys", "status", "-o", "json").json["keys"][0]["kid"]
     for arguments, chosen in (
-        ((), every), (("--subject", "ci-*"), every[:2]), (("--subject", "ci-a", "--subject", "gw"), ["ci-a", "gw"]),
-        (("--subject", "ci"), []), (("--subject", "CI-*"), []), (("--subject", "*"), every), (("--subject", "?i-a"), []),
-        (("--subject", "[c]i-a"), []), (("--subject", "%"), []), (("--subject", "__-a"), []), (("--owner", "bob"), ["gw"]),
-        (("--owner", "b*b"), ["gw", "jw"]), (("--scope", "read"), every[:2]), (("--scope", "read", "--scope", "write"), every[:3]),
-        (("--scope", "write", "--owner", "alice"), ["ci-b"]), (("--audience", "api.*"), ["gw", "jw"]), (("--kind", "service"), ["gw"]),
-        (("--format", "jwt"), ["jw"]), (("--kid", kid), ["jw"]), (("--kid", UNKNOWN), []), (("--label", "team"), every[:2]),
-        (("--label", "team=y"), ["ci-b"]), (("--label", "team=*"), every[:2]), (("--label", "tea"), []), (("--batch", "R1"), ["jw"]),
-        (("--parent", UNKNOWN), []), (("--issued-after", "-1h"), every), (("--issued-before", "-1h"), []),
-        (("--expires-after", "+15m"), every[1:]), (("--expires-before", "+15m"), ["ci-a"]), (("--expires-before", "9999-12-31"), every),
-        (("--never-used",), every[:3]), (("--never-used", "--include-untracked"), every), (("--unused-for", "1h"), []),
-        (("--limit", "2"), every[:2]), (("--state", "active", "--limit", "1"), ["ci-a"]), (("--state", "revoked"), []),
-    ):  # fmt: skip
+        ((), every),
+        (("--subject", "ci-*"), every[:2]),
+        (("--subject", "ci-a", "--subject", "gw"), ["ci-a", "gw"]),
+        (("--subject", "ci"), []),
+        (("--subject", "CI-*"), []),
+        (("--subject", "*"), every),
+        (("--subject", "?i-a"), []),
+        (("--subject", "[c]i-a"), []),
+        (("--subject", "%"), []),
+        (("--subject", "__-a"), []),
+        (("--owner", "bob"), ["gw"]),
+        (("--owner", "b*b"), ["gw", "jw"]),
+        (("--scope", "read"), every[:2]),
+        (("--scope", "read", "--scope", "write"), every[:3]),
+        (("--scope", "write", "--owner", "alice"), ["ci-b"]),
+        (("--audience", "api.*"), ["gw", "jw"]),
+        (("--kind", "service"), ["gw"]),
+        (("--format", "jwt"), ["jw"]),
+        (("--kid", kid), ["jw"]),
+        (("--kid", UNKNOWN), []),
+        (("--label", "team"), every[:2]),
+        (("--label", "team=y"), ["ci-b"]),
+        (("--label", "team=*"), every[:2]),
+        (("--label", "tea"), []),
+        (("--batch", "R1"), ["jw"]),
+        (("--parent", UNKNOWN), []),
+        (("--issued-after", "-1h"), every),
+        (("--issued-before", "-1h"), []),
+        (("--expires-after", "+15m"), every[1:]),
+        (("--expires-before", "+15m"), ["ci-a"]),
+        (("--expires-before", "9999-12-31"), every),
+        (("--never-used",), every[:3]),
+        (("--never-used", "--include-untracked"), every),
+        (("--unused-for", "1h"), []),
+        (("--limit", "2"), every[:2]),
+        (("--state", "active", "--limit", "1"), ["ci-a"]),
+        (("--state", "revoked"), []),
+    ):
         assert subjects(cli, *arguments) == chosen, arguments
 
 
@@ -80,9 +114,15 @@ def test_states_are_chosen(cli):
     cli("revoke", cli.id_of(dead), "--yes")
     time.sleep(1.1)  # until "old" has expired
     for state, chosen in (
-        ("active", ["active"]), ("not_yet_valid", ["waiting"]), ("spent", ["spent"]), ("revoked", ["dead"]), ("expired", ["old"]),
-        ("suspended", []), ("undelivered", []), ("all", ["active", "dead", "old", "spent", "waiting"]),
-    ):  # fmt: skip
+        ("active", ["active"]),
+        ("not_yet_valid", ["waiting"]),
+        ("spent", ["spent"]),
+        ("revoked", ["dead"]),
+        ("expired", ["old"]),
+        ("suspended", []),
+        ("undelivered", []),
+        ("all", ["active", "dead", "old", "spent", "waiting"]),
+    ):
         assert sorted(subjects(cli, "--state", state)) == chosen, state
     assert sorted(subjects(cli)) == ["active", "waiting"]
     assert sorted(subjects(cli, "--state", "spent", "--state", "expired")) == ["old", "spent"]
@@ -105,15 +145,26 @@ def test_a_long_list_is_read_in_parts(cli):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--state", "dead"), "--state: one of active"), (("--kind", "x"), "--kind: one of access"), (("--format", "x"), "--format: one"),
-        (("--scope", "a*"), "--scope: * stands only in"), (("--subject", ""), "--subject: is empty"), (("--limit", "0"), "--limit: at least 1"),
-        (("--limit", "-1"), "--limit"), (("--limit", "x"), "--limit"), (("--after", "x"), "--after: not a token id"),
-        (("--issued-after", "7d"), "-7d (ago) or +7d (from now)?"), (("--expires-before", "soon"), "not a time"),
-        (("--unused-for", "-7d"), "--unused-for"), (("--unused-for", "7"), "7s or 7m?"), (("--parent", "x"), "--parent: not a token id"),
-        (("--issued-after", "-999999d"), "--issued-after"), (("--issued-after", "99999-01-01"), "not a time"), (("extra",), "unexpected"),
+        (("--state", "dead"), "--state: one of active"),
+        (("--kind", "x"), "--kind: one of access"),
+        (("--format", "x"), "--format: one"),
+        (("--scope", "a*"), "--scope: * stands only in"),
+        (("--subject", ""), "--subject: is empty"),
+        (("--limit", "0"), "--limit: at least 1"),
+        (("--limit", "-1"), "--limit"),
+        (("--limit", "x"), "--limit"),
+        (("--after", "x"), "--after: not a token id"),
+        (("--issued-after", "7d"), "-7d (ago) or +7d (from now)?"),
+        (("--expires-before", "soon"), "not a time"),
+        (("--unused-for", "-7d"), "--unused-for"),
+        (("--unused-for", "7"), "7s or 7m?"),
+        (("--parent", "x"), "--parent: not a token id"),
+        (("--issued-after", "-999999d"), "--issued-after"),
+        (("--issued-after", "99999-01-01"), "not a time"),
+        (("extra",), "unexpected"),
         (("--kind", "x", "--state", "y"), "--kind: one of access, personal, service; --state"),
     ],
-)  # fmt: skip
+)
 def test_malformed_selectors_are_usage(cli, arguments, told):
     done = cli("list", *arguments)
     assert (done.code, done.out) == (2, "")
@@ -125,7 +176,9 @@ HOSTILE = "\x1b[31mred\x1b]0;t\x07 \x9b31m \u202eltr\u2066 a\tb\nc\rd [bold]x[/b
 
 
 def test_hostile_text_is_escaped_on_the_screen_and_kept_in_json(cli):
-    done = cli("issue", "--subject", HOSTILE, "--owner", HOSTILE, "--label", f"a={HOSTILE}", "--note", HOSTILE, "--audience", HOSTILE)
+    done = cli(
+        "issue", "--subject", HOSTILE, "--owner", HOSTILE, "--label", f"a={HOSTILE}", "--note", HOSTILE, "--audience", HOSTILE
+    )
     assert done.code == 0
     for arguments in (("list",), ("inspect", cli.id_of(done.out)), ("audit", "log"), ("revoke", cli.id_of(done.out), "-n")):
         screen = cli(*arguments)
@@ -135,7 +188,9 @@ def test_hostile_text_is_escaped_on_the_screen_and_kept_in_json(cli):
     columns = line.split("\t")
     assert len(columns) == 10
     assert columns[3] == columns[4] == columns[6]
-    assert columns[3].startswith("\\x1b[31mred\\x1b]0;t\\x07 \\x9b31m \\u202eltr\\u2066 a\\tb\\nc\\rd [bold]x[/bold] <b> \\u200b 宽字 é")
+    assert columns[3].startswith(
+        "\\x1b[31mred\\x1b]0;t\\x07 \\x9b31m \\u202eltr\\u2066 a\\tb\\nc\\rd [bold]x[/bold] <b> \\u200b 宽字 é"
+    )
     raw = cli("list", "-o", "json").out
     assert raw.isascii()
     (token,) = json.loads(raw)["tokens"]

@@ -17,16 +17,37 @@ UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 OURS = f"tkc_at_{UNKNOWN}_{'A' * 49}"
 JWT = f"eyJhbGciOiJFUzI1NiJ9.{'Q' * 30}.{'R' * 40}"
 SECRETS = {
-    "ours": OURS, "a cut one of ours": OURS[:50], "a jwt": JWT, "unsigned": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
-    "github": "ghp_" + "a1" * 18, "gitlab": "glpat-" + "x1" * 10, "slack": "xoxb-1234567890-abcdef", "aws": "AKIA" + "Q7" * 8,
-    "vault": "hvs." + "Ab1" * 10, "bearer": f"Authorization: Bearer {OURS}", "in a text": f"see '{JWT}'", "in an option": f"--note={OURS}",
-}  # fmt: skip
+    "ours": OURS,
+    "a cut one of ours": OURS[:50],
+    "a jwt": JWT,
+    "unsigned": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+    "github": "ghp_" + "a1" * 18,
+    "gitlab": "glpat-" + "x1" * 10,
+    "slack": "xoxb-1234567890-abcdef",
+    "aws": "AKIA" + "Q7" * 8,
+    "vault": "hvs." + "Ab1" * 10,
+    "bearer": f"Authorization: Bearer {OURS}",
+    "in a text": f"see '{JWT}'",
+    "in an option": f"--note={OURS}",
+}
 EVERY_VERB = [
-    ("issue", "--subject", "s"), ("inspect", UNKNOWN), ("list",), ("revoke", UNKNOWN, "--yes"), ("rotate-keys", "status"),
-    ("rotate-keys", "jwks"), ("audit",), ("audit", "log"), ("audit", "show", UNKNOWN), ("audit", "verify"), ("profile", "list"),
-    ("profile", "show"), ("profile", "add", "x"), ("profile", "use", "x"), ("profile", "remove", "x"),
+    ("issue", "--subject", "s"),
+    ("inspect", UNKNOWN),
+    ("list",),
+    ("revoke", UNKNOWN, "--yes"),
+    ("rotate-keys", "status"),
+    ("rotate-keys", "jwks"),
+    ("audit",),
+    ("audit", "log"),
+    ("audit", "show", UNKNOWN),
+    ("audit", "verify"),
+    ("profile", "list"),
+    ("profile", "show"),
+    ("profile", "add", "x"),
+    ("profile", "use", "x"),
+    ("profile", "remove", "x"),
     ("store", "release", "--reason", "r"),
-]  # fmt: skip
+]
 
 
 def usage(done, message, verb=None):
@@ -44,13 +65,20 @@ def test_every_verb_is_among_these():
 @pytest.mark.parametrize("kind", SECRETS)
 def test_a_secret_on_the_command_line_is_refused_and_not_repeated(cli, kind):
     secret = SECRETS[kind]
-    for arguments in (("inspect", secret), ("revoke", secret, "--yes"), ("issue", "--subject", secret), (secret,), ("-p", secret, "list")):
+    for arguments in (
+        ("inspect", secret),
+        ("revoke", secret, "--yes"),
+        ("issue", "--subject", secret),
+        (secret,),
+        ("-p", secret, "list"),
+    ):
         done = cli(*arguments)
         number = arguments.index(secret) + 1
         verb = arguments[0] if arguments[0] in ("inspect", "revoke") else "inspect"
         assert (done.code, done.out) == (2, "")
         assert done.err == (
-            f"tokenctl: argument {number} looks like a secret: treat it as leaked, the process list and the shell's history have it\n"
+            f"tokenctl: argument {number} looks like a secret: "
+            "treat it as leaked, the process list and the shell's history have it\n"
             f"hint: pipe it instead: python -m tokenctl {verb} - < FILE\n"
         )
     assert list(cli.home.iterdir()) == []
@@ -86,9 +114,13 @@ def test_options_stand_before_and_after_the_verb(cli):
     cli.token()
     after = cli("list", "-o", "json")
     for arguments in (
-        ("-o", "json", "list"), ("-ojson", "list"), ("--output=json", "list"), ("-o", "json", "list", "-o", "json"),
-        ("--output", "json", "-q", "list", "-q", "--no-input"), ("-p", "local", "list", "--profile", "local", "-o", "json"),
-    ):  # fmt: skip
+        ("-o", "json", "list"),
+        ("-ojson", "list"),
+        ("--output=json", "list"),
+        ("-o", "json", "list", "-o", "json"),
+        ("--output", "json", "-q", "list", "-q", "--no-input"),
+        ("-p", "local", "list", "--profile", "local", "-o", "json"),
+    ):
         done = cli(*arguments)
         assert (done.code, done.err) == (0, "")
         assert [token["id"] for token in done.json["tokens"]] == [token["id"] for token in after.json["tokens"]]
@@ -108,14 +140,25 @@ def test_an_option_given_twice_with_different_values_is_refused(cli, option):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("issue", "--subject", "--scope", "a"), ("issue", "--subject", "-q"), ("issue", "--subject=-q"), ("list", "--owner", "-q"),
-        ("list", "-p", "-q"), ("-p", "-q", "list"), ("--profile=--debug", "list"), ("list", "--issued-after", "--issued-before"),
-        ("revoke", UNKNOWN, "--reason", "--yes"), ("audit", "log", "--actor", "-q"), ("issue", "--subject", "s", "--out", "-q"),
-        ("profile", "add", "x", "--issuer", "--yes"), ("list", "--timeout", "-1s"), ("revoke", "--from", "--yes"),
-        ("store", "release", "--reason", "--yes"), ("inspect", "--file", "-"),
+        ("issue", "--subject", "--scope", "a"),
+        ("issue", "--subject", "-q"),
+        ("issue", "--subject=-q"),
+        ("list", "--owner", "-q"),
+        ("list", "-p", "-q"),
+        ("-p", "-q", "list"),
+        ("--profile=--debug", "list"),
+        ("list", "--issued-after", "--issued-before"),
+        ("revoke", UNKNOWN, "--reason", "--yes"),
+        ("audit", "log", "--actor", "-q"),
+        ("issue", "--subject", "s", "--out", "-q"),
+        ("profile", "add", "x", "--issuer", "--yes"),
+        ("list", "--timeout", "-1s"),
+        ("revoke", "--from", "--yes"),
+        ("store", "release", "--reason", "--yes"),
+        ("inspect", "--file", "-"),
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_a_value_that_looks_like_an_option_is_refused(cli, arguments):
     done = cli(*arguments)
     assert (done.code, done.out) == (2, "")
@@ -123,7 +166,10 @@ def test_a_value_that_looks_like_an_option_is_refused(cli, arguments):
     assert list(cli.home.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("audit", "--since", "2h", "log"), ("audit", "--limit", "1", "verify"), ("audit", "--operation", "x", "show", UNKNOWN)])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [("audit", "--since", "2h", "log"), ("audit", "--limit", "1", "verify"), ("audit", "--operation", "x", "show", UNKNOWN)],
+)
 def test_an_option_of_the_group_before_its_sub_verb_is_refused(cli, arguments):
     done = cli(*arguments)
     option = arguments[1]
@@ -132,11 +178,28 @@ def test_an_option_of_the_group_before_its_sub_verb_is_refused(cli, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("list", "-o", "yaml"), ("list", "-o", ""), ("-o", "JSON", "list"), ("list", "--timeout", "5"), ("list", "--timeout", "0s"),
-                  ("list", "--no-such"), ("issue", "--sub", "s"), ("list", "-z"), ("issue", "--subject"), ("audit", "nothing"), ("store",),
-                  ("profile",), ("profile", "add"), ("rotate-keys",), ("issue", "extra"), ("issue", "--yes=1"), ("list", "--", "-x")],
+    "arguments",
+    [
+        ("list", "-o", "yaml"),
+        ("list", "-o", ""),
+        ("-o", "JSON", "list"),
+        ("list", "--timeout", "5"),
+        ("list", "--timeout", "0s"),
+        ("list", "--no-such"),
+        ("issue", "--sub", "s"),
+        ("list", "-z"),
+        ("issue", "--subject"),
+        ("audit", "nothing"),
+        ("store",),
+        ("profile",),
+        ("profile", "add"),
+        ("rotate-keys",),
+        ("issue", "extra"),
+        ("issue", "--yes=1"),
+        ("list", "--", "-x"),
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_usage_errors_are_two_lines_and_exit_2(cli, arguments):
     done = cli(*arguments)
     assert (done.code, done.out) == (2, "")
@@ -166,10 +229,14 @@ def test_a_mistyped_verb_gets_the_nearest(cli):
 @pytest.mark.parametrize("output", ["json", "jsonl"])
 def test_errors_are_objects_where_json_was_asked_for(cli, output):
     for arguments, slug, code in (
-        (("issue",), "invalid_request", 2), (("issue", "--subject", "s", "--ttl", "25h"), "policy_denied", 12),
-        (("inspect", UNKNOWN), "not_found", 5), (("list", "-p", "x"), "not_found", 5), (("nothing",), "invalid_request", 2),
-        (("list", "--no-such"), "invalid_request", 2), (("profile", "add", "p", "--backend", "x"), "invalid_configuration", 9),
-    ):  # fmt: skip
+        (("issue",), "invalid_request", 2),
+        (("issue", "--subject", "s", "--ttl", "25h"), "policy_denied", 12),
+        (("inspect", UNKNOWN), "not_found", 5),
+        (("list", "-p", "x"), "not_found", 5),
+        (("nothing",), "invalid_request", 2),
+        (("list", "--no-such"), "invalid_request", 2),
+        (("profile", "add", "p", "--backend", "x"), "invalid_configuration", 9),
+    ):
         for spelled in ((*arguments, "-o", output), (*arguments, f"--output={output}"), (f"-o{output}", *arguments)):
             done = cli(*spelled)
             assert (done.code, done.out) == (code, ""), spelled
@@ -181,16 +248,30 @@ def test_errors_are_objects_where_json_was_asked_for(cli, output):
 
 def test_bytes_that_are_no_text_are_refused_and_not_repeated_raw(cli):
     cli.token()
-    for arguments in ((b"list", b"--subject", b"\xff"), (b"issue", b"--subject", b"a\xff\xfe"), (b"\xff",), (b"inspect", b"\xc3\x28"),
-                      (b"revoke", b"--note", b"\xff", UNKNOWN.encode(), b"--yes"), (b"list", b"-p", b"\xff"),
-                      (b"issue", b"--subject", b"s", b"--label", b"a=\xff"), (b"profile", b"add", b"\xff"),
-                      (b"issue", b"--subject", b"s", b"--audience", b"\xff"), (b"issue", b"--subject", b"s", b"--scope", b"\xff"),
-                      (b"list", b"--label", b"\xff"), (b"audit", b"log", b"--actor", b"\xff"), (b"inspect", b"--file", b"\xff"),
-                      (b"store", b"release", b"--yes", b"--reason", b"\xff")):  # fmt: skip
+    for arguments in (
+        (b"list", b"--subject", b"\xff"),
+        (b"issue", b"--subject", b"a\xff\xfe"),
+        (b"\xff",),
+        (b"inspect", b"\xc3\x28"),
+        (b"revoke", b"--note", b"\xff", UNKNOWN.encode(), b"--yes"),
+        (b"list", b"-p", b"\xff"),
+        (b"issue", b"--subject", b"s", b"--label", b"a=\xff"),
+        (b"profile", b"add", b"\xff"),
+        (b"issue", b"--subject", b"s", b"--audience", b"\xff"),
+        (b"issue", b"--subject", b"s", b"--scope", b"\xff"),
+        (b"list", b"--label", b"\xff"),
+        (b"audit", b"log", b"--actor", b"\xff"),
+        (b"inspect", b"--file", b"\xff"),
+        (b"store", b"release", b"--yes", b"--reason", b"\xff"),
+    ):
         done = subprocess.run(
-            [sys.executable.encode(), b"-m", b"tokenctl", *arguments], env=cli.env, cwd=cli.home, capture_output=True, check=False,
+            [sys.executable.encode(), b"-m", b"tokenctl", *arguments],
+            env=cli.env,
+            cwd=cli.home,
+            capture_output=True,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         assert done.returncode in (0, 2), (arguments, done.stderr)
         assert done.returncode == 2 or done.stdout == b"", arguments
         done.stderr.decode("utf-8")
@@ -241,7 +322,7 @@ def test_off_a_terminal_there_is_no_chatter_and_no_colour(cli):
             assert done.err == "", arguments
 
 
-@pytest.mark.parametrize("verb", [verb for verb in EVERY_VERB if verb[0] not in ("store",)], ids=" ".join)
+@pytest.mark.parametrize("verb", [verb for verb in EVERY_VERB if verb[0] != "store"], ids=" ".join)
 def test_stdin_is_left_alone_where_no_dash_is_typed(cli, verb):
     reader, writer = os.pipe()
     os.write(writer, b"next line\n")
@@ -253,7 +334,13 @@ def test_stdin_is_left_alone_where_no_dash_is_typed(cli, verb):
 
 def test_a_closed_pipe_ends_quietly_by_its_signal(cli):
     cli.token()
-    for arguments in (("list",), ("list", "-o", "json"), ("audit", "log"), ("rotate-keys", "jwks"), ("inspect", "-", "-o", "json")):
+    for arguments in (
+        ("list",),
+        ("list", "-o", "json"),
+        ("audit", "log"),
+        ("rotate-keys", "jwks"),
+        ("inspect", "-", "-o", "json"),
+    ):
         reader, writer = os.pipe()
         os.close(reader)
         done = cli(*arguments, stdout=writer, stderr=-1, input="x")
@@ -267,17 +354,21 @@ def test_a_full_output_is_told_and_safe_to_run_again(cli):
         with open("/dev/full", "wb") as full:
             done = cli(*arguments, stdout=full, stderr=-1)
         assert (done.code, done.err) == (
-            7, "tokenctl: cannot write to stdout: no space left on device\nhint: check where stdout goes, then run again\n",
-        ), arguments  # fmt: skip
+            7,
+            "tokenctl: cannot write to stdout: no space left on device\nhint: check where stdout goes, then run again\n",
+        ), arguments
 
 
 def test_closed_descriptors_do_no_harm(cli):
     token = cli.token()
     for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         done = subprocess.run(
-            ["/bin/sh", "-c", f'"$1" -m tokenctl list {closing}', "sh", sys.executable], env=cli.env, cwd=cli.home,
-            capture_output=True, check=False,
-        )  # fmt: skip
+            ["/bin/sh", "-c", f'"$1" -m tokenctl list {closing}', "sh", sys.executable],
+            env=cli.env,
+            cwd=cli.home,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == (7 if ">&-" in closing.replace("2>&-", "") else 0), (closing, done.stderr)
     assert cli("inspect", "-", "-q", input=token).code == 0
     assert cli("audit", "verify", "-q").code == 0
@@ -285,7 +376,14 @@ def test_closed_descriptors_do_no_harm(cli):
 
 def test_json_is_ascii_and_one_document(cli):
     cli("issue", "--subject", "宽字 é\u202e")
-    for arguments in (("list",), ("audit", "log"), ("profile", "list"), ("profile", "show"), ("rotate-keys", "status"), ("audit", "verify")):
+    for arguments in (
+        ("list",),
+        ("audit", "log"),
+        ("profile", "list"),
+        ("profile", "show"),
+        ("rotate-keys", "status"),
+        ("audit", "verify"),
+    ):
         done = cli(*arguments, "-o", "json")
         assert (done.code, done.err, done.out.count("\n")) == (0, "", 1)
         assert done.out.isascii()

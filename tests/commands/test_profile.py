@@ -29,7 +29,12 @@ def test_a_profile_is_made_used_and_removed(cli):
     assert cli("profile", "list").out == "local\tlocal\t-\nprod\tlocal\tcurrent\n"
     token = cli.token("--format", "jwt", "--algorithm", "EdDSA")
     answer = cli("inspect", "-", "--audience", "api", "-o", "json", input=token).json
-    assert (answer["active"], answer["profile"], answer["issuer"], answer["header"]["alg"]) == (True, "prod", "https://i.example", "Ed25519")
+    assert (answer["active"], answer["profile"], answer["issuer"], answer["header"]["alg"]) == (
+        True,
+        "prod",
+        "https://i.example",
+        "Ed25519",
+    )
     assert cli("inspect", "-", "-p", "local", "--any-audience", input=token).code == 3
     assert cli("profile", "remove", "prod", "--yes").code == 6
     assert cli("profile", "use", "local").code == 0
@@ -49,7 +54,9 @@ def test_adding_again_is_done_and_adding_otherwise_is_a_conflict(cli):
     assert other.err == "tokenctl: profile prod is there with other settings\nhint: python -m tokenctl profile show prod\n"
 
 
-@pytest.mark.parametrize("verb", [("list",), ("issue", "--subject", "s"), ("profile", "use", "nowhere"), ("profile", "show", "nowhere")])
+@pytest.mark.parametrize(
+    "verb", [("list",), ("issue", "--subject", "s"), ("profile", "use", "nowhere"), ("profile", "show", "nowhere")]
+)
 def test_an_unknown_profile_is_not_found(cli, verb):
     given = () if verb[0] == "profile" else ("-p", "nowhere")
     done = cli(*verb, *given)
@@ -68,8 +75,14 @@ def test_a_name_that_is_also_a_path_is_refused(cli, name):
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("--backend", "oracle"), 9), (("--eddsa-name", "x"), 2), (("--issuer", ""), 2), (("--issuer", "a\x1bb"), 2), (("--default-audience", " "), 2)],
-)  # fmt: skip
+    [
+        (("--backend", "oracle"), 9),
+        (("--eddsa-name", "x"), 2),
+        (("--issuer", ""), 2),
+        (("--issuer", "a\x1bb"), 2),
+        (("--default-audience", " "), 2),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(cli, arguments, code):
     done = cli("profile", "add", "p", *arguments)
     assert (done.code, done.out) == (code, "")
@@ -78,7 +91,7 @@ def test_settings_that_make_no_sense_are_refused(cli, arguments, code):
 
 @pytest.mark.parametrize(
     "text", ["not toml [", 'backend = "oracle"', "backend = 5", 'plugin = "x"', 'backend = "local"\ncommand = "rm"', "\x00"]
-)  # fmt: skip
+)
 def test_a_file_that_is_not_understood_is_named(cli, text):
     cli("profile", "add", "p")
     path = cli.home / ".config/tokenctl/profiles/p.toml"

@@ -60,8 +60,18 @@ def test_a_token_is_revoked_by_its_id(cli):
     assert (document["counts"], document["foreign"]) == ({"already_revoked": 1}, {})
     (target,) = document["targets"]
     assert set(target) == {
-        "id", "outcome", "state_before", "at", "by", "reason", "offline_until", "children", "places", "probe", "detail",
-    }  # fmt: skip
+        "id",
+        "outcome",
+        "state_before",
+        "at",
+        "by",
+        "reason",
+        "offline_until",
+        "children",
+        "places",
+        "probe",
+        "detail",
+    }
     assert (target["outcome"], target["state_before"], target["reason"]) == ("already_revoked", "revoked", "compromised")
     assert INSTANT.fullmatch(target["at"])
     assert len(cli("audit", "log", "--operation", "token.revoke", "-o", "jsonl").lines) == 1
@@ -109,9 +119,17 @@ def test_children_die_with_their_parent(cli):
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("compromised", "compromised"), ("leaked", "compromised"), ("superseded",) * 2, ("unused",) * 2, ("owner_left",) * 2,
-     ("policy",) * 2, ("test",) * 2, ("other",) * 2],
-)  # fmt: skip
+    [
+        ("compromised", "compromised"),
+        ("leaked", "compromised"),
+        ("superseded",) * 2,
+        ("unused",) * 2,
+        ("owner_left",) * 2,
+        ("policy",) * 2,
+        ("test",) * 2,
+        ("other",) * 2,
+    ],
+)
 def test_the_reasons(cli, given, kept):
     identifier = cli.id_of(cli.token())
     done = cli("revoke", identifier, "--reason", given, "--yes", "-o", "json")
@@ -130,11 +148,24 @@ def test_faults_of_an_order_are_reported_together(cli):
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--yes",), ("nobody", "--yes"), (UNKNOWN[:-1], "--yes"), ("", "--yes"), (UNKNOWN, "--subject", "x", "--yes"),
-     ("-", "--subject", "x", "--yes"), ("--state", "dead", "--yes"), ("--scope", "a*", "--yes"), ("--subject", "", "--yes"),
-     ("--issued-after", "7d", "--yes"), ("--unused-for", "9", "--yes"), ("--from", "absent", "--yes"), (UNKNOWN, "--expect", "-1"),
-     ("--parent", "x", "--yes")],
-)  # fmt: skip
+    [
+        (),
+        ("--yes",),
+        ("nobody", "--yes"),
+        (UNKNOWN[:-1], "--yes"),
+        ("", "--yes"),
+        (UNKNOWN, "--subject", "x", "--yes"),
+        ("-", "--subject", "x", "--yes"),
+        ("--state", "dead", "--yes"),
+        ("--scope", "a*", "--yes"),
+        ("--subject", "", "--yes"),
+        ("--issued-after", "7d", "--yes"),
+        ("--unused-for", "9", "--yes"),
+        ("--from", "absent", "--yes"),
+        (UNKNOWN, "--expect", "-1"),
+        ("--parent", "x", "--yes"),
+    ],
+)
 def test_an_order_that_names_nothing_clear_is_usage(cli, arguments):
     done = cli("revoke", *arguments, input="")
     assert (done.code, done.out) == (2, "")
@@ -151,9 +182,7 @@ def test_without_a_way_to_ask_nothing_is_done(cli):
     for arguments in ((identifier,), (identifier, "--no-input"), ("--subject", "someone"), ("-",)):
         done = cli("revoke", *arguments, input=f"{identifier}\n")
         assert (done.code, done.out) == (2, "")
-        assert done.err == (
-            "tokenctl: not confirmed: nothing was revoked\nhint: add --yes to go on without the question\n"
-        )
+        assert done.err == ("tokenctl: not confirmed: nothing was revoked\nhint: add --yes to go on without the question\n")
     machine = cli("revoke", identifier, "-o", "json")
     assert (machine.code, machine.out, json.loads(machine.err)["reason"]) == (2, "", "not_confirmed")
     assert lives(cli, token)
@@ -167,8 +196,10 @@ def test_a_dry_run_wins_over_all(cli):
     assert done.code == 5
     lines = [line.split("\t") for line in done.out.splitlines()]
     assert [line[:2] for line in lines] == [
-        [cli.id_of(token), "revoked"], [cli.id_of(dead), "already_revoked"], [UNKNOWN, "unknown"],
-    ]  # fmt: skip
+        [cli.id_of(token), "revoked"],
+        [cli.id_of(dead), "already_revoked"],
+        [UNKNOWN, "unknown"],
+    ]
     assert lines[0][2] == "is active"
     assert cli("revoke", cli.id_of(token), "-n").code == 0
     machine = cli("revoke", cli.id_of(token), "-n", "-o", "json")
@@ -246,9 +277,23 @@ def test_a_wrong_secret_with_a_good_checksum_kills_nothing(cli):
 
 @pytest.mark.parametrize(
     "line",
-    ["see {id} please", "# {id}", "x{id}", "{id}x", "id={id}", '"{id}"', "see tkc_at_{id}", "tkc_at_{id}_short", "[\"{id}\"]",
-     '{{"note": "{id}"}}', '{{"ids": ["{id}"]}}', '{{"id": "x {id}"}}', '{{"x": {{"id": "{id}"}}}}', "'{id}'"],
-)  # fmt: skip
+    [
+        "see {id} please",
+        "# {id}",
+        "x{id}",
+        "{id}x",
+        "id={id}",
+        '"{id}"',
+        "see tkc_at_{id}",
+        "tkc_at_{id}_short",
+        '["{id}"]',
+        '{{"note": "{id}"}}',
+        '{{"ids": ["{id}"]}}',
+        '{{"id": "x {id}"}}',
+        '{{"x": {{"id": "{id}"}}}}',
+        "'{id}'",
+    ],
+)
 def test_an_id_that_is_only_mentioned_lives(cli, line):
     token = cli.token()
     done = revoked(cli, line.format(id=cli.id_of(token)) + "\n")
@@ -265,7 +310,9 @@ def test_an_id_in_a_json_line_speaks_for_that_line_alone(cli):
     assert lives(cli, planted)
 
 
-@pytest.mark.parametrize("line", ["{id}", "  {id}  ", "{id}\tactive\taccess\tci\tme", "{id} because", "tkc_at_{id}", '{{"id": "{id}"}}'])
+@pytest.mark.parametrize(
+    "line", ["{id}", "  {id}  ", "{id}\tactive\taccess\tci\tme", "{id} because", "tkc_at_{id}", '{{"id": "{id}"}}']
+)
 def test_an_id_that_is_the_lines_own_subject_kills(cli, line):
     token = cli.token()
     done = revoked(cli, line.format(id=cli.id_of(token)))
@@ -301,9 +348,17 @@ def test_the_code_table_of_mixed_targets(cli):
     dead = fresh()
     cli("revoke", dead, "--yes")
     for text, code in (
-        (f"{fresh()}\n", 0), (f"{fresh()}\n{dead}\n", 0), (f"{dead}\n", 0), (f"{fresh()}\n{UNKNOWN}\n", 5), (f"{UNKNOWN}\n", 5),
-        (f"{mentioned}\n", 5), (f"{fresh()}\n{mentioned}\n", 0), (f"{UNKNOWN}\n{mentioned}\n", 5), ("nothing\n", 5), ("", 5),
-    ):  # fmt: skip
+        (f"{fresh()}\n", 0),
+        (f"{fresh()}\n{dead}\n", 0),
+        (f"{dead}\n", 0),
+        (f"{fresh()}\n{UNKNOWN}\n", 5),
+        (f"{UNKNOWN}\n", 5),
+        (f"{mentioned}\n", 5),
+        (f"{fresh()}\n{mentioned}\n", 0),
+        (f"{UNKNOWN}\n{mentioned}\n", 5),
+        ("nothing\n", 5),
+        ("", 5),
+    ):
         assert revoked(cli, text).code == code, text
     for text in (f"{UNKNOWN}\n", f"{mentioned}\n", "nothing\n", ""):
         assert revoked(cli, text, "--ignore-not-found").code == 0, text
@@ -342,10 +397,21 @@ def test_the_output_of_revoke_can_be_revoked_again(cli):
 
 @pytest.mark.parametrize(
     "given",
-    [b"x" * 1024 * 1024, b"\0" * 1000, b"\xff\xfe" * 500, b"{" * 100_000, b"[" * 100_000, b'{"id":' * 50_000, b"\x1b[2J\n" * 100,
-     b"ey" * 500_000, b"{\n", b"tkc_at_" * 100_000, b"." * 900_000],
+    [
+        b"x" * 1024 * 1024,
+        b"\0" * 1000,
+        b"\xff\xfe" * 500,
+        b"{" * 100_000,
+        b"[" * 100_000,
+        b'{"id":' * 50_000,
+        b"\x1b[2J\n" * 100,
+        b"ey" * 500_000,
+        b"{\n",
+        b"tkc_at_" * 100_000,
+        b"." * 900_000,
+    ],
     ids=range(11),
-)  # fmt: skip
+)
 def test_anything_on_stdin_touches_nothing(cli, given):
     token = cli.token()
     done = cli("revoke", "-", "--yes", input=given)

@@ -31,7 +31,7 @@ def test_status_tells_each_key(cli):
 @pytest.mark.parametrize(
     ("algorithm", "members"),
     [("ES256", {"crv", "x", "y"}), ("EdDSA", {"crv", "x"}), ("RS256", {"n", "e"}), ("PS256", {"n", "e"})],
-)  # fmt: skip
+)
 def test_the_key_set_holds_public_members_only(cli, algorithm, members):
     cli.token("--audience", "a", "--algorithm", algorithm)
     (key,) = cli("rotate-keys", "jwks").json["keys"]

@@ -41,8 +41,10 @@ def cookbook() -> list[Case]:
         case = json.loads(path.read_text())
         key = case["input"]["key"]
         cases.append(Case(f"cookbook {path.name}", key, case["output"]["compact"], accepted=True))
-        for form in ("json", "json_flat"):
-            cases.append(Case(f"cookbook {path.name} {form}", key, json.dumps(case["output"][form]), accepted=False))
+        cases.extend(
+            Case(f"cookbook {path.name} {form}", key, json.dumps(case["output"][form]), accepted=False)
+            for form in ("json", "json_flat")
+        )
     return cases
 
 
