@@ -230,10 +230,9 @@ def test_values_of_absurd_size_or_kind_make_no_trace(cli, tmp_path, jwt):
         _put_back(cli, tmp_path)
         change(cli.store, statement)
         for command in (
-            ("inspect", jwt), ("list", "--state", "all"), ("audit", "verify"), ("audit", "log"), ("audit", "show", jwt),
-            ("rotate-keys", "status"), ("rotate-keys", "jwks"), ISSUE, ("revoke", jwt, "--yes"),
+            ("inspect", jwt), ("list", "--state", "all"), ("audit", "log"), ("rotate-keys", "status"), ISSUE, ("audit", "verify"),
         ):  # fmt: skip
             done = cli(*command)
-            assert done.code != 1, (statement, command, done)
+            assert done.code in (0, 3, 5, 6, 7, 10), (statement, command, done)
             assert "\x1b" not in done.out + done.err
             assert "Traceback" not in done.err

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tokenctl import terminal
 from tokenctl.audit import query
 from tokenctl.commands.context import Context
-from tokenctl.errors import InvalidRequest, NotFound
+from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
 from tokenctl.formats import opaque
 from tokenctl.model.record import Record
 from tokenctl.model.times import format_instant, parse_instant
@@ -67,7 +67,7 @@ def _print(context: Context, found: Iterable[Record]) -> int:
     for record in found:
         shown += 1
         if console.machine:
-            members = record_object(record.facts())
+            members = record_object(_facts(record))
             if console.output == "jsonl":
                 console.document(members)
             else:
@@ -80,7 +80,7 @@ def _print(context: Context, found: Iterable[Record]) -> int:
 
 
 def _line(context: Context, record: Record) -> None:
-    facts = record.facts()
+    facts = _facts(record)
     outcome = str(facts.get("reason") or facts.get("outcome"))
     if context.console.on_terminal:
         what = ", ".join(told for told in (_text(facts.get("subject")), _text(facts.get("reason")), f"by {record.actor}") if told)
@@ -97,3 +97,10 @@ def _line(context: Context, record: Record) -> None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _facts(record: Record) -> dict[str, object]:
+    try:
+        return record.facts()
+    except (ValueError, AssertionError):
+        raise IntegrityError(f"record {record.seq} cannot be read", hint="tokenctl audit verify") from None
