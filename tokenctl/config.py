@@ -3,8 +3,6 @@
 Reading creates nothing. A profile names services and places, never a command, a plugin or a secret.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

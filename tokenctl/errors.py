@@ -6,6 +6,9 @@ Neither ever carries a secret or the text of a foreign exception.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TokenctlError(Exception):
     """The root of every failure that tokenctl foresees.
@@ -105,6 +108,15 @@ class PolicyDenied(TokenctlError):
 
     slug = "policy_denied"
     exit_code = 12
+
+
+@contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Name the option in the fault of a value that was given to it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{option}: {error.message}", hint=error.hint) from None
 
 
 def worst(codes: list[int]) -> int:

@@ -1,7 +1,5 @@
 """From a profile to its backend: the only place that chooses concrete things."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

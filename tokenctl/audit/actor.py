@@ -1,7 +1,5 @@
 """Who does it: facts that the system vouches for, never ``$USER``."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

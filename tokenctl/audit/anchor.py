@@ -4,8 +4,6 @@ It lies in the state directory, apart from the store, so that an old copy of the
 Replaced by rename after the commit, inside the lock: it is never ahead of durable data.
 """
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Questions to the log: records by time, operation, target and request."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

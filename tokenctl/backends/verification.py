@@ -1,7 +1,5 @@
 """Judging a JWT by keys alone: form, signature and claims; what the authority knows of it comes on top."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenctl.commands.context import Context
-from tokenctl.errors import InvalidRequest
+from tokenctl.errors import InvalidRequest, naming
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.render.console import Console
 from tokenctl.wiring import Surroundings
@@ -57,7 +57,8 @@ class Invocation:
         """Return what an action is given; raises InvalidRequest for a malformed ``--timeout`` (exit 2)."""
         timeout = _TIMEOUT
         if "timeout" in self.given:
-            timeout = parse_duration(self.given["timeout"]) / SECOND
+            with naming("--timeout"):
+                timeout = parse_duration(self.given["timeout"]) / SECOND
         surroundings = Surroundings(
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
         )

@@ -1,7 +1,5 @@
 """What every action is given: where to speak, and the way to its profile's backend."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple

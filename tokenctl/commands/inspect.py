@@ -1,7 +1,5 @@
 """``inspect``: say of each token whether it is accepted, and why not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +7,7 @@ from typing import NamedTuple
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, worst
+from tokenctl.errors import IntegrityError, InvalidRequest, naming, worst
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Found, Introspection
@@ -96,12 +94,17 @@ def _check_combination(question: Question) -> None:
 def _expectations(question: Question) -> Expectations:
     leeway = None
     if question.leeway is not None:
-        leeway = 0 if question.leeway in ("0", "0s") else parse_duration(question.leeway)
+        with naming("--leeway"):
+            leeway = 0 if question.leeway in ("0", "0s") else parse_duration(question.leeway)
         if leeway > _LONGEST_LEEWAY:
             raise InvalidRequest("--leeway: at most 5m")
+    valid_for = None
+    if question.valid_for is not None:
+        with naming("--valid-for"):
+            valid_for = parse_duration(question.valid_for)
     return Expectations(
         issuer=question.issuer, audiences=question.audience, any_audience=question.any_audience, scopes=question.scope,
-        leeway=leeway, valid_for=parse_duration(question.valid_for) if question.valid_for is not None else None,
+        leeway=leeway, valid_for=valid_for,
         ignore_binding=question.ignore_binding, offline=question.offline,
     )  # fmt: skip
 

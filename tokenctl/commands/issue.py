@@ -1,7 +1,5 @@
 """``issue``: make a token and deliver it once."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """``revoke``: deny tokens, and tell the truth about every one of them."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Selectors as they are typed, for ``list`` and ``revoke``."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from tokenctl.errors import InvalidRequest, TokenctlError

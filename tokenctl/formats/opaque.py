@@ -5,8 +5,6 @@ The CRC-32 covers all before it.
 The checksum tells a typing mistake from a token offline; it proves nothing, only the secret does.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import NamedTuple

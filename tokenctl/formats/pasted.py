@@ -4,8 +4,6 @@ Recognising is not believing: a secret found here counts only after the authorit
 as the line's own subject, never where it is merely mentioned.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

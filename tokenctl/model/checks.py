@@ -4,8 +4,6 @@ The claims are judged here, whoever proved the signature. Every failed check is 
 Details quote the token in at most ``SHOWN`` characters and unescaped: ``render`` owns the escaping.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What an authority says of a token: facts and checks, and what the one who asks demands."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 A record's body is sorted compact ASCII JSON. It is written once and kept verbatim: the tree hashes these bytes.
 """
 
-from __future__ import annotations
-
 import json
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The same selector twice means any of its values, different selectors mean all of
 Matches are exact; ``*`` stands for any text in subject, owner, audience and label only.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from tokenctl.model.token import LIVING_STATES

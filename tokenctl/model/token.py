@@ -1,7 +1,5 @@
 """A token and what may be said about it: its facts, its state, a request for one, a target and an outcome."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

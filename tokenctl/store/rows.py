@@ -4,8 +4,6 @@ Every token and key row carries an HMAC over all its columns but the observation
 Nothing is called active, and no key signs, before that is checked.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
 from collections.abc import Iterator, Sequence

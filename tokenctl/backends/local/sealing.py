@@ -4,8 +4,6 @@ One 32-byte root secret a store. Its place and a check value are recorded in the
 a missing or other secret ends the command, it never makes a new one.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 from typing import NamedTuple
