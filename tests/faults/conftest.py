@@ -75,9 +75,10 @@ def assert_no_secret(folder: Path, *, but: Iterable[Path] = (), root_secret: Pat
 @functools.cache
 def _strace_works() -> bool:
     try:
-        return subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
+        tried = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
     except OSError:
         return False
+    return tried.returncode == 0
 
 
 def under_strace(cli: Cli, expressions: Iterable[str], *arguments: str, output: Path | str = "/dev/null") -> Result:

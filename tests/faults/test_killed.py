@@ -16,10 +16,10 @@ import pytest
 from tests.conftest import Cli, Result
 from tests.faults.conftest import ISSUE, Homes, assert_no_secret, assert_sound, rows, under_strace
 
-_NAMES = (
-    "openat write pwrite64 fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat ftruncate mkdir mkdirat "
-    "fchmod fchown flock"
-).split()
+_NAMES = [
+    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat",
+    "ftruncate", "mkdir", "mkdirat", "fchmod", "fchown", "flock",
+]  # fmt: skip
 _TRACE = "trace=" + ",".join(f"?{name}" for name in _NAMES)
 _CALL = re.compile(r"(\d+)\s+(\w+)\((.*)")
 _STEP = 1 if os.environ.get("TOKENCTL_TEST_EVERY_CALL") else 8

@@ -123,7 +123,7 @@ def test_what_is_planted_under_the_temporary_name_of_a_token_file_is_not_followe
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
-@pytest.mark.parametrize("folder", [".local/share/tokenctl/local", ".local/share", ".local", ".config/tokenctl/keys", ".config", "."])
+@pytest.mark.parametrize("folder", [".local/share/tokenctl/local", ".local/share", ".config/tokenctl/keys", ".config", "."])
 def test_a_parent_that_others_can_write_is_refused(cli: Cli, folder: str, mode: int):
     token = cli.id_of(cli.token())
     (cli.home / folder).chmod(mode)

@@ -124,8 +124,9 @@ def test_few_descriptors_are_a_refusal_and_no_damage(cli):
 def _at_once(cli: Cli, commands: list[tuple[str, ...]]) -> list[Result]:
     running = [
         subprocess.Popen(
-            [*PROGRAM, *command], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            [*PROGRAM, *command], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         for command in commands
     ]
     with ThreadPoolExecutor(len(running)) as pool:
@@ -139,7 +140,8 @@ def _at_once(cli: Cli, commands: list[tuple[str, ...]]) -> list[Result]:
 def test_racing_first_runs_make_one_store_and_tell_of_it_once(cli, attempt):
     results = _at_once(cli, [ISSUE] * 8)
     assert [result.code for result in results] == [0] * 8, results
-    assert "".join(result.err for result in results) == "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
+    told = "".join(result.err for result in results)
+    assert told == "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
     checked = cli("inspect", "-", "-q", input="".join(result.out for result in results))
     assert checked.code == 0
     assert rows(cli.store, "SELECT count(DISTINCT id) FROM token WHERE delivered_at IS NOT NULL") == [(8,)]
@@ -176,7 +178,7 @@ def test_thirty_two_writers_of_mixed_verbs_lose_nothing(cli):
 
 def test_readers_beside_a_writer_always_get_an_answer(cli):
     token = cli.id_of(cli.token())
-    results = _at_once(cli, [command for _ in range(6) for command in (ISSUE, ("inspect", token, "-q"), ("list",), ("audit", "verify", "-q"))])
+    results = _at_once(cli, [ISSUE, ("inspect", token, "-q"), ("list",), ("audit", "verify", "-q")] * 6)
     assert [result.code for result in results] == [0] * 24, [result for result in results if result.code]
     assert_sound(cli)
 

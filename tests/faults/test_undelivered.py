@@ -105,7 +105,8 @@ def test_a_good_descriptor_gets_the_token_and_stdout_nothing(cli):
     [
         ("", "9"), ("9</dev/null", "9"), ("9<.", "9"), ("9>>.local/share/tokenctl/local/store.db", "9"),
         ("9<>.local/share/tokenctl/local/store.lock", "9"), ("9<>.config/tokenctl/keys/local", "9"),
-        ("9<>.local/state/tokenctl/local/head", "9"), ("", "-1"), ("", "99999999999999999999"), ("", "x"), ("0</dev/null", "0"), ("9>&-", "9"),
+        ("9<>.local/state/tokenctl/local/head", "9"), ("", "-1"), ("", "99999999999999999999"), ("", "x"), ("0</dev/null", "0"),
+        ("9>&-", "9"),
     ],
 )  # fmt: skip
 def test_a_descriptor_that_cannot_take_a_token_is_refused_before_minting(cli, redirection, number):
@@ -151,7 +152,9 @@ def many(cli):
     script = (
         "import os, sys\n"
         "from tokenctl.cli.boundary import run\n"
-        "for number in range(40): assert run(['issue', '--subject', 's' * 1000 + str(number), '-q'], environment=os.environ, program='t') == 0\n"
+        "for number in range(40):\n"
+        "    command = ['issue', '--subject', 's' * 1000 + str(number), '-q']\n"
+        "    assert run(command, environment=os.environ, program='t') == 0\n"
     )
     subprocess.run([PROGRAM[0], "-c", script], env=cli.env, cwd=cli.home, stdout=subprocess.DEVNULL, check=True, timeout=120)
     assert rows(cli.store, "SELECT count(*) FROM token") == [(40,)]
