@@ -79,7 +79,7 @@ def test_a_changed_parent_takes_its_child_with_it(cli, jwt):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE tag SET value = 'admin' WHERE name = 'scope' AND value = 'a' AND expires_at = (SELECT min(expires_at) FROM token)",
+        "UPDATE tag SET value = 'admin' WHERE name = 'scope' AND value = 'a' AND expires_at = (SELECT min(expires_at) FROM tag)",
         "UPDATE tag SET name = 'scope' WHERE name = 'audience'",
         "UPDATE tag SET name = 'planted' WHERE name = 'label'",
         "UPDATE tag SET expires_at = expires_at + 1 WHERE name = 'label'",

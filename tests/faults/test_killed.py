@@ -17,8 +17,8 @@ from tests.conftest import Cli, Result
 from tests.faults.conftest import ISSUE, Homes, assert_no_secret, assert_sound, rows, under_strace
 
 _NAMES = [
-    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat",
-    "ftruncate", "mkdir", "mkdirat", "fchmod", "fchown", "flock",
+    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink",
+    "unlinkat", "ftruncate", "mkdir", "mkdirat", "fchmod", "fchown", "flock",
 ]  # fmt: skip
 _TRACE = "trace=" + ",".join(f"?{name}" for name in _NAMES)
 _CALL = re.compile(r"(\d+)\s+(\w+)\((.*)")

@@ -126,7 +126,7 @@ def _at_once(cli: Cli, commands: list[tuple[str, ...]]) -> list[Result]:
         subprocess.Popen(
             [*PROGRAM, *command], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
         for command in commands
     ]
     with ThreadPoolExecutor(len(running)) as pool:
