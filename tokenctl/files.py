@@ -221,17 +221,25 @@ class Delivery:
             write_all(self._descriptor, data)
             os.fsync(self._descriptor)
             self._refuse_planted()
-            if not self._named:
-                with suppress(FileNotFoundError):
-                    os.unlink(self._fresh)
-                # src_dir_fd makes Python use linkat, which alone can give an unnamed file its name.
-                os.link(f"/proc/self/fd/{self._descriptor}", self._fresh, src_dir_fd=0, follow_symlinks=True)
-                self._named = True
-            os.rename(self._fresh, self._path)
-            self._named = False
+            if self._named or not self._link_to(self._path):
+                if not self._named:
+                    with suppress(FileNotFoundError):
+                        os.unlink(self._fresh)
+                    self._named = self._link_to(self._fresh)
+                os.rename(self._fresh, self._path)
+                self._named = False
             sync_directory(self._directory)
         finally:
             self.discard()
+
+    def _link_to(self, path: str) -> bool:
+        """Give the unnamed file a name; false where the name is taken."""
+        try:
+            # src_dir_fd makes Python use linkat, which alone can give an unnamed file its name.
+            os.link(f"/proc/self/fd/{self._descriptor}", path, src_dir_fd=0, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        return True
 
     def discard(self) -> None:
         """Forget what was not named; safe to call twice."""

@@ -124,16 +124,18 @@ def test_few_descriptors_are_a_refusal_and_no_damage(cli):
 def _at_once(cli: Cli, commands: list[tuple[str, ...]]) -> list[Result]:
     running = [
         subprocess.Popen(
-            [*PROGRAM, *command], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*PROGRAM, *command],
+            env=cli.env,
+            cwd=cli.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for command in commands
     ]
     with ThreadPoolExecutor(len(running)) as pool:
         ended = list(pool.map(lambda process: process.communicate(timeout=120), running))
-    return [
-        Result(process.returncode, out.decode(), err.decode()) for process, (out, err) in zip(running, ended, strict=True)
-    ]
+    return [Result(process.returncode, out.decode(), err.decode()) for process, (out, err) in zip(running, ended, strict=True)]
 
 
 @pytest.mark.parametrize("attempt", range(3))

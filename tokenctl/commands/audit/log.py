@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tokenctl import terminal
 from tokenctl.audit import query
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
+from tokenctl.errors import IntegrityError, InvalidRequest, NotFound, naming
 from tokenctl.formats import opaque
 from tokenctl.model.record import Record
 from tokenctl.model.times import format_instant, parse_instant
@@ -24,11 +24,11 @@ def log(
     """Print the records that were asked for, oldest first; none is an answer too."""
     if limit is not None and limit < 1:
         raise InvalidRequest("--limit: at least 1")
-    chosen = query.Filter(
-        since=parse_instant(since, context.now, ago=True) if since is not None else None,
-        until=parse_instant(until, context.now, ago=True) if until is not None else None,
-        operation=operation, actor=actor, request_id=request_id,
-    )  # fmt: skip
+    with naming("--since"):
+        begin = parse_instant(since, context.now, ago=True) if since is not None else None
+    with naming("--until"):
+        end = parse_instant(until, context.now, ago=True) if until is not None else None
+    chosen = query.Filter(since=begin, until=end, operation=operation, actor=actor, request_id=request_id)
     console = context.console
     if limit is None and console.on_terminal and not console.machine:
         limit = _SCREENFUL
