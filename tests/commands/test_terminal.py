@@ -1,0 +1,173 @@
+"""What a person meets at a terminal: next steps, questions, what is pasted and not echoed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pexpect
+import pytest
+
+from tokenctl.model.identifier import new_id
+
+PATIENCE = 30  # seconds
+
+
+@pytest.fixture
+def at_terminal(cli):
+    """Run a shell line at a terminal of its own; ``tokenctl`` in it is the real program."""
+    import sys
+
+    def run(line: str, *, columns: int = 120, **env: str) -> pexpect.spawn:
+        script = f"tokenctl() {{ {shlex.quote(sys.executable)} -m tokenctl \"$@\"; }}; {line}"
+        return pexpect.spawn(
+            "bash", ["--norc", "-c", script], env=cli.env | {"TERM": "xterm", "NO_COLOR": "1"} | env, cwd=str(cli.home),
+            dimensions=(40, columns), timeout=PATIENCE, encoding="utf-8",
+        )  # fmt: skip
+
+    return run
+
+
+def ended(child: pexpect.spawn) -> tuple[int | None, str]:
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus, child.before.replace("\r\n", "\n")
+
+
+def test_issue_tells_the_next_steps_on_a_terminal_and_cuts_nothing(at_terminal):
+    code, screen = ended(at_terminal("tokenctl issue --subject ci --scope deploy:write", columns=60))
+    assert code == 0
+    notice, token, issued, whom, look, kill, end = screen.split("\n")
+    identifier = token.split("_")[2]
+    assert notice == "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)"
+    assert len(token) == 79
+    assert issued.startswith(f"issued  {identifier}  access, opaque, until ")
+    assert whom == "for     ci, scope deploy:write, profile local"
+    assert look.endswith(f" inspect {identifier}")
+    assert kill.endswith(f" revoke {identifier}")
+    assert end == ""
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "yeah\n", "\x04"])
+def test_anything_but_yes_revokes_nothing(cli, at_terminal, answer):
+    identifier = cli.id_of(cli.token())
+    child = at_terminal(f"tokenctl revoke {identifier}")
+    child.expect_exact("Revoke 1 token at local? [y/N] ")
+    child.send(answer)
+    code, screen = ended(child)
+    assert code == 2
+    assert "not confirmed: nothing was revoked" in screen
+    assert cli("inspect", identifier, "-q").code == 0
+
+
+def test_yes_revokes(cli, at_terminal):
+    identifier = cli.id_of(cli.token())
+    child = at_terminal(f"tokenctl revoke {identifier} --reason test")
+    child.expect_exact("[y/N] ")
+    child.send("y\n")
+    code, screen = ended(child)
+    assert code == 0
+    assert re.search(rf"{identifier}  revoked +was active; denied, checked after \d+ ms", screen)
+    assert cli("inspect", identifier, "-q").code == 3
+
+
+def test_more_than_twenty_are_confirmed_by_their_number(cli, at_terminal):
+    for _ in range(21):
+        cli.token()
+    child = at_terminal("tokenctl revoke --subject someone")
+    child.expect_exact("and 1 more")
+    child.expect_exact("Revoke 21 tokens at local? type 21 to go on: ")
+    child.send("y\n")
+    assert ended(child)[0] == 2
+    child = at_terminal("tokenctl revoke --subject someone")
+    child.expect_exact("type 21 to go on: ")
+    child.send("21\n")
+    assert ended(child)[0] == 0
+    assert cli("list").out == ""
+
+
+def test_a_pipe_into_revoke_leaves_the_keyboard_for_the_question(cli, at_terminal):
+    identifier = cli.id_of(cli.token())
+    child = at_terminal("tokenctl list | tokenctl revoke -")
+    child.expect_exact("[y/N] ")
+    child.send("y\n")
+    assert ended(child)[0] == 0
+    assert cli("inspect", identifier, "-q").code == 3
+
+
+@pytest.mark.parametrize(("option", "env"), [("--no-input", {}), ("", {"CI": "1"})])
+def test_no_question_is_asked_where_none_may_be(cli, at_terminal, option, env):
+    identifier = cli.id_of(cli.token())
+    code, screen = ended(at_terminal(f"tokenctl revoke {identifier} {option}", **env))
+    assert code == 2
+    assert "not confirmed" in screen
+    assert "[y/N]" not in screen
+
+
+def test_what_is_pasted_is_not_echoed_has_no_length_limit_and_the_terminal_is_put_back(cli, at_terminal):
+    token = cli.token("--format", "jwt", "--audience", "a", "--claim", f'long="{"x" * 6000}"')
+    child = at_terminal("tokenctl inspect - --audience a; echo code $?; stty -a")
+    child.expect_exact("paste, then Ctrl-D")
+    child.expect_exact("\n")
+    for start in range(0, len(token), 1000):
+        child.send(token[start : start + 1000])
+    child.send("\n\x04")
+    _, screen = ended(child)
+    assert "active, 14m" in screen
+    assert "code 0" in screen
+    assert token[100:200] not in screen
+    assert re.search(r"(?<!-)\becho\b", screen)
+    assert re.search(r"(?<!-)\bicanon\b", screen)
+
+
+def test_a_token_is_asked_for_without_echo_where_none_is_named(cli, at_terminal):
+    token = cli.token()
+    child = at_terminal("tokenctl inspect")
+    child.expect_exact("Token (not shown): ")
+    child.send(f"{token}\n")
+    code, screen = ended(child)
+    assert code == 0
+    assert cli.id_of(token) in screen
+    assert token not in screen
+
+
+def test_a_list_at_a_terminal_stops_at_fifty_and_says_so(cli, at_terminal):
+    assert cli("issue", "--subject", "first").code == 0
+    code = (
+        "import os, time; from tokenctl.cli.boundary import run; now = time.time_ns() // 10**6\n"
+        "for _ in range(50): assert run(['issue', '--subject', 'n', '-q'], environment=os.environ, program='t', now=now) == 0"
+    )
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    _, screen = ended(at_terminal("tokenctl list"))
+    lines = screen.splitlines()
+    assert lines[0].startswith("ID ")
+    assert len([line for line in lines if re.match(r"[0-9A-Za-z]{22}  active", line)]) == 50
+    assert re.match(r"50 tokens, profile local; more follow: --after [0-9A-Za-z]{22}$", lines[-1])
+
+
+def test_hostile_text_reaches_no_terminal_raw(cli, at_terminal):
+    cli("issue", "--subject", "\x1b]0;owned\x07\x1b[31m\u202e[red]x\n\t", "-q")
+    for verb in ("list", "audit log"):
+        _, screen = ended(at_terminal(f"tokenctl {verb}"))
+        assert not set(screen) & {"\x1b", "\x07", "\u202e"}
+        assert "\\x1b]0;owned" in screen
+
+
+def test_colour_is_for_terminals_that_want_it(cli, at_terminal):
+    identifier = cli.id_of(cli.token())
+    assert "\x1b[32mactive" in ended(at_terminal(f"tokenctl inspect {identifier}", NO_COLOR=""))[1]
+    assert "\x1b" not in ended(at_terminal(f"tokenctl inspect {identifier}"))[1]
+    assert "\x1b" not in cli("inspect", identifier).out
+    assert "\x1b[32mactive" in cli("inspect", identifier, env={"FORCE_COLOR": "1"}).out
+
+
+def test_an_unknown_id_named_at_a_terminal_is_told_in_the_preview(cli, at_terminal):
+    identifier = cli.id_of(cli.token())
+    child = at_terminal(f"tokenctl revoke {identifier} {new_id(0)}")
+    child.expect_exact("unknown here")
+    child.expect_exact("2 named, 1 to revoke")
+    child.send("y\n")
+    assert ended(child)[0] == 5
