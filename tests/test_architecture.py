@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "tokenctl"
 # From the bottom up; a room imports from rooms below it only.
 FLOORS = (
-    {"errors", "secret"},
+    {"errors", "secret", "deadline"},
     {"model", "files", "process"},
     {"terminal", "config", "http", "formats", "store"},
     {"audit"},

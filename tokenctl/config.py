@@ -168,8 +168,8 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
     if unknown:
         raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(_STRINGS)}")
     for setting, value in settings.items():
-        if not isinstance(value, str) or not value:
-            raise InvalidConfiguration(f"{path}: {setting} is not a text")
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise InvalidConfiguration(f"{path}: {setting} is not a printable text")
     profile = Profile(name=name, **settings)
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")

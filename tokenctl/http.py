@@ -5,8 +5,7 @@ No redirect, no proxy and no credential from the environment, a cap on the decod
 
 from __future__ import annotations
 
-import time
-
+from tokenctl import deadline as timer
 from tokenctl.errors import InvalidRequest, ServerError, TemporarilyUnavailable
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -31,17 +30,17 @@ def fetch_public(url: str, *, limit: int, deadline: float) -> bytes:
 
     try:
         address = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         raise InvalidRequest("not a URL", hint="https://HOST/PATH") from None
     if address.userinfo or (address.scheme != "https" and address.host not in _LOOPBACK) or not address.host:
         raise InvalidRequest("a URL is https without user name, or http to this machine", hint="https://HOST/PATH")
     # Built by hand: the default context writes its keys where SSLKEYLOGFILE says.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
-    ends = time.monotonic() + deadline
     place = f"{address.scheme}://{address.host}"
     try:
         with (
+            timer.deadline(deadline),
             httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=deadline) as client,
             client.stream("GET", address, headers={"Accept": "application/json"}) as response,
         ):
@@ -54,10 +53,8 @@ def fetch_public(url: str, *, limit: int, deadline: float) -> bytes:
                 body += part
                 if len(body) > limit:
                     raise ServerError(f"{place} sent more than {limit // 1024} KiB")
-                if time.monotonic() > ends:
-                    raise TemporarilyUnavailable(f"{place} did not finish in time", hint="run again, or raise --timeout")
             return body
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, timer.DeadlineReached):
         raise TemporarilyUnavailable(f"{place} did not answer in time", hint="run again, or raise --timeout") from None
     except httpx.TransportError as error:
         what = "its certificate was refused" if isinstance(error.__cause__, ssl.SSLError) else "no connection"

@@ -304,10 +304,29 @@ def test_an_id_that_is_only_mentioned_lives(cli, line):
 
 def test_an_id_in_a_json_line_speaks_for_that_line_alone(cli):
     token, planted = cli.token(), cli.token()
-    line = json.dumps({"id": cli.id_of(token), "subject": f"{cli.id_of(planted)} {planted}", "parent": cli.id_of(planted)})
+    line = json.dumps({"id": cli.id_of(token), "subject": f"{cli.id_of(planted)} said", "parent": cli.id_of(planted)})
     done = revoked(cli, line + "\n")
     assert (done.code, outcomes(done)) == (0, {cli.id_of(token): "revoked"})
     assert lives(cli, planted)
+
+
+def test_a_secret_in_a_json_line_is_found_beside_an_id_that_is_not_ours(cli):
+    token, jwt = cli.token(), cli.token("--format", "jwt", "--audience", "a")
+    line = json.dumps({"id": "r1", "msg": f"Bearer {token}", "next": f"line\n{jwt}."})
+    done = revoked(cli, line + "\n")
+    assert done.code == 0
+    assert set(outcomes(done).values()) == {"revoked"}
+    assert not lives(cli, token)
+    assert cli("inspect", "-", "--audience", "a", "-q", input=jwt).code == 3
+
+
+@pytest.mark.parametrize("around", ["\x1b[32m{}\x1b[0m", "word{}word", 'say \\n{}', "({})", "leaked: {}."])
+def test_a_secret_is_found_whatever_stands_against_it(cli, around):
+    for token in (cli.token(), cli.token("--format", "jwt", "--audience", "a")):
+        if token.startswith("ey") and around.startswith("word"):
+            continue  # letters behind a JWT are part of its signature
+        assert revoked(cli, around.format(token)).code == 0
+        assert not lives(cli, token)
 
 
 @pytest.mark.parametrize(

@@ -58,15 +58,24 @@ class CompactRange:
 
 
 class Head(NamedTuple):
-    """The head of a log: its size, compact range and root, and why it is quarantined, if it is."""
+    """The head of a log: its size, compact range, root and newest time, and why it is quarantined, if it is."""
 
     size: int
     range: bytes
     root: bytes
+    time: int = 0
     quarantine: str | None = None
 
     def mac(self, key: bytes, store_id: str) -> bytes:
         """Return the HMAC that authenticates this head inside its store."""
         seal = (self.quarantine or "").encode()
-        parts = [b"tokenctl/head/v1", store_id.encode(), str(self.size).encode(), self.range, self.root, seal]
+        parts = [
+            b"tokenctl/head/v1",
+            store_id.encode(),
+            str(self.size).encode(),
+            self.range,
+            self.root,
+            str(self.time).encode(),
+            seal,
+        ]
         return hmac.digest(key, b"".join(len(part).to_bytes(4) + part for part in parts), "sha256")

@@ -56,7 +56,7 @@ def verify(
         report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    _check_log(store, head, report, progress)
+    _check_log(store, rows, head, report, progress)
     if state:
         _check_state(store, rows, report)
     if report.verdict == "OK" and judged is not None:
@@ -67,7 +67,7 @@ def verify(
     return report
 
 
-def _check_log(store: Store, head: Head, report: Report, progress: Callable[[int], None]) -> None:
+def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: Callable[[int], None]) -> None:
     tree = CompactRange()
     last_time = 0
     for record in query.records(store, query.Filter()):
@@ -78,6 +78,8 @@ def _check_log(store: Store, head: Head, report: Report, progress: Callable[[int
             report.flaw(f"record {record.seq} does not hash to its leaf")
         elif not _columns_agree(record):
             report.flaw(f"record {record.seq}: its columns differ from its body")
+        if not rows.nonce_intact(record.seq, record.nonce):
+            report.flaw(f"record {record.seq}: its nonce was changed")
         if record.time < last_time:
             report.flaw(f"record {record.seq} is older than the one before")
         last_time = record.time
@@ -94,7 +96,7 @@ def _check_log(store: Store, head: Head, report: Report, progress: Callable[[int
 def _columns_agree(record: Record) -> bool:
     try:
         facts = record.facts()
-    except (ValueError, AssertionError):
+    except ValueError:
         return False
     actor = facts.get("actor")
     name = f"{actor.get('name')}@{actor.get('host')}" if isinstance(actor, dict) else None
@@ -117,6 +119,12 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
         sql = f"SELECT target FROM record WHERE operation = ? AND target NOT IN (SELECT {column} FROM {table})"
         for (target,) in store.rows(sql, operation):
             report.flaw(f"the row of {target} is missing")
+    for actor, request in store.rows("SELECT actor, id FROM request"):
+        sql = "SELECT count(*) FROM record WHERE request = ? AND actor = ?"
+        if not store.integer(sql, request, actor):
+            report.flaw(f"no record speaks of the request {request}")
+    for (token,) in store.rows("SELECT token FROM run WHERE token NOT IN (SELECT id FROM token)"):
+        report.flaw(f"a run belongs to no token: {token}")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
 
@@ -125,7 +133,7 @@ def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:
     for record in history:
         try:
             yield record.operation, record.facts()
-        except (ValueError, AssertionError):
+        except ValueError:
             yield "unreadable", {}
 
 

@@ -76,16 +76,14 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
 def _dispatch(arguments: list[str], invocation: Any) -> int:
     import typer
 
-    from tokenctl.cli.app import VERBS, build
+    from tokenctl.cli.app import VERBS, build, verb_of
 
-    if not arguments:
+    verb, wants_help = verb_of(arguments), bool({"-h", "--help"} & set(arguments))
+    if verb is None and {"-V", "--version"} & set(arguments) and not wants_help:
+        return _print_version(invocation)
+    if verb is None and not wants_help:
         print_help(build(arguments), sys.stderr, invocation)
         return InvalidRequest.exit_code
-    if "-V" in arguments[:1] or "--version" in arguments[:1]:
-        from tokenctl import __version__
-
-        invocation.console.answer(f"tokenctl {__version__}")
-        return 0
     # Typer keeps its parser private; the root of the parser's errors is found by way of one that it shows.
     usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     try:
@@ -97,6 +95,13 @@ def _dispatch(arguments: list[str], invocation: Any) -> int:
     except usage_error as error:
         raise _usage(error, arguments, list(VERBS)) from None
     return code if isinstance(code, int) else 0
+
+
+def _print_version(invocation: Any) -> int:
+    from tokenctl import __version__
+
+    invocation.console.answer(f"tokenctl {__version__}")
+    return 0
 
 
 def print_help(app: Any, stream: Any, invocation: Any) -> None:

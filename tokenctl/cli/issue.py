@@ -52,7 +52,7 @@ EPILOG = epilog(
         "tokenctl issue --subject gw --format jwt --audience api.example -o json",
         "tokenctl issue --subject bot --kind service --scope repo:read --out bot.token",
     ],
-    [0, 2, 4, 6, 7, 9, 10, 12],
+    [0, 2, 4, 5, 6, 7, 9, 10, 12],
 )
 
 

@@ -1,12 +1,13 @@
 """What every action is given: where to speak, and the way to its profile's backend."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from tokenctl import config, wiring
 from tokenctl.backends.local.authority import LocalAuthority
-from tokenctl.errors import InvalidConfiguration
+from tokenctl.errors import InvalidConfiguration, InvalidRequest
 from tokenctl.render.console import Console
 
 
@@ -46,6 +47,17 @@ class Context(NamedTuple):
             yield backend
         finally:
             backend.close()
+
+    def refuse_own(self, path: str) -> None:
+        """Refuse a path for output that lies among tokenctl's own files, of whatever profile (exit 2)."""
+        name = wiring.profile_name(self.profile, self.surroundings)
+        ours = [
+            self.places.config,
+            *(os.path.dirname(os.path.dirname(at(name))) for at in (self.places.store, self.places.anchor)),
+        ]
+        real = os.path.realpath(path)
+        if any(os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder) for folder in ours):
+            raise InvalidRequest("--out names a place among tokenctl's own files", hint="name another file with --out")
 
     def own_files(self) -> list[str]:
         """Return the paths that no descriptor handed in may be."""

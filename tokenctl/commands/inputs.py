@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from tokenctl import files, process, terminal
@@ -50,11 +51,18 @@ def open_file(path: str) -> int:
     Raises:
         InvalidRequest: it cannot be read (exit 2).
     """
+    # What the shell hands over by name may be a pipe; a pipe that lies in a folder could keep us waiting for ever.
+    handed = path.startswith(("/dev/fd/", "/proc/self/fd/")) or path == "/dev/stdin"
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if handed else os.O_NONBLOCK))
+        regular = handed or stat.S_ISREG(os.fstat(descriptor).st_mode)
     except (OSError, ValueError) as error:
         cause = files.cause_of(error) if isinstance(error, OSError) else "not a file name"
         raise InvalidRequest(f"cannot read {path}: {cause}") from None
+    if not regular:
+        os.close(descriptor)
+        raise InvalidRequest(f"cannot read {path}: not a regular file", hint="pipe it in instead")
+    return descriptor
 
 
 def read_file(path: str, *, limit: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, naming, worst
+from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable, naming, worst
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Found, Introspection
@@ -55,6 +55,8 @@ def inspect(context: Context, question: Question) -> int:
     ids = [_id_of(target) for target in question.targets if target != "-"]
     reads = "-" in question.targets or question.file is not None or question.fd is not None or not ids
     lines = inputs.presented_lines(context, stdin="-" in question.targets, file=question.file, fd=question.fd) if reads else []
+    if question.use and any(pasted.presented(line)[0] is not None for line in lines):
+        raise InvalidRequest("--use accepts a presented token, an id proves nothing")
     if question.jwks is not None:
         answers = list(_foreign(context, question.jwks, lines, expectations))
         return _print(context, None, answers)
@@ -71,7 +73,7 @@ def _guarded(context: Context, ask: Callable[[], Iterable[Answer]]) -> list[Answ
     """Ask; a token that does not check out is told and does not keep the others from their answers."""
     try:
         return list(ask())
-    except IntegrityError as error:
+    except (AccessDenied, IntegrityError, TemporarilyUnavailable) as error:
         context.console.error(error)
         return [Answer(introspection=None, code=error.exit_code)]
 
@@ -143,12 +145,19 @@ def _judged(backend: LocalAuthority, found: Found, checks: list[Check]) -> Answe
 def _presented(backend: LocalAuthority, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:
     named, tokens = pasted.presented(line)
     if named is not None:
-        if question.use:
-            raise InvalidRequest("--use accepts a presented token, an id proves nothing")
-        yield from _named(backend, named, expectations)
+        yield from map(_only_named, _named(backend, named, expectations))
     for token in tokens:
         answer = backend.use(token, expectations) if question.use else backend.introspect(token, expectations)
         yield Answer(introspection=answer, code=_code(answer))
+
+
+def _only_named(answer: Answer) -> Answer:
+    """Say in the checks that an id was read where a token may have been meant: a name proves nothing."""
+    if answer.introspection is None:
+        return answer
+    check = Check(name="presented", ok=None, detail="an id was given, no token: nothing is proved")
+    checks = [check, *answer.introspection.checks]
+    return answer._replace(introspection=answer.introspection._replace(checks=checks))
 
 
 def _code(answer: Introspection) -> int:
@@ -181,6 +190,9 @@ def _print(context: Context, backend: LocalAuthority | None, answers: list[Answe
     codes = [answer.code for answer in answers]
     if 10 in codes:
         return 10
+    for failed in (TemporarilyUnavailable.exit_code, AccessDenied.exit_code):
+        if failed in codes:
+            return failed if set(codes) == {failed} else 11
     if 11 in codes and any(code != 11 for code in codes):
         return 11
     if 3 in codes:

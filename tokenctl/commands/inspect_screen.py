@@ -22,7 +22,7 @@ def show(context: Context, backend: LocalAuthority | None, answers: list[Answer]
     unknown = [answer.named for answer in answers if answer.introspection is None and answer.named is not None]
     known = [answer.introspection for answer in answers if answer.introspection is not None]
     if console.machine:
-        _show_machine(context, known)
+        _show_machine(context, answers)
     elif not console.quiet:
         console.answer_bytes("\n".join(_block(context, backend, answer) for answer in known).encode("utf-8", "backslashreplace"))
     for identifier in unknown:
@@ -44,11 +44,17 @@ def other_profiles(context: Context) -> str | None:
     return f"other profiles: {', '.join(others)} (choose one with --profile)" if others else None
 
 
-def _show_machine(context: Context, known: list[Introspection]) -> None:
-    from tokenctl.render.machine import introspection_object
+def _show_machine(context: Context, answers: list[Answer]) -> None:
+    from tokenctl.render.machine import introspection_object, unknown_object
 
     console = context.console
-    objects = [introspection_object(answer, profile=console.profile or "", now=context.now) for answer in known]
+    objects = [
+        unknown_object(answer.named, profile=console.profile or "")
+        if answer.introspection is None
+        else introspection_object(answer.introspection, profile=console.profile or "", now=context.now)
+        for answer in answers
+        if answer.introspection is not None or (answer.named is not None and len(answers) > 1)
+    ]
     if console.output == "jsonl":
         for members in objects:
             console.document(members)

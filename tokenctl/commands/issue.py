@@ -235,9 +235,7 @@ def _delivery_of(
 ) -> files.Delivery | _Stream:
     """Open where the token goes, before it is minted."""
     if out is not None:
-        for path in context.own_files():
-            if os.path.realpath(out) == os.path.realpath(path):
-                raise InvalidRequest("--out names a file of tokenctl itself")
+        context.refuse_own(out)
         return files.Delivery(out, mode=_mode(mode), group=_group(group))
     if mode is not None or group is not None:
         raise InvalidRequest("--mode and --group go with --out")
@@ -285,6 +283,8 @@ def _deliver(context: Context, backend: LocalAuthority, issued: IssuedToken, del
     try:
         backend.delivered([identifier])
     except TokenctlError as error:
+        if error.reason == "undelivered":
+            raise
         raise TemporarilyUnavailable(
             f"token {identifier} was written, but its delivery was not recorded ({error.message}): it denies from 60 s on",
             hint="run again for another one", reason="undelivered",

@@ -16,6 +16,7 @@ from tokenctl.render.escape import cell, cut, escape
 from tokenctl.render.machine import found_object
 
 _SCREENFUL = 50
+_MOST = 1_000_000_000
 
 
 def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str | None) -> int:
@@ -26,8 +27,8 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
         NotFound: ``after`` is unknown (exit 5).
         IntegrityError: the store, or a row of it, does not check out (exit 10).
     """
-    if limit is not None and limit < 1:
-        raise InvalidRequest("--limit: at least 1")
+    if limit is not None and not 1 <= limit <= _MOST:
+        raise InvalidRequest(f"--limit: 1 to {_MOST}")
     selector = read_selector(typed, context.now)
     position = None
     if after is not None:

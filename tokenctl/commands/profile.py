@@ -5,6 +5,7 @@ from __future__ import annotations
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
+from tokenctl.render.escape import escape
 
 
 def add(
@@ -77,7 +78,7 @@ def show(context: Context, name: str | None) -> int:
         console.document(members)
         return 0
     for key, value in members.items():
-        told = "-" if value is None else str(value)
+        told = "-" if value is None else escape(str(value))
         console.answer(f"{key:<16}  {told}" if console.on_terminal else f"{key}\t{told}")
     return 0
 

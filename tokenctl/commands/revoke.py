@@ -10,11 +10,12 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs, revoke_screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.selection import Typed, read_selector
-from tokenctl.errors import Conflict, InvalidRequest, NotFound, TokenctlError
+from tokenctl.errors import Conflict, IntegrityError, InvalidRequest, NotFound, TokenctlError
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.identifier import new_id
 from tokenctl.model.introspection import Found
 from tokenctl.model.token import REASONS, Outcome, Reason, Target
+from tokenctl.secret import Secret
 
 _DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended", "lifted"})
 _LONGEST_TEXT = 1024  # characters of a note or a ticket
@@ -25,7 +26,7 @@ class Order(NamedTuple):
 
     targets: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    selectors: Typed = field(default_factory=Typed)
+    selectors: Typed = Typed()
     reason: str | None = None
     note: str | None = None
     ticket: str | None = None
@@ -41,6 +42,7 @@ class Gathered:
 
     targets: dict[str, Target] = field(default_factory=dict)
     mentioned: set[str] = field(default_factory=set)
+    unverified: dict[str, Outcome] = field(default_factory=dict)
     foreign: Counter[str] = field(default_factory=Counter)
 
     def name(self, identifier: str) -> None:
@@ -48,6 +50,12 @@ class Gathered:
 
     def prove(self, identifier: str) -> None:
         self.targets[identifier] = Target(id=identifier, proved=True)
+
+    def doubt(self, secret: Secret, error: IntegrityError) -> None:
+        """Keep a token that may be ours, but whose row or key does not check out: nothing proves it, nothing clears it."""
+        token = opaque.parse(secret.reveal().decode("ascii"))
+        identifier = "a JWT under one of our keys" if isinstance(token, str) else token.id
+        self.unverified[identifier] = Outcome(id=identifier, outcome="unverified", detail=error.message)
 
     @property
     def named_only(self) -> list[str]:
@@ -88,7 +96,7 @@ def revoke(context: Context, order: Order) -> int:
         if order.dry_run:
             return _dry_run(context, backend, found, gathered, reason, order)
         _confirm(context, backend, found, living, gathered, order)
-        outcomes: list[Outcome] = []
+        outcomes = [outcome for outcome in gathered.unverified.values() if outcome.id not in gathered.targets]
         try:
             for outcome in _run(context, backend, gathered, reason):
                 outcomes.append(outcome)  # noqa: PERF402  # what was done before an interrupt must be known
@@ -156,7 +164,11 @@ def _read_lines(backend: LocalAuthority, lines: Iterable[str], gathered: Gathere
         gathered.mentioned.update(line.mentioned)
         gathered.foreign.update(line.foreign)
         for secret in line.secrets:
-            proved = backend.prove(secret)
+            try:
+                proved = backend.prove(secret)
+            except IntegrityError as error:
+                gathered.doubt(secret, error)
+                continue
             if proved is not None:
                 gathered.prove(proved)
                 continue
@@ -186,7 +198,7 @@ def _dry_run(
     context: Context, backend: LocalAuthority, found: list[tuple[Target, Found | None]], gathered: Gathered,
     reason: Reason, order: Order,
 ) -> int:  # fmt: skip
-    outcomes = [revoke_screen.foreseen(target, entry) for target, entry in found]
+    outcomes = [revoke_screen.foreseen(target, entry) for target, entry in found] + list(gathered.unverified.values())
     revoke_screen.show(context, outcomes, gathered, reason, dry_run=True)
     return exit_code(outcomes, ignore_not_found=order.ignore_not_found, gathered=gathered)
 

@@ -62,6 +62,7 @@ def jwks(context: Context, *, out: str | None) -> int:
     if out is None:
         context.console.answer(text)
         return 0
+    context.refuse_own(out)
     delivery = files.Delivery(out, mode=0o644)
     try:
         delivery.write(f"{text}\n".encode("ascii"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound
 from tokenctl.model.record import Event
+from tokenctl.render.escape import escape
 
 _LONGEST_REASON = 200  # characters
 
@@ -40,5 +41,6 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             change.append(
                 Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict})
             )
-        console.result(f"released\t{verdict}" if not console.on_terminal else f"released: {verdict}")
+        told = escape(str(verdict))
+        console.result(f"released\t{told}" if not console.on_terminal else f"released: {told}")
     return 0

@@ -21,7 +21,7 @@ _SECRET_BITS = 256
 _CRC_LENGTH = 6
 _NO_TOKEN = "not of the form tkc_<kind>_<id>_<secret>"
 # The same form as ``parse`` reads, for finding tokens in other text.
-PATTERN = r"(?<![0-9A-Za-z_])tkc_(?:at|pat|svc)_([0-9A-Za-z]{22})_[0-9A-Za-z]{49}(?![0-9A-Za-z_])"
+PATTERN = r"tkc_(?:at|pat|svc)_([0-9A-Za-z]{22})_[0-9A-Za-z]{49}"
 
 
 class OpaqueToken(NamedTuple):

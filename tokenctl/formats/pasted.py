@@ -4,6 +4,7 @@ Recognising is not believing: a secret found here counts only after the authorit
 as the line's own subject, never where it is merely mentioned.
 """
 
+import base64
 import json
 import re
 from collections import Counter
@@ -16,7 +17,9 @@ from tokenctl.formats import opaque
 from tokenctl.secret import Secret
 
 LONGEST_LINE = 1024 * 1024  # bytes
-_JWT = r"(?<![A-Za-z0-9_.-])ey[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{8,}(?![A-Za-z0-9_.-])"
+_DOTTED = r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++){2,}+"
+_LONGEST_HEADER = 8192  # characters
+_MOST_STARTS = 8  # places in one dotted word where a JWT is tried
 _BEARER = r"(?i)(?:authorization\s*:\s*)?bearer\s+(\S+)"
 # Source: the vendors' published prefixes; the shapes are kept loose on purpose.
 _FOREIGN = {
@@ -68,6 +71,31 @@ def _opaque_in(line: str) -> Iterator[re.Match[str]]:
     return re.finditer(opaque.PATTERN, line)
 
 
+def _jwts_in(line: str) -> Iterator[str]:
+    """Yield what may be JWTs: three dotted parts, the first beginning as a JSON object does, whatever stands before it."""
+    for match in re.finditer(_DOTTED, line):
+        parts = match[0].split(".")
+        for first, second, third in zip(parts, parts[1:], parts[2:], strict=False):
+            start = first.find("ey")
+            for _ in range(_MOST_STARTS):
+                if start < 0:
+                    break
+                if _begins_as_header(first[start:]):
+                    yield f"{first[start:]}.{second}.{third}"
+                start = first.find("ey", start + 1)
+
+
+def _begins_as_header(part: str) -> bool:
+    """Whether a part decodes to what may be a JOSE header: cheap, so that junk costs nothing."""
+    if not 12 <= len(part) <= _LONGEST_HEADER:
+        return False
+    try:
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except ValueError:
+        return False
+    return decoded.startswith(b"{") and b'"alg"' in decoded
+
+
 def looks_secret(argument: str) -> bool:
     """Whether an argument of a command line looks like a secret, ours or a vendor's."""
     return _secret_argument().search(argument) is not None
@@ -87,12 +115,9 @@ def _mask_word(match: re.Match[str]) -> str:
 def recognise(line: str) -> Pasted:
     """Read one line: a JSON object speaks by its ``id`` only, a first field may be an id, a secret may stand anywhere."""
     stripped = line.strip()
-    if stripped.startswith("{"):
-        ids = _ids_of_document(stripped)
-        if ids is not None:
-            return Pasted(ids=ids)
-    first = stripped.split(None, 1)[0] if stripped else ""
-    named = opaque.named_id(first)
+    document = _ids_of_document(stripped) if stripped.startswith("{") else None
+    named = opaque.named_id(stripped.split(None, 1)[0]) if stripped and document is None else None
+    ids = document if document is not None else (named,) if named else ()
     secrets: list[Secret] = []
     mentioned: list[str] = []
     foreign: Counter[str] = Counter()
@@ -101,9 +126,9 @@ def recognise(line: str) -> Pasted:
             mentioned.append(match[1])
         else:
             secrets.append(Secret(match[0]))
-    secrets += [Secret(match[0]) for match in re.finditer(_JWT, line)]
+    secrets += [Secret(text) for text in _jwts_in(line)]
     foreign.update(match.lastgroup or "other" for match in _foreign_secret().finditer(line))
-    return Pasted(ids=(named,) if named else (), secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign)
+    return Pasted(ids=ids, secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign)
 
 
 def _ids_of_document(text: str) -> tuple[str, ...] | None:

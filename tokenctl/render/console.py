@@ -100,7 +100,7 @@ class Console:
     def chat(self, text: str) -> None:
         """Say something to a person; off a terminal nobody is there."""
         if self.chatty:
-            self._say(text)
+            self._say(escape(text))
 
     def detail(self, text: str) -> None:
         """Say what only ``--verbose`` asks for, on a terminal or off it."""
@@ -116,12 +116,12 @@ class Console:
     def warn(self, text: str) -> None:
         """Say a warning; with JSON output it stands in the document."""
         self.warnings.append(text)
-        if not self.machine:
+        if self.output != "json":
             self._say(f"warning: {escape(text)}")
 
     def complain(self, text: str) -> None:
         """Say on stderr what was not done, also where ``--quiet`` hides the answer."""
-        self._say(text)
+        self._say(escape(text))
 
     def error(self, error: TokenctlError) -> None:
         """Say a failure: the fact, then the advice; as one JSON object where JSON was asked for."""

@@ -71,6 +71,19 @@ def introspection_object(answer: Introspection, *, profile: str, now: int) -> di
     return members
 
 
+def unknown_object(identifier: str | None, *, profile: str) -> dict[str, object]:
+    """Return the answer about an id that is unknown here."""
+    unknown: dict[str, object] = {
+        "id": identifier,
+        "profile": profile,
+        "state": "unknown",
+        "active": False,
+        "checks": [],
+        "findings": [],
+    }
+    return _UNKNOWN_TOKEN | unknown
+
+
 def _from_claims(claims: Mapping[str, object], now: int) -> dict[str, object]:
     def text(name: str) -> str | None:
         value = claims.get(name)

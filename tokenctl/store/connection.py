@@ -286,5 +286,9 @@ def translated() -> Iterator[None]:
         ) from None
     except (apsw.MismatchError, apsw.ConstraintError):
         raise IntegrityError("the store refused a value", hint="tokenctl audit verify") from None
+    except UnicodeDecodeError:
+        raise IntegrityError(
+            "the store holds text that is not UTF-8", hint="tokenctl audit verify; then restore a backup"
+        ) from None
     except apsw.NoMemError:
         raise TemporarilyUnavailable("out of memory", hint="run again") from None

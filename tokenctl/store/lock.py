@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
+from tokenctl import deadline as timer
 from tokenctl import files
 from tokenctl.errors import TemporarilyUnavailable
 
 LOCK_DEADLINE = 30.0  # seconds
-
-
-class _DeadlineReached(Exception):  # never leaves this module
-    pass
-
-
-def _ring(_signal: int, _frame: FrameType | None) -> None:
-    raise _DeadlineReached
 
 
 @contextmanager
@@ -62,15 +53,10 @@ def _wait(descriptor: int, deadline: float, path: str) -> None:
         raise files.unusable(path, error) from None
     else:
         return
-    before = signal.signal(signal.SIGALRM, _ring)
     try:
-        signal.setitimer(signal.ITIMER_REAL, deadline)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    except _DeadlineReached:
+        with timer.deadline(deadline):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except timer.DeadlineReached:
         raise busy from None
     except OSError as error:
         raise files.unusable(path, error) from None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -6,7 +6,7 @@ Nothing is called active, and no key signs, before that is checked.
 
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
@@ -15,6 +15,7 @@ from tokenctl.store.connection import Store
 
 Row = TypeVar("Row")
 
+_NONCE_TAG = 16  # bytes
 _TAGS = ("scope", "audience", "labels")
 _TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
 _KEY_COLUMNS = Key._fields
@@ -44,6 +45,12 @@ class Protector(NamedTuple):
     def key_mac(self, key: Key) -> bytes:
         return self._mac("key", [_plain(getattr(key, name)) for name in _KEY_COLUMNS])
 
+    def meta_mac(self, meta: Mapping[str, object]) -> bytes:
+        return self._mac("meta", [[name, _plain(value)] for name, value in sorted(meta.items()) if name != "mac"])
+
+    def nonce_tag(self, seq: int, nonce: bytes) -> bytes:
+        return self._mac("nonce", [seq, nonce.hex()])[:_NONCE_TAG]
+
     def _mac(self, table: str, columns: list[object]) -> bytes:
         text = json.dumps(["tokenctl/row/v1", self.store_id, table, columns], separators=(",", ":"))
         return hmac.digest(self.key, text.encode("ascii"), "sha256")
@@ -59,6 +66,16 @@ class Rows:
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
         self._protector = protector
+
+    # Records
+
+    def nonce_tag(self, seq: int, nonce: bytes) -> bytes:
+        """Return what stands behind a record's nonce, so that a changed one is seen: the body only commits to it."""
+        return self._protector.nonce_tag(seq, nonce)
+
+    def nonce_intact(self, seq: int, stored: bytes) -> bool:
+        nonce, tag = stored[:-_NONCE_TAG], stored[-_NONCE_TAG:]
+        return hmac.compare_digest(tag, self._protector.nonce_tag(seq, nonce))
 
     # Tokens
 
@@ -115,12 +132,18 @@ class Rows:
         """Write the unprotected columns of use."""
         self._store.run("UPDATE token SET uses = ?, last_used_at = ? WHERE id = ?", token.uses, token.last_used_at, token.id)
 
-    def observe_delivery(self, identifier: str, at: int) -> None:
-        self._store.run("UPDATE token SET delivered_at = ? WHERE id = ?", at, identifier)
+    def observe_delivery(self, identifier: str, at: int) -> bool:
+        """Write that a token was delivered; false where it was revoked meanwhile."""
+        return self._store.run("UPDATE token SET delivered_at = ? WHERE id = ? AND revoked_at IS NULL", at, identifier) == 1
 
     def newest_leaf(self, target: str) -> int:
         """Return the number of the newest record about a target; zero for none."""
         return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
+
+    def newest_operation(self, target: str) -> str | None:
+        """Return what the newest record about a target tells of."""
+        operation = self._store.value("SELECT operation FROM record WHERE target = ? ORDER BY seq DESC LIMIT 1", target)
+        return None if operation is None else str(operation)
 
     def children(self, identifier: str) -> list[str]:
         return [str(row[0]) for row in self._store.rows("SELECT id FROM token WHERE parent = ? ORDER BY id", identifier)]

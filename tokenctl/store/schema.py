@@ -58,7 +58,7 @@ _VERSION_1 = (
     "CREATE INDEX record_by_time ON record (time)",
     """CREATE TABLE head (
   one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, range BLOB NOT NULL, root BLOB NOT NULL,
-  quarantine TEXT, mac BLOB NOT NULL
+  time INTEGER NOT NULL, quarantine TEXT, mac BLOB NOT NULL
 ) STRICT""",
 )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenctl.backends.local.journal import Journal
-from tokenctl.backends.local.standing import housekeep, look
+from tokenctl.backends.local.journal import Change, Journal
+from tokenctl.backends.local.standing import SERVED_STATES, housekeep, intact_keys, look
 from tokenctl.config import Profile
 from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
 from tokenctl.model.introspection import Expectations, Found, Introspection
@@ -72,7 +72,17 @@ class LocalAuthority:
         with self.journal.changing() as change:
             assert change is not None
             for identifier in identifiers:
-                change.rows.observe_delivery(identifier, change.now)
+                self._record_delivery(change, identifier)
+
+    def _record_delivery(self, change: Change, identifier: str) -> None:
+        stored = change.rows.token(identifier)
+        now = self.journal.time()
+        in_time = stored is not None and now < stored.row.issued_at + DELIVERY_DEADLINE
+        if not in_time or not change.rows.observe_delivery(identifier, now):
+            raise TemporarilyUnavailable(
+                f"token {identifier} reached its taker too late: it is not accepted", hint="run again for another one",
+                reason="undelivered",
+            )  # fmt: skip
 
     # Introspection and use
 
@@ -88,7 +98,7 @@ class LocalAuthority:
 
         with self.journal.changing() as change:
             now = change.now if change is not None else self.journal.clock
-            answer = introspecting.introspect(change, presented, expectations, now)
+            answer = introspecting.introspect(change, presented, expectations, now, count_children=False)
             return introspecting.spend(change, answer) if change is not None else answer
 
     def prove(self, presented: Secret) -> str | None:
@@ -167,7 +177,7 @@ class LocalAuthority:
         with self.journal.reading() as view:
             if view is None:
                 return []
-            return [(stored.row, view.rows.living_under(stored.row.kid, view.now)) for stored in view.rows.every_key()]
+            return [(key, view.rows.living_under(key.kid, view.now)) for key in intact_keys(view)]
 
     def last_expiry(self, kid: str) -> int | None:
         """Return when the last token that a key signed ends: it can retire after that."""
@@ -184,9 +194,7 @@ class LocalAuthority:
             if view is None:
                 return {"keys": []}
             view.require_trust()
-            from tokenctl.backends.local.own_jwt import published
-
-            keys = [json.loads(key.public) for key in published(view)]
+            keys = [json.loads(key.public) for key in intact_keys(view) if key.state in SERVED_STATES]
             # A strict verifier compares the header's name with the key's.
             return {"keys": [key | {"alg": self._profile.eddsa_name} if key["alg"] == "EdDSA" else key for key in keys]}
 

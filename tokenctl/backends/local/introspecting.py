@@ -21,7 +21,9 @@ def looks_like_jwt(text: str) -> bool:
     return "." in text and not text.startswith("tkc_")
 
 
-def introspect(view: View | None, presented: Secret, expectations: Expectations, now: int) -> Introspection:
+def introspect(
+    view: View | None, presented: Secret, expectations: Expectations, now: int, *, count_children: bool = True
+) -> Introspection:
     """Judge a presented token.
 
     Args:
@@ -34,11 +36,13 @@ def introspect(view: View | None, presented: Secret, expectations: Expectations,
     if looks_like_jwt(text):
         from tokenctl.backends.local import own_jwt
 
-        return own_jwt.introspect(view, text, expectations, now)
-    return _introspect_opaque(view, text, expectations, now)
+        return own_jwt.introspect(view, text, expectations, now, count_children=count_children)
+    return _introspect_opaque(view, text, expectations, now, count_children=count_children)
 
 
-def _introspect_opaque(view: View | None, text: str, expectations: Expectations, now: int) -> Introspection:
+def _introspect_opaque(
+    view: View | None, text: str, expectations: Expectations, now: int, *, count_children: bool
+) -> Introspection:
     token = opaque.parse(text)
     if isinstance(token, str):
         return Introspection(active=False, state="unknown", checks=[Check(name="form", ok=False, detail=token)])
@@ -46,7 +50,7 @@ def _introspect_opaque(view: View | None, text: str, expectations: Expectations,
     if expectations.offline:
         checks.append(Check(name="state", ok=None, detail="not asked: --offline"))
         return Introspection(active=None, state="not_checked", checks=checks)
-    found = _proved(view, token)
+    found = _proved(view, token, count_children=count_children)
     checks.append(Check(name="known", ok=found is not None, detail=None if found else "no token of this profile has this secret"))
     if found is None or view is None:
         return Introspection(active=False, state="unknown", checks=checks)
@@ -54,16 +58,20 @@ def _introspect_opaque(view: View | None, text: str, expectations: Expectations,
     return conclude(view, found, checks)
 
 
-def _proved(view: View | None, token: opaque.OpaqueToken) -> Found | None:
+def _proved(view: View | None, token: opaque.OpaqueToken, *, count_children: bool) -> Found | None:
     stored = view.rows.token(token.id) if view is not None else None
     if view is None:
         return None
+    if stored is not None and not stored.intact:
+        raise IntegrityError(
+            f"the row of the token {token.id} does not check out", hint=f"tokenctl revoke {token.id}; tokenctl audit verify"
+        )
     expected = stored.row.verifier if stored is not None else None
     actual = sealing.verifier(view.keys, view.store_id, token.text)
     # Compared also where there is no row, so that both answers take as long.
     if not hmac.compare_digest(expected or bytes(len(actual)), actual) or stored is None:
         return None
-    return look(view, stored, count_children=True)
+    return look(view, stored, count_children=count_children)
 
 
 def prove(view: View | None, presented: Secret) -> str | None:
@@ -76,7 +84,7 @@ def prove(view: View | None, presented: Secret) -> str | None:
     token = opaque.parse(text)
     if isinstance(token, str):
         return None
-    found = _proved(view, token)
+    found = _proved(view, token, count_children=False)
     return found.token.id if found else None
 
 
@@ -132,7 +140,7 @@ def conclude(view: View, found: Found, checks: list[Check], **facts: object) -> 
     Raises:
         IntegrityError: every check passed, but the row or the store does not check out (exit 10).
     """
-    accepted = all(check.ok is not False for check in checks)
+    accepted = found.standing.active and all(check.ok is not False for check in checks)
     if not found.intact:
         raise IntegrityError(f"the row of the token {found.token.id} does not check out", hint="tokenctl audit verify")
     if accepted:

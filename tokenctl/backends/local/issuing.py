@@ -7,7 +7,7 @@ import json
 
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change
-from tokenctl.backends.local.standing import event_about, look, record_about
+from tokenctl.backends.local.standing import DEEPEST, event_about, look, record_about
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, IntegrityError, NotFound, PolicyDenied, TemporarilyUnavailable
 from tokenctl.formats import opaque
@@ -92,8 +92,7 @@ def _claim_request(change: Change, request: TokenRequest) -> None:
     known = change.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     if known is None:
         change.store.run("INSERT INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
-        return
-    if not isinstance(known, bytes) or not hmac.compare_digest(known, fingerprint):
+    elif not isinstance(known, bytes) or not hmac.compare_digest(known, fingerprint):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     rows = change.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
     for identifier in [str(row[0]) for row in rows]:
@@ -123,6 +122,8 @@ def _check_parent(change: Change, token: Token) -> None:
         raise IntegrityError(f"the row of the parent {token.parent} does not check out", hint="tokenctl audit verify")
     parent = found.token
     broken = []
+    if _depth(change, parent) + 1 >= DEEPEST:
+        broken.append(f"parent-depth: at most {DEEPEST} generations")
     if not found.standing.active:
         broken.append(f"parent: {token.parent} is {found.standing.state}")
     beyond = sorted(set(token.scope) - set(parent.scope))
@@ -134,6 +135,17 @@ def _check_parent(change: Change, token: Token) -> None:
         broken.append("parent-lifetime: the parent expires earlier")
     if broken:
         raise policy.denied(broken)
+
+
+def _depth(change: Change, token: Token) -> int:
+    """Return how many ancestors a token has."""
+    depth = 0
+    while token.parent is not None and depth < DEEPEST:
+        above = change.rows.token(token.parent)
+        if above is None:
+            break
+        token, depth = above.row, depth + 1
+    return depth
 
 
 def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile) -> tuple[Token, Secret]:

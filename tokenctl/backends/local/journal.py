@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -44,8 +45,7 @@ class View:
         self.store_id = store_id
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
         self.head, self.head_intact = _read_head(store, keys, store_id)
-        newest = store.row("SELECT time, hash FROM record WHERE seq = ?", self.head.size)
-        self.last_time = newest[0] if newest and isinstance(newest[0], int) else 0
+        self.last_time = self.head.time if self.head_intact else 0
         self.now = max(clock, self.last_time)
         self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
@@ -120,7 +120,7 @@ class Change(View):
         body = body_of(event, seq=seq, time=self.now, actor=self.actor.facts(), commitment=commitment)
         record = Record(
             seq=seq, time=self.now, operation=event.operation, target=event.target, request=event.request_id,
-            actor=str(self.actor), body=body, hash=leaf_hash(body), nonce=nonce,
+            actor=str(self.actor), body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
         )  # fmt: skip
         self.store.run(
             _INSERT_RECORD, record.seq, record.time, record.operation, record.target, record.request,
@@ -146,10 +146,10 @@ class Change(View):
         if not self.head_changed:
             return
         tree = self._range
-        self.head = Head(size=tree.size, range=tree.to_bytes(), root=tree.root(), quarantine=self.quarantine)
+        self.head = Head(size=tree.size, range=tree.to_bytes(), root=tree.root(), time=self.now, quarantine=self.quarantine)
         self.store.run(
-            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?)",
-            self.head.size, self.head.range, self.head.root, self.head.quarantine,
+            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?, ?)",
+            self.head.size, self.head.range, self.head.root, self.head.time, self.head.quarantine,
             self.head.mac(self.keys.head, self.store_id),
         )  # fmt: skip
 
@@ -183,11 +183,16 @@ class Journal:
         self._shown = places.shown
         self._notice = notice
         self._warn = warn
+        self._started = time.monotonic()
         self._store: Store | None = None
         self._keys: sealing.Keys | None = None
         self._store_id = ""
         self._broken = False
         self._warned = False
+
+    def time(self) -> int:
+        """Return the clock as it goes on from this command's one reading, milliseconds."""
+        return self.clock + int((time.monotonic() - self._started) * 1000)
 
     def close(self) -> None:
         if self._store is not None:
@@ -293,12 +298,18 @@ class Journal:
                     f"{self._shown(self._root_path)} is not the root secret of {self.shown_path}",
                     hint="put back the one that belongs to this store",
                 )
+            keys = sealing.derive(root)
+            mac = meta.get("mac")
+            if not isinstance(mac, bytes) or not hmac.compare_digest(
+                mac, Protector(key=keys.row, store_id=store_id).meta_mac(meta)
+            ):
+                raise IntegrityError(f"the facts of {self.shown_path} about itself were changed", hint="restore it from a backup")
         except BaseException:
             store.close()
             raise
         if store.read_only:
             self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
-        self._store, self._keys, self._store_id = store, sealing.derive(root), store_id
+        self._store, self._keys, self._store_id = store, keys, store_id
         return True
 
     def _create(self) -> bool:
@@ -329,11 +340,12 @@ class Journal:
                 "store_id": self._store_id, "created_at": self.clock, "root_place": "file", "root_version": sealing.VERSION,
                 "root_check": sealing.check_value(root, self._store_id),
             }  # fmt: skip
-            for name, value in meta.items():
+            protector = Protector(key=keys.row, store_id=self._store_id)
+            for name, value in (meta | {"mac": protector.meta_mac(meta)}).items():
                 store.run("INSERT INTO meta VALUES (?, ?)", name, value)
             empty = Head(size=0, range=b"", root=CompactRange().root())
             store.run(
-                "INSERT INTO head VALUES (1, 0, ?, ?, NULL, ?)", empty.range, empty.root, empty.mac(keys.head, self._store_id)
+                "INSERT INTO head VALUES (1, 0, ?, ?, 0, NULL, ?)", empty.range, empty.root, empty.mac(keys.head, self._store_id)
             )
             change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
@@ -341,11 +353,14 @@ class Journal:
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:
-    row = store.row("SELECT size, range, root, quarantine, mac FROM head")
+    row = store.row("SELECT size, range, root, time, quarantine, mac FROM head")
     if row is not None:
-        size, compact, root, quarantine, mac = row
-        if isinstance(size, int) and isinstance(compact, bytes) and isinstance(root, bytes) and isinstance(mac, bytes):
-            head = Head(size=size, range=compact, root=root, quarantine=quarantine if isinstance(quarantine, str) else None)
+        size, compact, root, moment, quarantine, mac = row
+        if not isinstance(size, int) or not isinstance(moment, int):
+            size, moment = 0, 0
+        if isinstance(compact, bytes) and isinstance(root, bytes) and isinstance(mac, bytes):
+            verdict = quarantine if isinstance(quarantine, str) else None
+            head = Head(size=size, range=compact, root=root, time=moment, quarantine=verdict)
             if hmac.compare_digest(mac, head.mac(keys.head, store_id)):
                 return head, True
             return head, False

@@ -6,36 +6,23 @@ import json
 
 from tokenctl.backends.local.introspecting import conclude, state_checks
 from tokenctl.backends.local.journal import View
-from tokenctl.backends.local.standing import look
+from tokenctl.backends.local.standing import look, require_intact
 from tokenctl.backends.verification import Judgement, introspect_foreign, judge
-from tokenctl.errors import IntegrityError
 from tokenctl.formats import jwt
 from tokenctl.formats.jwk import KeySet, read_key_set
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import Key
 
-_SERVED = ("published", "active", "retiring")
 
-
-def published(view: View) -> list[Key]:
-    """Return the keys that verifiers need now; raises IntegrityError where a row does not check out (exit 10)."""
-    keys = []
-    for stored in view.rows.every_key():
-        if not stored.intact or view.rows.newest_leaf(stored.row.kid) != stored.row.leaf:
-            raise IntegrityError(f"the row of the key {stored.row.kid} does not check out", hint="tokenctl audit verify")
-        if stored.row.state in _SERVED:
-            keys.append(stored.row)
-    return keys
-
-
-def introspect(view: View | None, text: str, expectations: Expectations, now: int) -> Introspection:
+def introspect(
+    view: View | None, text: str, expectations: Expectations, now: int, *, count_children: bool = True
+) -> Introspection:
     """Judge a JWT: ours by key, issuer, claims and state; any other is decoded, and not accepted."""
     key = _signer(view, text)
     if view is None or key is None:
         return introspect_foreign(text, None, expectations, now)
-    leeway = expectations.leeway or 0
-    judgement = judge(text, _key_set(key), expectations, now, leeway=leeway, own=True)
+    judgement = judge(text, _key_set(key), expectations, now, leeway=0, own=True)
     claims = judgement.claims or {}
     if expectations.offline:
         passed = judgement.passed
@@ -48,7 +35,7 @@ def introspect(view: View | None, text: str, expectations: Expectations, now: in
     if stored is None or stored.row.kid != key.kid or stored.row.issuer != claims.get("iss"):
         unknown = Check(name="known", ok=False, detail="signed by our key, but never issued by this profile")
         return judgement.answer(active=False, state="unknown", extra=[unknown])
-    found = look(view, stored, count_children=True)
+    found = look(view, stored, count_children=count_children)
     checks = [*judgement.checks, Check(name="known", ok=True), *_merged_state(judgement, state_checks(found))]
     return conclude(
         view, found, checks, signature=judgement.signature, header=judgement.header, claims=judgement.claims,
@@ -88,8 +75,9 @@ def _signer(view: View | None, text: str) -> Key | None:
     except jwt.MalformedToken:
         return None
     stored = view.rows.key(kid) if isinstance(kid, str) else None
-    if stored is None or not stored.intact or view.rows.newest_leaf(stored.row.kid) != stored.row.leaf:
+    if stored is None:
         return None
+    require_intact(view, stored)
     return stored.row
 
 

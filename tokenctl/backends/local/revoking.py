@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from tokenctl.backends.local.journal import Change, Journal
+from tokenctl.backends.local.journal import Change, Journal, View
 from tokenctl.backends.local.standing import housekeep, look, record_about
+from tokenctl.model.introspection import Found
 from tokenctl.model.token import Outcome, Reason, Target, Token
+from tokenctl.store.rows import Stored
 
 _BATCH_SECONDS = 0.1
 _REVOCATION = ("revoked_at", "revoked_by", "reason", "revoked_note", "ticket", "revoked_request")
@@ -45,7 +47,7 @@ def _revoke_one(change: Change, target: Target, reason: Reason) -> Outcome:
         return Outcome(id=target.id, outcome="unknown")
     found = look(change, stored)
     token = found.token
-    if token.revoked_at is not None or (found.intact and found.standing.state == "revoked"):
+    if _denied_for_good(change, found):
         # Descendants that a write once missed are finished by a rerun.
         children = 0 if token.children_kept else _revoke_descendants(change, token, reason)
         return Outcome(
@@ -66,11 +68,24 @@ def _revoke_one(change: Change, target: Target, reason: Reason) -> Outcome:
     )  # fmt: skip
 
 
+def _denied_for_good(view: View, found: Found) -> bool:
+    """Whether a token is revoked already: by a row that checks out, or, where the row does not, by its newest record."""
+    if found.intact:
+        return found.standing.state == "revoked"
+    return view.rows.newest_operation(found.token.id) == "token.revoke"
+
+
+def _revoked_itself(view: View, stored: Stored[Token]) -> bool:
+    if stored.intact and view.rows.newest_leaf(stored.row.id) == stored.row.leaf:
+        return stored.row.revoked_at is not None
+    return view.rows.newest_operation(stored.row.id) == "token.revoke"
+
+
 def _revoke_descendants(change: Change, ancestor: Token, reason: Reason) -> int:
     revoked = 0
     for identifier in change.rows.descendants(ancestor.id):
         stored = change.rows.token(identifier)
-        if stored is None or stored.row.revoked_at is not None:
+        if stored is None or _revoked_itself(change, stored):
             continue
         record_about(
             change, stored, "token.revoke",
@@ -100,7 +115,7 @@ def _checked(journal: Journal, outcomes: list[Outcome], started: float) -> Itera
                 yield outcome
                 continue
             stored = view.rows.token(outcome.id)
-            denied = stored is not None and (not stored.intact or look(view, stored).standing.state == "revoked")
+            denied = stored is not None and _denied_for_good(view, look(view, stored))
             elapsed = round((time.monotonic() - started) * 1000)
             if denied:
                 yield outcome._replace(checked_ms=elapsed)

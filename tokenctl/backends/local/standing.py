@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tokenctl.backends.local.journal import Change, View
+from tokenctl.errors import IntegrityError
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import Event
 from tokenctl.model.token import DELIVERY_DEADLINE, Key, Token, standing_of
 from tokenctl.store.rows import Stored
 
-_DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
+SERVED_STATES = ("published", "active", "retiring")  # keys that verifiers need
+DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
 
 
 def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> Found:
@@ -18,7 +20,7 @@ def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> 
     ancestors: list[Token] = []
     parent = token.parent
     while parent is not None:
-        above = view.rows.token(parent) if len(ancestors) < _DEEPEST else None
+        above = view.rows.token(parent) if len(ancestors) < DEEPEST else None
         if above is None:
             intact = False
             break
@@ -34,6 +36,21 @@ def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> 
     return Found(
         token=token, standing=standing_of(token, now=view.now, ancestors=ancestors, key=key), intact=intact, children=children
     )
+
+
+def intact_keys(view: View) -> list[Key]:
+    """Return every signing key; raises IntegrityError where a row does not check out (exit 10)."""
+    keys = []
+    for stored in view.rows.every_key():
+        require_intact(view, stored)
+        keys.append(stored.row)
+    return keys
+
+
+def require_intact(view: View, stored: Stored[Key]) -> None:
+    """Refuse a key whose row does not check out (exit 10)."""
+    if not stored.intact or view.rows.newest_leaf(stored.row.kid) != stored.row.leaf:
+        raise IntegrityError("the row of a signing key does not check out", hint="tokenctl audit verify")
 
 
 def event_about(operation: str, token: Token, **facts: object) -> Event:

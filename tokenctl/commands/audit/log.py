@@ -15,6 +15,7 @@ from tokenctl.render.escape import cell, cut, escape
 from tokenctl.render.machine import record_object
 
 _SCREENFUL = 50
+_MOST = 1_000_000_000
 
 
 def log(
@@ -22,8 +23,8 @@ def log(
     request_id: tuple[str, ...], limit: int | None,
 ) -> int:  # fmt: skip
     """Print the records that were asked for, oldest first; none is an answer too."""
-    if limit is not None and limit < 1:
-        raise InvalidRequest("--limit: at least 1")
+    if limit is not None and not 1 <= limit <= _MOST:
+        raise InvalidRequest(f"--limit: 1 to {_MOST}")
     with naming("--since"):
         begin = parse_instant(since, context.now, ago=True) if since is not None else None
     with naming("--until"):
@@ -85,11 +86,11 @@ def _line(context: Context, record: Record) -> None:
     if context.console.on_terminal:
         what = ", ".join(told for told in (_text(facts.get("subject")), _text(facts.get("reason")), f"by {record.actor}") if told)
         moment = format_instant(record.time - record.time % 1000).replace("T", " ")
-        line = f"{record.seq:>5}  {moment}  {record.operation:<13}  {record.target or '-':<22}  {escape(what)}"
+        line = f"{record.seq:>5}  {moment}  {cell(record.operation):<13}  {cell(record.target):<22}  {escape(what)}"
         context.console.answer(cut(line, max(terminal.width(), 68)))
         return
     values = [
-        str(record.seq), format_instant(record.time - record.time % 1000), record.operation, record.target or "-",
+        str(record.seq), format_instant(record.time - record.time % 1000), cell(record.operation), cell(record.target),
         cell(record.actor), cell(_text(facts.get("subject"))), cell(outcome),
     ]  # fmt: skip
     context.console.answer("\t".join(values))
