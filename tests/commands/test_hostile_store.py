@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -125,8 +126,6 @@ def test_a_chain_of_parents_ends_at_64_generations(cli):
 
 
 def test_leeway_revives_none_of_our_own_tokens(cli):
-    import time
-
     now = time.time_ns() // 1_000_000
     jwt = cli.token("--format", "jwt", "--audience", "a", "--ttl", "1m")
     assert cli.at(now + 90_000, "inspect", "-", "--audience", "a", "--leeway", "5m", "-q", input=jwt).code == 3
@@ -168,8 +167,6 @@ def test_a_pipe_that_nobody_writes_keeps_nobody_waiting(cli, arguments):
 def test_a_server_that_drips_is_left_at_the_deadline(cli):
     class Drip(BaseHTTPRequestHandler):
         def do_GET(self):
-            import time
-
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
@@ -235,9 +232,10 @@ def test_a_token_that_a_second_run_replaced_before_it_was_read_is_told_as_undeli
     wanted = [sys.executable, "-m", "tokenctl", "issue", "--subject", "someone", "--request-id", "r1", "-q"]
     first = subprocess.Popen(wanted, env=cli.env, cwd=cli.home, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    for _ in range(300):
+    for _ in range(600):
         if cli.store.exists() and cli("list").out:
             break
+        time.sleep(0.05)
     second = cli.token("--request-id", "r1")
     while os.read(reader, 65536):
         pass

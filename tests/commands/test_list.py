@@ -150,7 +150,7 @@ def test_a_long_list_is_read_in_parts(cli):
         (("--format", "x"), "--format: one"),
         (("--scope", "a*"), "--scope: * stands only in"),
         (("--subject", ""), "--subject: is empty"),
-        (("--limit", "0"), "--limit: at least 1"),
+        (("--limit", "0"), "--limit: 1 to 1000000000"),
         (("--limit", "-1"), "--limit"),
         (("--limit", "x"), "--limit"),
         (("--after", "x"), "--after: not a token id"),
