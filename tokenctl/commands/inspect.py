@@ -8,7 +8,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable, naming, worst
-from tokenctl.formats import opaque, pasted
+from tokenctl.formats import pasted
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.times import MINUTE, parse_duration
@@ -52,7 +52,7 @@ def inspect(context: Context, question: Question) -> int:
     """
     _check_combination(question)
     expectations = _expectations(question)
-    ids = [_id_of(target) for target in question.targets if target != "-"]
+    ids = [inputs.id_of(target) for target in question.targets if target != "-"]
     reads = "-" in question.targets or question.file is not None or question.fd is not None or not ids
     lines = inputs.presented_lines(context, stdin="-" in question.targets, file=question.file, fd=question.fd) if reads else []
     if question.use and any(pasted.presented(line)[0] is not None for line in lines):
@@ -109,15 +109,6 @@ def _expectations(question: Question) -> Expectations:
         leeway=leeway, valid_for=valid_for,
         ignore_binding=question.ignore_binding, offline=question.offline,
     )  # fmt: skip
-
-
-def _id_of(text: str) -> str:
-    named = opaque.named_id(text)
-    if named is None:
-        raise InvalidRequest(
-            "an argument is no token id: an id is 22 letters and digits", hint="pipe a token instead: tokenctl inspect - < FILE"
-        )
-    return named
 
 
 def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Iterable[Answer]:

@@ -73,7 +73,7 @@ def revoke(context: Context, order: Order) -> int:
     reason = _reason(context, order)
     selects = order.selectors.any
     reads = "-" in order.targets or bool(order.sources)
-    ids = [_id_of(target) for target in order.targets if target != "-"]
+    ids = [inputs.id_of(target) for target in order.targets if target != "-"]
     if selects and (ids or reads):
         raise InvalidRequest("name tokens or select them, not both")
     if not (selects or ids or reads):
@@ -108,15 +108,6 @@ def revoke(context: Context, order: Order) -> int:
 
 
 # What is meant
-
-
-def _id_of(text: str) -> str:
-    named = opaque.named_id(text)
-    if named is None:
-        raise InvalidRequest(
-            "an argument is no token id: an id is 22 letters and digits", hint="pipe what leaked: tokenctl revoke - < FILE"
-        )
-    return named
 
 
 def _reason(context: Context, order: Order) -> Reason:
