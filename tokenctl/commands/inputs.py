@@ -25,7 +25,8 @@ def id_of(text: str) -> str:
     named = opaque.named_id(text)
     if named is None:
         raise InvalidRequest(
-            "an argument is no token id: an id is 22 letters and digits", hint="to hand in a token itself, pipe it: - reads standard input"
+            "an argument is no token id: an id is 22 letters and digits",
+            hint="to hand in a token itself, pipe it: - reads standard input",
         )
     return named
 
