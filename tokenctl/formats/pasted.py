@@ -98,7 +98,8 @@ def _begins_as_header(part: str) -> bool:
 
 def looks_secret(argument: str) -> bool:
     """Whether an argument of a command line looks like a secret, ours or a vendor's."""
-    return _secret_argument().search(argument) is not None
+    # Every form is a run of at least so many; most paths and words have none, and the patterns are costly to prepare.
+    return re.search(r"[A-Za-z0-9_.-]{15}", argument) is not None and _secret_argument().search(argument) is not None
 
 
 def masked(text: str) -> str:
