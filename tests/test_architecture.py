@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 # From the bottom up; a room imports from rooms below it only.
 FLOORS = (
     {"errors", "secret", "deadline"},
-    {"model", "files", "process"},
+    {"model", "files", "process", "runs"},
     {"terminal", "config", "http", "formats", "store"},
     {"audit"},
     {"backends"},

@@ -1,6 +1,6 @@
 """A token and what may be said about it: its facts, its state, a request for one, a target and an outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tokenctl.model.times import DAY, HOUR, MINUTE
@@ -25,7 +25,7 @@ class Token(NamedTuple):
     """One token as the authority knows it; every time in milliseconds UTC. It never holds the secret.
 
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
-    ``leaf`` is the number of the newest audit record about this token.
+    ``leaf`` is the number of the newest audit record about this token. ``run`` names the process that a token lives with.
     """
 
     id: str
@@ -65,6 +65,8 @@ class Token(NamedTuple):
     scope: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    batch: str | None = None
+    run: str | None = None
 
     @property
     def undelivered(self) -> bool:
@@ -106,7 +108,9 @@ class Standing(NamedTuple):
         return self.state == "active"
 
 
-def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key: Key | None = None) -> Standing:
+def standing_of(
+    token: Token, *, now: int, ancestors: Sequence[Token] = (), key: Key | None = None, ended: Collection[str] = ()
+) -> Standing:
     """Decide the state of a token: the first of the states that holds.
 
     Args:
@@ -114,8 +118,9 @@ def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key:
         now: max(system clock, time of the last record), so that a clock set back revives nothing.
         ancestors: Parent, its parent and so on.
         key: The key that signed it, if any.
+        ended: Ids among these tokens whose run has ended.
     """
-    revoked = _revocation_of(token, now=now, ancestors=ancestors, key=key)
+    revoked = _revocation_of(token, now=now, ancestors=ancestors, key=key, ended=ended)
     if revoked:
         return revoked
     if now >= token.expires_at:
@@ -131,18 +136,23 @@ def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key:
     return Standing(state="active")
 
 
-def _revocation_of(token: Token, *, now: int, ancestors: Sequence[Token], key: Key | None) -> Standing | None:
+def _revocation_of(
+    token: Token, *, now: int, ancestors: Sequence[Token], key: Key | None, ended: Collection[str]
+) -> Standing | None:
     if token.revoked_at is not None:
         return Standing(state="revoked")
     if key is not None and key.state == "compromised":
         return Standing(state="revoked", cause=f"key {key.kid} compromised")
     for ancestor in ancestors:
-        if (ancestor.revoked_at is not None or undelivered_by(ancestor, now)) and not ancestor.children_kept:
+        dead = ancestor.revoked_at is not None or ancestor.id in ended or undelivered_by(ancestor, now)
+        if dead and not ancestor.children_kept:
             return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
         if ancestor.children_kept:
             break
     if undelivered_by(token, now):
         return Standing(state="revoked", cause="undelivered")
+    if token.id in ended:
+        return Standing(state="revoked", cause="its run ended")
     if token.grace_until is not None and now >= token.grace_until:
         return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
     return None
@@ -175,6 +185,8 @@ class TokenRequest(NamedTuple):
     claims: tuple[tuple[str, object], ...] = ()
     note: str | None = None
     request_id: str | None = None
+    batch: str | None = None
+    run: str | None = None
     parameters: dict[str, object] | None = None
 
 

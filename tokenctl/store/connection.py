@@ -59,6 +59,9 @@ class Store:
         try:
             with translated():
                 store.check_schema()
+                # A page that was cut may read as if its end were empty.
+                if facts.st_size % store.integer("PRAGMA page_size") and _closed_cleanly(path):
+                    raise IntegrityError("the store's file is damaged: it was cut", hint="restore it from a backup")
         except TokenctlError:
             store.close()
             raise

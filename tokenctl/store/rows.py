@@ -12,15 +12,16 @@ from typing import Generic, NamedTuple, TypeVar
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
+from tokenctl.store.schema import ADDED_COLUMNS
 
 Row = TypeVar("Row")
 
 _NONCE_TAG = 16  # bytes
 _TAGS = ("scope", "audience", "labels")
 _TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
+_FIRST_COLUMNS = tuple(name for name in _TOKEN_COLUMNS if name not in ADDED_COLUMNS)
 _KEY_COLUMNS = Key._fields
 _UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
-_SELECT_TOKEN = f"SELECT mac, {', '.join(f'token.{name}' for name in _TOKEN_COLUMNS)} FROM token"
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
 
 
@@ -39,8 +40,10 @@ class Protector(NamedTuple):
 
     def token_mac(self, token: Token) -> bytes:
         unprotected = _UNPROTECTED if token.max_uses is not None else _UNPROTECTED | {"uses"}
-        columns = [_plain(getattr(token, name)) for name in _TOKEN_COLUMNS if name not in unprotected]
-        return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels)])
+        columns = [_plain(getattr(token, name)) for name in _FIRST_COLUMNS if name not in unprotected]
+        # A column that came later counts where it is filled, so that the rows of an older store keep their MAC.
+        added = [[name, getattr(token, name)] for name in ADDED_COLUMNS if getattr(token, name) is not None]
+        return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels), *added])
 
     def key_mac(self, key: Key) -> bytes:
         return self._mac("key", [_plain(getattr(key, name)) for name in _KEY_COLUMNS])
@@ -66,6 +69,13 @@ class Rows:
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
         self._protector = protector
+        self._version = store.version
+        columns = [f"token.{name}" if self._has(name) else f"NULL AS {name}" for name in _TOKEN_COLUMNS]
+        self._select_token = f"SELECT mac, {', '.join(columns)} FROM token"
+
+    def _has(self, column: str) -> bool:
+        """Whether the store is new enough for a column: a reader takes an older one as it is."""
+        return self._version >= ADDED_COLUMNS.get(column, 1)
 
     # Records
 
@@ -80,7 +90,7 @@ class Rows:
     # Tokens
 
     def token(self, identifier: str) -> Stored[Token] | None:
-        row = self._store.row(f"{_SELECT_TOKEN} WHERE id = ?", identifier)
+        row = self._store.row(f"{self._select_token} WHERE id = ?", identifier)
         return None if row is None else self._token(row)
 
     def _token(self, row: Sequence[object]) -> Stored[Token]:
@@ -159,28 +169,31 @@ class Rows:
                     waiting.append(child)
                     yield child
 
-    def undelivered(self, before: int) -> list[str]:
+    def undelivered(self, before: int, *, limit: int) -> list[str]:
         """Return the ids of tokens issued before an instant whose delivery is not known."""
-        return [
-            str(row[0])
-            for row in self._store.rows(
-                "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?", before
-            )
-        ]
+        sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
+        return [str(row[0]) for row in self._store.rows(sql, before, limit)]
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return the unrevoked tokens that live with a process: id and run."""
+        if not self._has("run"):
+            return []
+        sql = "SELECT id, run FROM token WHERE run IS NOT NULL AND revoked_at IS NULL"
+        return [(str(token), str(run)) for token, run in self._store.rows(sql)]
 
     def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
         """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        conditions, parameters = _conditions(selector, now)
+        conditions, parameters = _conditions(selector, now, batches=self._has("batch"))
         if after is not None:
             conditions.append("(token.expires_at, token.id) > (?, ?)")
             parameters.extend(after)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"{_SELECT_TOKEN}{where} ORDER BY token.expires_at, token.id"
+        sql = f"{self._select_token}{where} ORDER BY token.expires_at, token.id"
         for row in self._store.rows(sql, *parameters):
             yield self._token(row)
 
     def every_token(self) -> Iterator[Stored[Token]]:
-        for row in self._store.rows(f"{_SELECT_TOKEN} ORDER BY rowid"):
+        for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
             yield self._token(row)
 
     # Keys
@@ -215,7 +228,7 @@ class Rows:
         return value if isinstance(value, int) else None
 
 
-def _conditions(selector: Selector, now: int) -> tuple[list[str], list[object]]:
+def _conditions(selector: Selector, now: int, *, batches: bool) -> tuple[list[str], list[object]]:
     conditions: list[str] = []
     parameters: list[object] = []
 
@@ -243,7 +256,10 @@ def _conditions(selector: Selector, now: int) -> tuple[list[str], list[object]]:
     pattern("token.owner", selector.owner)
     for column in ("kind", "format", "kid", "parent"):
         any_of(f"token.{column}", getattr(selector, column))
-    any_of("token.request", selector.batch)
+    if selector.batch:
+        columns = ("token.request", "token.batch") if batches else ("token.request",)
+        conditions.append(f"({' OR '.join(f'{column} = ?' for column in columns for _ in selector.batch)})")
+        parameters.extend([*selector.batch] * len(columns))
     tagged("scope", selector.scope, patterns=False)
     tagged("audience", selector.audience, patterns=True)
     tagged("label", [label if "=" in label else f"{label}=*" for label in selector.labels], patterns=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from tokenctl.backends.local.journal import Change, Journal
-from tokenctl.backends.local.standing import SERVED_STATES, housekeep, intact_keys, look
+from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look
 from tokenctl.config import Profile
 from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
 from tokenctl.model.introspection import Expectations, Found, Introspection
@@ -159,7 +159,7 @@ class LocalAuthority:
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
         with self.journal.reading() as view:
-            if view is None or not view.rows.undelivered(view.now - DELIVERY_DEADLINE) or self.journal.read_only:
+            if view is None or self.journal.read_only or not due(view):
                 return
         patience, self.journal.lock_deadline = self.journal.lock_deadline, 0.0
         try:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tokenctl import files
+from tokenctl import files, runs
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.actor import Actor
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
@@ -49,6 +49,13 @@ class View:
         self.now = max(clock, self.last_time)
         self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
+        self._ended: dict[str, bool] = {}
+
+    def run_ended(self, run: str) -> bool:
+        """Whether the process that a token lives with is gone; looked up once a command."""
+        if run not in self._ended:
+            self._ended[run] = runs.ended(run)
+        return self._ended[run]
 
     def _judge(self) -> str | None:
         if not self.head_intact:

@@ -11,6 +11,7 @@ from tokenctl.store.rows import Stored
 
 SERVED_STATES = ("published", "active", "retiring")  # keys that verifiers need
 DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
+_MOST_AT_ONCE = 1000  # tokens that one command records as due
 
 
 def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> Found:
@@ -33,9 +34,9 @@ def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> 
         intact = intact and signer is not None and signer.intact and view.rows.newest_leaf(token.kid) == signer.row.leaf
         key = signer.row if signer is not None else None
     children = sum(1 for _ in view.rows.descendants(token.id)) if count_children else 0
-    return Found(
-        token=token, standing=standing_of(token, now=view.now, ancestors=ancestors, key=key), intact=intact, children=children
-    )
+    ended = {kin.id for kin in (token, *ancestors) if kin.run is not None and kin.revoked_at is None and view.run_ended(kin.run)}
+    standing = standing_of(token, now=view.now, ancestors=ancestors, key=key, ended=ended)
+    return Found(token=token, standing=standing, intact=intact, children=children)
 
 
 def intact_keys(view: View) -> list[Key]:
@@ -72,14 +73,27 @@ def record_about(change: Change, stored: Stored[Token], operation: str, facts: d
     return token
 
 
+def due(view: View) -> list[tuple[str, dict[str, object]]]:
+    """Return what has come due and is not recorded yet: each token's id, and how its revocation is told."""
+    waiting = view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=_MOST_AT_ONCE)
+    found: list[tuple[str, dict[str, object]]] = [(identifier, {"reason": "undelivered"}) for identifier in waiting]
+    found += [
+        (identifier, {"reason": "other", "revoked_note": "its run ended"})
+        for identifier, run in view.rows.running()
+        if view.run_ended(run) and identifier not in waiting
+    ]
+    return found[:_MOST_AT_ONCE]
+
+
 def housekeep(change: Change) -> int:
-    """Record what has come due: tokens whose delivery is not known in time. Return how many."""
-    due = change.rows.undelivered(change.now - DELIVERY_DEADLINE)
-    for identifier in due:
+    """Record what has come due; return how much. Every reader denies it already, so the rest of a long list may wait."""
+    found = due(change)
+    for identifier, columns in found:
         stored = change.rows.token(identifier)
         assert stored is not None
         record_about(
-            change, stored, "token.revoke", {"reason": "undelivered"},
-            revoked_at=change.now, revoked_by=str(change.actor), reason="undelivered",
+            change, stored, "token.revoke",
+            {"reason": columns["reason"], "parameters": {"note": columns.get("revoked_note")}},
+            revoked_at=change.now, revoked_by=str(change.actor), **columns,
         )  # fmt: skip
-    return len(due)
+    return len(found)
