@@ -13,6 +13,7 @@ from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import (
     DELIVERY_DEADLINE,
+    Action,
     IssuedToken,
     Key,
     Outcome,
@@ -145,6 +146,28 @@ class LocalAuthority:
 
         # Ids sort by time of issue, so a parent is lifted before its children are judged.
         return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason))
+
+    # Plans
+
+    def authority(self) -> str | None:
+        """Return the id of the store; ``None`` where there is none yet."""
+        with self.journal.reading() as view:
+            return view.store_id if view is not None else None
+
+    def record_plan(self, digest: str, action: Action, targets: int) -> None:
+        """Record that a plan was made, by the hash of its file; durable when this returns."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.changing() as change:
+            assert change is not None
+            planning.record(change, digest, action, targets)
+
+    def plan_made_at(self, digest: str) -> tuple[int | None, int]:
+        """Return when a plan of this hash was made, ``None`` for never, and now."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.reading() as view:
+            return (planning.made_at(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
     # Directory
 
