@@ -8,7 +8,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
-from tokenctl.model.times import format_distance, format_duration, format_instant
+from tokenctl.model.times import format_clock, format_distance, format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.render.escape import cell, escape
 
@@ -149,12 +149,10 @@ def _moment(instant: int, now: int) -> str:
 def _suspension_end(token: Token, now: int) -> str:
     if token.suspended_until is None:
         return "until it is lifted"
-    until = f"until {_moment(token.suspended_until, now).replace('   ', ', ')}"
-    if token.suspended_then == "revoke":
-        return f"{until}, then revoked"
-    if token.suspended_until <= now:
-        return f"{until}: the next change to the store lifts it"
-    return f"{until}, then lifted"
+    until = f"{format_clock(token.suspended_until, now)} ({format_distance(token.suspended_until, now)})"
+    if token.suspended_then == "lift" and token.suspended_until <= now:
+        return f"ended {until}: list or revoke lifts it"
+    return f"until {until}, then {'revoked' if token.suspended_then == 'revoke' else 'lifted'}"
 
 
 def _offline(token: Token, now: int) -> str:
