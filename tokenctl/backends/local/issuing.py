@@ -81,7 +81,7 @@ def _draft(change: Change, request: TokenRequest, request_id: str) -> Token:
         issued_by=str(change.actor), issued_at=issued_at, not_before=request.not_before,
         expires_at=expires_at - expires_at % SECOND, parent=request.parent, max_uses=request.max_uses, note=request.note,
         request=request_id, scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
-        labels=tuple(sorted(request.labels)),
+        labels=tuple(sorted(request.labels)), batch=request.batch, run=request.run,
     )  # fmt: skip
 
 

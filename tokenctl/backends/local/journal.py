@@ -190,7 +190,7 @@ class Journal:
         self._shown = places.shown
         self._notice = notice
         self._warn = warn
-        self._started = time.monotonic()
+        self._started = _elapsed()
         self._store: Store | None = None
         self._keys: sealing.Keys | None = None
         self._store_id = ""
@@ -199,7 +199,11 @@ class Journal:
 
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
-        return self.clock + int((time.monotonic() - self._started) * 1000)
+        return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def catch_up(self) -> None:
+        """Let the clock go on: what is done from here on is another step of a command that takes long."""
+        self.clock, self._started = self.time(), _elapsed()
 
     def close(self) -> None:
         if self._store is not None:
@@ -357,6 +361,12 @@ class Journal:
             change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
             change.write_head()
+
+
+def _elapsed() -> float:
+    """Return seconds that nobody can set, those that the machine slept included."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:
