@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl.errors import InvalidRequest
@@ -81,6 +82,16 @@ def restore() -> None:
     for descriptor in _inherited.filled:
         with suppress(OSError):
             os.close(descriptor)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Keep back the signals that end us until the body is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def move_up(descriptor: int) -> int:

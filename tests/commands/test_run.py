@@ -39,7 +39,8 @@ def begin(cli, *words, options=(), **settings):
     """Start without waiting; the child says a line when it is there."""
     process = subprocess.Popen(
         [*PROGRAM, "issue", "--subject", "c", *options, "--", *words], env=cli.env, cwd=cli.home,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        **settings,
     )  # fmt: skip
     return process, process.stdout.readline()
 
@@ -349,14 +350,14 @@ def test_a_reader_that_goes_away_ends_the_command_as_without_us(cli):
 
 
 def test_a_reader_that_is_slow_does_not_keep_the_token_alive(cli):
-    process, _ = begin(cli, "sh", "-c", "echo there; head -c 150000 /dev/zero", options=("-q",))
+    process, _ = begin(cli, "sh", "-c", "echo there; head -c 100000 /dev/zero", options=("-q",))
     with process:
         deadline = time.monotonic() + PATIENCE
         while rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NULL") != [(0,)]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert process.poll() is None
-        assert len(process.stdout.read()) == 150000
+        assert len(process.stdout.read()) == 100000
     assert process.returncode == 0
 
 

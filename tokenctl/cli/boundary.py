@@ -46,6 +46,8 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         now = time.time_ns() // 1_000_000 if now is None else now
         invocation = Invocation(environment=environment, now=now, console=console, command=command)
         code = _dispatch(arguments, invocation)
+        if invocation.interrupt is not None:
+            raise invocation.interrupt
         return code if code >= 0 else _die_of(-code)
     except TokenctlError as error:
         console.error(error)

@@ -27,6 +27,7 @@ class Invocation:
         self.console = console
         self.debug = False
         self.given: dict[str, str] = {}
+        self.interrupt: KeyboardInterrupt | None = None
         self._command = command
 
     def merge(self, values: Mapping[str, Any], *, last: bool) -> None:

@@ -51,7 +51,11 @@ def with_globals(function: Callable[..., int]) -> Callable[..., int]:
             return 0
         gc.freeze()
         gc.enable()
-        return function(**values)
+        try:
+            return function(**values)
+        except KeyboardInterrupt as interrupt:
+            invocation.interrupt = interrupt  # the parser would make an exit code of it
+            raise
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
     verb.__signature__ = signature.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from tokenctl import files, process
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
-from tokenctl.model.token import IssuedToken, Reason, Target
+from tokenctl.model.token import IssuedToken, Reason, Target, standing_of
 
 
 class Stream:
@@ -29,13 +29,13 @@ def delivery_of(
     """Open where the token goes, before it is minted."""
     if out is not None:
         context.refuse_own(out)
-        return files.Delivery(out, mode=_mode(mode), group=_group(group))
+        return files.Delivery(out, mode=mode_of(mode), group=group_of(group))
     if fd is not None:
         return Stream(process.adopt_descriptor(fd, writing=True, forbidden=context.own_files()))
     return Stream(1)
 
 
-def _mode(mode: str | None) -> int:
+def mode_of(mode: str | None) -> int:
     if mode is None:
         return files.PRIVATE_FILE
     if not re.fullmatch(r"0?[0-7]{3}", mode) or not int(mode, 8) & 0o400 or int(mode, 8) & 0o137:
@@ -43,7 +43,7 @@ def _mode(mode: str | None) -> int:
     return int(mode, 8)
 
 
-def _group(group: str | None) -> int | None:
+def group_of(group: str | None) -> int | None:
     if group is None:
         return None
     import grp
@@ -88,9 +88,10 @@ def json_line(context: Context, issued: IssuedToken, out: str | None) -> bytes:
     return json.dumps(members, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def token_members(context: Context, issued: IssuedToken) -> dict[str, object]:
-    from tokenctl.model.token import standing_of
+def token_members(context: Context, issued: IssuedToken, *, now: int | None = None) -> dict[str, object]:
+    """Return the token object of a token that was just made, at ``now`` or at the command's one reading of the clock."""
     from tokenctl.render.machine import token_object
 
-    standing = standing_of(issued.token, now=context.now)
-    return token_object(issued.token, standing, profile=context.console.profile or "", now=context.now, children=0)
+    now = context.now if now is None else now
+    standing = standing_of(issued.token, now=now)
+    return token_object(issued.token, standing, profile=context.console.profile or "", now=now, children=0)

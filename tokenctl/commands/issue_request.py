@@ -3,6 +3,7 @@
 Every fault of one request is told, not the first alone.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
 from tokenctl.model import policy
+from tokenctl.model.record import canonical
 from tokenctl.model.times import SECOND, parse_duration, parse_instant
 from tokenctl.model.token import FORMATS, KINDS, TokenRequest
 from tokenctl.render.escape import escape
@@ -78,7 +80,8 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
         subject=wish.subject or "", owner=wish.owner or user_name(os.getuid()), kind=wish.kind, format=token_format,
         algorithm=wish.algorithm, scope=wish.scope, audience=audience, lifetime=lifetime,
         not_before=None if not_before is None else not_before - not_before % SECOND, max_uses=wish.max_uses, parent=parent,
-        labels=labels, claims=claims, note=wish.note, request_id=wish.request_id, parameters=_parameters(wish),
+        labels=labels, claims=claims, note=wish.note, request_id=wish.request_id,
+        parameters=None if wish.request_id is None else _parameters(wish),
     )  # fmt: skip
     if faults:
         if wish.kind in KINDS:
@@ -87,9 +90,60 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
     return request
 
 
-def _parameters(wish: Wish) -> dict[str, object]:
+def _parameters(wish: Wish) -> bytes:
+    """Return what was typed: a request id stands for exactly this."""
     typed = {name: value for name, value in wish._asdict().items() if name != "request_id"}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()}
+    return canonical({name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()})
+
+
+# Rows of a bulk issue
+
+_ROW_TEXTS = ("subject", "owner", "kind", "format", "algorithm", "ttl", "not_before", "parent", "note", "request_id")
+_ROW_LISTS = ("scope", "audience")
+_ROW_MEMBERS = ("labels", "claims")
+_ROW_KEYS = (*_ROW_TEXTS, *_ROW_LISTS, *_ROW_MEMBERS, "max_uses")
+
+
+def read_row(text: str, defaults: Wish) -> Wish:
+    """Turn a line of JSON into a wish; what it leaves out, or is null, is as the command line says.
+
+    Its keys are those of the token object that can be asked for, and ``ttl``, ``request_id``, ``algorithm``, ``claims``.
+
+    Raises:
+        InvalidRequest: not one JSON object, or a key or a value that is not admitted (exit 2).
+    """
+    from tokenctl.formats import strict_json
+
+    try:
+        members = strict_json.read_object(text.encode("utf-8"), what="the row")
+    except UnicodeEncodeError:
+        raise InvalidRequest("not valid UTF-8") from None
+    except TokenctlError as error:
+        raise InvalidRequest(error.message) from None
+    given = {name: value for name, value in members.items() if value is not None}
+    unknown = sorted(given.keys() - set(_ROW_KEYS))
+    if unknown:
+        raise InvalidRequest(f"{escape(unknown[0][:60])} cannot be asked for (known: {', '.join(_ROW_KEYS)})")
+    changes: dict[str, object] = {}
+    for name, value in given.items():
+        changes |= _row_value(name, value)
+    return defaults._replace(**changes)  # type: ignore[arg-type]  # the names and types were checked
+
+
+def _row_value(name: str, value: object) -> dict[str, object]:
+    if name in _ROW_TEXTS and isinstance(value, str):
+        return {name: value}
+    if name == "max_uses" and isinstance(value, int) and not isinstance(value, bool):
+        return {name: value}
+    if name in _ROW_LISTS:
+        listed = value.split(" ") if isinstance(value, str) and name == "scope" else [value] if isinstance(value, str) else value
+        if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
+            return {name: tuple(listed)}
+    if name == "labels" and isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values()):
+        return {"label": tuple(f"{key}={entry}" for key, entry in value.items())}
+    if name == "claims" and isinstance(value, dict):
+        return {"claim": tuple(f"{key}={json.dumps(entry)}" for key, entry in value.items())}
+    raise InvalidRequest(f"{name} is of another type than it has in a token object")
 
 
 def _together(faults: list[str]) -> InvalidRequest:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.journal import BATCH_SECONDS, Change, Journal, View
 from tokenctl.backends.local.standing import housekeep, look, record_about
 from tokenctl.model.introspection import Found
 from tokenctl.model.token import Outcome, Reason, Target, Token
 from tokenctl.store.rows import Stored
 
-_BATCH_SECONDS = 0.1
 _REVOCATION = ("revoked_at", "revoked_by", "reason", "revoked_note", "ticket", "revoked_request")
 
 
@@ -35,7 +34,7 @@ def revoke(journal: Journal, targets: Sequence[Target], reason: Reason) -> Itera
                     housekept = True
                 for target in targets[position:]:
                     outcomes.append(_revoke_one(change, target, reason))
-                    if time.monotonic() - started > _BATCH_SECONDS:
+                    if time.monotonic() - started > BATCH_SECONDS:
                         break
         position += len(outcomes)
         yield from _checked(journal, outcomes, started)
