@@ -137,6 +137,8 @@ def test_one_verb_does_not_import_another(tmp_path: Path) -> None:
     names, _ = loaded(tmp_path, "issue", "--subject", "a", "-q")
     assert {name for name in names if name.startswith("tokenctl.commands.")} <= {
         "tokenctl.commands.issue",
+        "tokenctl.commands.issue_request",
+        "tokenctl.commands.issue_delivery",
         "tokenctl.commands.context",
     }
 

@@ -166,6 +166,30 @@ def sync_directory(directory: str) -> None:
         os.close(descriptor)
 
 
+def create_exclusive(path: str, *, mode: int, group: int | None) -> int:
+    """Make a file that grows by whole batches; return its descriptor.
+
+    Raises:
+        InvalidRequest: it is there already, or cannot be made (exit 2).
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND
+    try:
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+    except FileExistsError:
+        raise InvalidRequest(f"{path} is there already", hint="in bulk, name a new file with --out") from None
+    except OSError as error:
+        raise InvalidRequest(f"cannot write {path}: {cause_of(error)}", hint="name another file with --out") from None
+    try:
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, mode)
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        os.close(descriptor)
+        raise InvalidRequest(f"cannot write {path}: {cause_of(error)}", hint="name another file with --out") from None
+    return descriptor
+
+
 class Delivery:
     """A file that receives a token: opened before anything is minted, filled and named at the end.
 

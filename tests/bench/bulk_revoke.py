@@ -44,11 +44,13 @@ def fill(home: Path, count: int, **facts: object) -> list[str]:
     for start in range(0, count, _AT_ONCE):
         with backend.journal.changing(create=True) as change:
             assert change is not None
+            made = []
             for _ in range(min(_AT_ONCE, count - start)):
                 token = Token(id=new_id(now), request=new_id(now), verifier=os.urandom(32), **(known | facts))  # type: ignore[arg-type]
                 record = change.append(event_about("token.issue", token, request_id=token.request))
-                change.rows.insert_token(token._replace(leaf=record.seq))
-                ids.append(token.id)
+                made.append(token._replace(leaf=record.seq))
+            change.rows.insert_tokens(made)
+            ids += [token.id for token in made]
     backend.close()
     return ids
 

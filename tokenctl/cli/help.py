@@ -4,7 +4,7 @@ _MEANINGS = {
     0: "done", 2: "usage or malformed input; nothing was touched", 3: "the token is not accepted", 4: "no access to a secret",
     5: "not found", 6: "conflict", 7: "not now: safe to run again", 8: "the service broke its contract",
     9: "configuration", 10: "something does not check out", 11: "something was not looked at, or may still be accepted",
-    12: "the policy forbids it",
+    12: "the policy forbids it", 126: "CMD cannot be executed", 127: "CMD was not found",
 }  # fmt: skip
 
 

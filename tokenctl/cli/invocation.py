@@ -19,12 +19,16 @@ _TIMEOUT = 30.0  # seconds
 class Invocation:
     """What surrounds one run; the boundary makes it, the verbs take their context from it."""
 
-    def __init__(self, *, environment: Mapping[str, str], now: int, console: Console) -> None:
+    def __init__(
+        self, *, environment: Mapping[str, str], now: int, console: Console, command: tuple[str, ...] | None = None
+    ) -> None:  # fmt: skip
         self.environment = environment
         self.now = now
         self.console = console
         self.debug = False
         self.given: dict[str, str] = {}
+        self.interrupt: KeyboardInterrupt | None = None
+        self._command = command
 
     def merge(self, values: Mapping[str, Any], *, last: bool) -> None:
         """Take global options of one side of the verb, ``last`` behind it; twice with different values is refused (exit 2)."""
@@ -52,6 +56,12 @@ class Invocation:
             self.console.may_ask = False
         elif name == "debug":
             self.debug = self.debug or given
+
+    def command_of(self, words: list[str] | None) -> tuple[str, ...] | None:
+        """Return the words behind a literal ``--``; the parser takes others for them too, which is refused (exit 2)."""
+        if tuple(words or ()) != (self._command or ()):
+            raise InvalidRequest("a command stands behind a literal --", hint="tokenctl issue --subject S -- CMD")
+        return self._command
 
     def context(self) -> Context:
         """Return what an action is given; raises InvalidRequest for a malformed ``--timeout`` (exit 2)."""

@@ -22,7 +22,7 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         KeyboardInterrupt: after a batch; what was done is told.
     """
     waiting = dict.fromkeys(gathered.targets)
-    progress = Progress(context.console, len(waiting))
+    progress = Progress(context.console, revoke_screen.DONE[action.verb], len(waiting))
     report = revoke_screen.Report(context, action, gathered, dry_run=False, progress=progress)
     for outcome in gathered.doubted:
         report.tell(outcome)
@@ -30,9 +30,9 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         for outcome in _outcomes(backend, action, list(gathered.targets.values())):
             waiting.pop(outcome.id, None)
             report.tell(outcome)
-            progress.tell(len(gathered.targets) - len(waiting))
+            progress.reach(len(gathered.targets) - len(waiting))
     except TokenctlError as error:
-        progress.clear()
+        progress.finish()
         if len(waiting) == len(gathered.targets):
             for identifier in waiting:
                 context.console.complain(f"not {revoke_screen.DONE[action.verb]}: {identifier}")
@@ -41,12 +41,12 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         for identifier in waiting:
             report.tell(Outcome(id=identifier, outcome="unreachable", detail=error.message))
     except KeyboardInterrupt:
-        progress.clear()
+        progress.finish()
         for outcome in _after_interrupt(backend, action, gathered, list(waiting)):
             report.tell(outcome, quietly=outcome.outcome == "unreachable")
         report.interrupted(len(gathered.targets))
         raise
-    progress.clear()
+    progress.finish()
     report.conclude()
     return exit_code(report.counts, action, ignore_not_found=ignore_not_found)
 

@@ -175,8 +175,9 @@ def suspension_kills(token: Token, now: int) -> bool:
 class TokenRequest(NamedTuple):
     """A wish for one token, already checked for form; the authority adds policy, id and time.
 
-    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed:
-    a request id stands for exactly these. ``claims`` reach only the JWT and are never stored.
+    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed, as
+    canonical JSON: a request id stands for exactly this. ``batch`` is the request id of a bulk issue as a whole.
+    ``claims`` reach only the JWT and are never stored. ``run`` names the process that the token lives with.
     """
 
     subject: str
@@ -196,7 +197,7 @@ class TokenRequest(NamedTuple):
     request_id: str | None = None
     batch: str | None = None
     run: str | None = None
-    parameters: dict[str, object] | None = None
+    parameters: bytes | None = None
 
 
 class IssuedToken(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import apsw
@@ -194,6 +194,13 @@ class Store:
         with translated():
             self._connection.execute(sql, parameters)
             return self._connection.changes()
+
+    def run_many(self, sql: str, parameters: Iterable[Sequence[object]]) -> int:
+        """Run a change for each of many sets of values; return how many rows all of it changed."""
+        with translated():
+            before = self._connection.total_changes()
+            self._connection.executemany(sql, parameters)
+            return self._connection.total_changes() - before
 
     def damage(self) -> list[str]:
         """Return what SQLite's own check of the whole file finds; empty when it is sound."""

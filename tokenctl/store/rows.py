@@ -7,6 +7,7 @@ Nothing is called active, and no key signs, before that is checked.
 import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
@@ -23,6 +24,11 @@ _FIRST_COLUMNS = tuple(name for name in _TOKEN_COLUMNS if name not in ADDED_COLU
 _TAGS_AT = Token._fields.index("scope")  # the tags stand together in a token
 _KEY_COLUMNS = Key._fields
 _UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
+_token_columns = attrgetter(*_TOKEN_COLUMNS)
+_limited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED))
+# Uses are an observation where they are not limited.
+_unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED | {"uses"}))
+_written = json.JSONEncoder(separators=(",", ":")).encode
 _SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
 _CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
@@ -42,8 +48,8 @@ class Protector(NamedTuple):
     store_id: str
 
     def token_mac(self, token: Token) -> bytes:
-        unprotected = _UNPROTECTED if token.max_uses is not None else _UNPROTECTED | {"uses"}
-        columns = [_plain(getattr(token, name)) for name in _FIRST_COLUMNS if name not in unprotected]
+        protected = _limited_columns if token.max_uses is not None else _unlimited_columns
+        columns = [value.hex() if isinstance(value, bytes) else value for value in protected(token)]
         # A column that came later counts where it is filled, so that the rows of an older store keep their MAC.
         added = [[name, getattr(token, name)] for name in ADDED_COLUMNS if getattr(token, name) is not None]
         return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels), *added])
@@ -58,7 +64,7 @@ class Protector(NamedTuple):
         return self._mac("nonce", [seq, nonce.hex()])[:_NONCE_TAG]
 
     def _mac(self, table: str, columns: list[object]) -> bytes:
-        text = json.dumps(["tokenctl/row/v1", self.store_id, table, columns], separators=(",", ":"))
+        text = _written(["tokenctl/row/v1", self.store_id, table, columns])
         return hmac.digest(self.key, text.encode("ascii"), "sha256")
 
 
@@ -126,25 +132,29 @@ class Rows:
         intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.token_mac(token))
         return Stored(row=token, intact=intact)
 
-    def insert_token(self, token: Token) -> None:
+    def insert_tokens(self, tokens: Sequence[Token]) -> None:
         marks = ", ".join("?" * (len(_TOKEN_COLUMNS) + 1))
-        self._store.run(
+        self._store.run_many(
             f"INSERT INTO token (mac, {', '.join(_TOKEN_COLUMNS)}) VALUES ({marks})",
-            self._protector.token_mac(token),
-            *(getattr(token, name) for name in _TOKEN_COLUMNS),
+            [(self._protector.token_mac(token), *_token_columns(token)) for token in tokens],
         )
-        tags = [("scope", value) for value in token.scope] + [("audience", value) for value in token.audience]
-        tags += [("label", f"{name}={value}") for name, value in token.labels]
-        for name, value in tags:
-            self._store.run("INSERT INTO tag VALUES (?, ?, ?, ?)", name, value, token.expires_at, token.id)
+        tags: list[tuple[object, ...]] = []
+        for token in tokens:
+            tags += [("scope", value, token.expires_at, token.id) for value in token.scope]
+            tags += [("audience", value, token.expires_at, token.id) for value in token.audience]
+            tags += [("label", f"{name}={value}", token.expires_at, token.id) for name, value in token.labels]
+        self._store.run_many("INSERT INTO tag VALUES (?, ?, ?, ?)", tags)
 
     def update_token(self, token: Token, *changed: str) -> None:
         """Write the named columns of a token, and its MAC."""
-        self._store.run(
+        self.update_tokens([token], *changed)
+
+    def update_tokens(self, tokens: Sequence[Token], *changed: str) -> None:
+        """Write the same columns of many tokens, and their MACs."""
+        values = attrgetter(*changed, "id")
+        self._store.run_many(
             f"UPDATE token SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?",
-            self._protector.token_mac(token),
-            *(getattr(token, name) for name in changed),
-            token.id,
+            ((self._protector.token_mac(token), *values(token)) for token in tokens),
         )
 
     def condemn_token(self, token: Token, *changed: str) -> None:
@@ -159,9 +169,13 @@ class Rows:
         """Write the unprotected columns of use."""
         self._store.run("UPDATE token SET uses = ?, last_used_at = ? WHERE id = ?", token.uses, token.last_used_at, token.id)
 
-    def observe_delivery(self, identifier: str, at: int) -> bool:
-        """Write that a token was delivered; false where it was revoked meanwhile."""
-        return self._store.run("UPDATE token SET delivered_at = ? WHERE id = ? AND revoked_at IS NULL", at, identifier) == 1
+    def observe_delivery(self, identifiers: Sequence[str], at: int, *, issued_after: int) -> list[str]:
+        """Write that tokens were delivered; return those that were issued too early for it, or revoked meanwhile."""
+        sql = "UPDATE token SET delivered_at = ? WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
+        if self._store.run_many(sql, ((at, identifier, issued_after) for identifier in identifiers)) == len(identifiers):
+            return []
+        late = "SELECT 1 FROM token WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
+        return [identifier for identifier in identifiers if self._store.value(late, identifier, issued_after) is None]
 
     def newest_leaf(self, target: str) -> int:
         """Return the number of the newest record about a target; zero for none."""

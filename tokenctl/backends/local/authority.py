@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
 from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
 from tokenctl.config import Profile
-from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import (
@@ -67,39 +68,74 @@ class LocalAuthority:
     # Issue and delivery
 
     def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]:
-        for request in requests:
-            if request.format == "jwt":
-                from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
-            yield self._issue(request)
+        waiting = list(requests)
+        if any(request.format == "jwt" for request in waiting):
+            from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
+        while waiting:
+            made, error = self._issue(waiting)
+            yield from made
+            if error is not None:
+                raise error
+            del waiting[: len(made)]
 
-    def _issue(self, request: TokenRequest) -> IssuedToken:
+    def _issue(self, requests: Sequence[TokenRequest]) -> tuple[list[IssuedToken], TokenctlError | None]:
+        """Issue in one change for about a tenth of a second; an error ends it, and what was made before it stands."""
+        from tokenctl.backends.local import issuing
+
+        started = time.monotonic()
+        failed: TokenctlError | None = None
+        with self.journal.changing(create=True, trusted=True) as change:
+            assert change is not None
+            housekeep(change)
+            minting = issuing.Minting(change, self._profile, self.journal.clock)
+            try:
+                for request in requests:
+                    minting.add(request)
+                    if time.monotonic() - started > BATCH_SECONDS:
+                        break
+            except PolicyDenied as error:
+                change.append(issuing.refusal(request, error))
+                failed = error
+            except (Conflict, NotFound) as error:
+                if not minting.made:
+                    raise
+                failed = error
+            minting.write()
+        return minting.made, failed
+
+    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
+        """Say of each request what would keep it from being answered now; nothing is changed."""
+        from tokenctl.backends.local import issuing
+
+        actor = str(self.journal.actor)
+        with self.journal.reading() as view:
+            for request in requests:
+                try:
+                    issuing.foresee(view, request, actor)
+                except TokenctlError as error:
+                    yield error
+                else:
+                    yield None
+
+    def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
+        """Record requests that are refused together with others of a bulk issue."""
         from tokenctl.backends.local import issuing
 
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
-            housekeep(change)
-            try:
-                return issuing.issue(change, request, self._profile, self.journal.clock)
-            except PolicyDenied as error:
+            for request, error in refused:
                 change.append(issuing.refusal(request, error))
-                refused = error
-        raise refused
 
     def delivered(self, identifiers: Sequence[str]) -> None:
         with self.journal.changing() as change:
             assert change is not None
-            for identifier in identifiers:
-                self._record_delivery(change, identifier)
-
-    def _record_delivery(self, change: Change, identifier: str) -> None:
-        stored = change.rows.token(identifier)
-        now = self.journal.time()
-        in_time = stored is not None and now < stored.row.issued_at + DELIVERY_DEADLINE
-        if not in_time or not change.rows.observe_delivery(identifier, now):
-            raise TemporarilyUnavailable(
-                f"token {identifier} reached its taker too late: it is not accepted", hint="run again for another one",
-                reason="undelivered",
-            )  # fmt: skip
+            now = self.journal.time()
+            late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            if late:
+                raise TemporarilyUnavailable(
+                    f"token {late[0]} reached its taker too late: it is not accepted", hint="run again for another one",
+                    reason="undelivered",
+                )  # fmt: skip
 
     # Introspection and use
 

@@ -6,17 +6,17 @@ A batch is never cut: SIGINT and SIGTERM that arrive while one is under way take
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tokenctl import process
-from tokenctl.backends.local.journal import Change, Journal, View
-from tokenctl.backends.local.standing import housekeep, look, look_at
+from tokenctl.backends.local.journal import BATCH_SECONDS, Change, Journal, View
+from tokenctl.backends.local.standing import event_about, housekeep, look, look_at
 from tokenctl.model.introspection import Found
+from tokenctl.model.record import Record
 from tokenctl.model.token import Outcome, Target, Token
 from tokenctl.store.rows import Stored
 
-_BATCH_SECONDS = 0.1
 _CHUNK = 200  # targets read at once
 
 
@@ -40,22 +40,47 @@ class Deed(Protocol):
 
 
 class Known:
-    """The targets of a chunk as they were read, as long as nothing changed them."""
+    """The targets of a chunk as they were read, and what is to be written about them; reading on writes it first."""
 
     def __init__(self, change: Change, identifiers: Sequence[str]) -> None:
         self._change = change
         self._read = look_at(change, identifiers)
         self._parents = change.rows.parents_among(identifiers)
+        self._records: list[Record] = []
+        self._rows: dict[tuple[str, ...], list[Token]] = {}
 
     def get(self, identifier: str) -> tuple[Stored[Token], Found] | None:
         return self._read.get(identifier)
 
     def descendants(self, identifier: str) -> Iterator[str]:
-        return self._change.rows.descendants(identifier) if identifier in self._parents else iter(())
+        if identifier not in self._parents:
+            return iter(())
+        self.flush()
+        return self._change.rows.descendants(identifier)
+
+    def record(self, stored: Stored[Token], operation: str, facts: Mapping[str, object], **columns: object) -> Token:
+        """Take down a change of a token and its record; :meth:`flush` writes them."""
+        record = self._change.prepare(event_about(operation, stored.row, **facts))
+        self._records.append(record)
+        token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]  # names are checked by the tuple
+        changed = ("leaf", *columns)
+        if stored.intact:
+            self._rows.setdefault(changed, []).append(token)
+        else:
+            self._change.rows.condemn_token(token, *changed)
+        return token
+
+    def flush(self) -> None:
+        self._change.write_records(self._records)
+        for changed, tokens in self._rows.items():
+            self._change.rows.update_tokens(tokens, *changed)
+        self._records.clear()
+        self._rows.clear()
 
     def renew(self, identifier: str) -> None:
         """Read a target again that was changed on the way to another."""
         if identifier in self._read:
+            self.flush()
             self._read |= look_at(self._change, [identifier])
 
 
@@ -71,6 +96,8 @@ def carry_out(journal: Journal, targets: Sequence[Target], deed: Deed) -> Iterat
     with process.Unbroken() as unbroken:
         while position < len(identifiers):
             unbroken.pause()
+            if position:
+                journal.catch_up()
             started = time.monotonic()
             with journal.changing() as change:
                 unbroken.resume()
@@ -79,7 +106,7 @@ def carry_out(journal: Journal, targets: Sequence[Target], deed: Deed) -> Iterat
                     return
                 if position == 0:
                     housekeep(change)
-                settled = list(_batch(change, identifiers, position, deed, until=started + _BATCH_SECONDS))
+                settled = list(_batch(change, identifiers, position, deed, until=started + BATCH_SECONDS))
             position += len(settled)
             yield from _asked_again(journal, settled, deed, started)
 
@@ -90,9 +117,13 @@ def _batch(change: Change, identifiers: Sequence[str], position: int, deed: Deed
         known = Known(change, chunk)
         for identifier in chunk:
             yield deed.settle(change, known, identifier)
-            if time.monotonic() > until:
+            if time.monotonic() > until + BATCH_SECONDS:  # a chunk with many children: the rest of it is read again
+                known.flush()
                 return
+        known.flush()
         position += len(chunk)
+        if time.monotonic() > until:
+            return
 
 
 def _asked_again(journal: Journal, settled: Sequence[Settled], deed: Deed, started: float) -> Iterator[Outcome]:

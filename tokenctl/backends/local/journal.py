@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tokenctl import files, runs
@@ -28,6 +28,7 @@ from tokenctl.store.connection import Store, refuse_network
 from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+BATCH_SECONDS = 0.1  # how long one change of many holds the lock
 _FACTS = {"store_id", "root_place", "root_check"}  # names in meta without which no store is believed
 
 
@@ -102,6 +103,8 @@ class Change(View):
     def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str, actor: Actor) -> None:
         super().__init__(store, keys, store_id, clock, anchor_path)
         self.actor = actor
+        self.actor_name = str(actor)
+        self._actor_facts = canonical(actor.facts()).decode("ascii")
         self._range = self._range_to_continue()
         self._newest: bytes | None = None
         self.head_changed = False
@@ -121,22 +124,28 @@ class Change(View):
 
     def append(self, event: Event) -> Record:
         """Append one record; it becomes durable with the change it tells of."""
+        record = self.prepare(event)
+        self.write_records([record])
+        return record
+
+    def prepare(self, event: Event) -> Record:
+        """Number a record and take it into the tree; the caller hands it to :meth:`write_records` before the change ends."""
         seq = self._range.size + 1
         nonce = os.urandom(32)
-        commitment = hmac.digest(nonce, canonical(event.parameters or {}), "sha256").hex()
-        body = body_of(event, seq=seq, time=self.now, actor=self.actor.facts(), commitment=commitment)
+        parameters = event.parameters if isinstance(event.parameters, bytes) else canonical(event.parameters or {})
+        commitment = hmac.digest(nonce, parameters, "sha256").hex()
+        body = body_of(event, seq=seq, time=self.now, actor=self._actor_facts, commitment=commitment)
         record = Record(
             seq=seq, time=self.now, operation=event.operation, target=event.target, request=event.request_id,
-            actor=str(self.actor), body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
-        )  # fmt: skip
-        self.store.run(
-            _INSERT_RECORD, record.seq, record.time, record.operation, record.target, record.request,
-            record.actor, record.body, record.hash, record.nonce,
+            actor=self.actor_name, body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
         )  # fmt: skip
         self._range.append(record.hash)
         self._newest = record.hash
         self.head_changed = True
         return record
+
+    def write_records(self, records: Sequence[Record]) -> None:
+        self.store.run_many(_INSERT_RECORD, records)
 
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
@@ -190,7 +199,7 @@ class Journal:
         self._shown = places.shown
         self._notice = notice
         self._warn = warn
-        self._started = time.monotonic()
+        self._started = _elapsed()
         self._store: Store | None = None
         self._keys: sealing.Keys | None = None
         self._store_id = ""
@@ -199,7 +208,11 @@ class Journal:
 
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
-        return self.clock + int((time.monotonic() - self._started) * 1000)
+        return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def catch_up(self) -> None:
+        """Let the clock go on: what is done from here on is another step of a command that takes long."""
+        self.clock, self._started = self.time(), _elapsed()
 
     def close(self) -> None:
         if self._store is not None:
@@ -357,6 +370,12 @@ class Journal:
             change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
             change.write_head()
+
+
+def _elapsed() -> float:
+    """Return seconds that nobody can set, those that the machine slept included."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import look, record_about
+from tokenctl.backends.local.standing import look
 from tokenctl.model.introspection import Found
 from tokenctl.model.token import Outcome, Reason, Target, Token
 from tokenctl.store.rows import Stored
@@ -37,13 +37,13 @@ class Revocation:
         if self._keep_children:
             kept = sum(child not in self._targets for child in known.descendants(identifier))
             details += [f"{kept} {'child' if kept == 1 else 'children'} kept"] if kept else []
-            token = self._revoke(change, stored, None)
+            token = self._revoke(change, known, stored, None)
         else:
             self._remember(change, known, identifier)
-            token = self._revoke(change, stored, None)
+            token = self._revoke(change, known, stored, None)
             children = self._revoke_descendants(change, known, token)
         outcome = Outcome(
-            id=token.id, outcome="revoked", state_before=found.standing.state, at=change.now, by=str(change.actor),
+            id=token.id, outcome="revoked", state_before=found.standing.state, at=change.now, by=change.actor_name,
             reason=self._reason.reason, offline_until=offline_until(token, change.now), children=children,
             detail="; ".join(details) or None,
         )  # fmt: skip
@@ -87,16 +87,16 @@ class Revocation:
 
     def _revoke_descendants(self, change: Change, known: Known, ancestor: Token) -> int:
         revoked = 0
-        for identifier in known.descendants(ancestor.id):
+        for identifier in list(known.descendants(ancestor.id)):
             stored = change.rows.token(identifier)
             if stored is None or _revoked_itself(change, stored):
                 continue
-            self._revoke(change, stored, ancestor.id)
+            self._revoke(change, known, stored, ancestor.id)
             known.renew(identifier)
             revoked += 1
         return revoked
 
-    def _revoke(self, change: Change, stored: Stored[Token], ancestor: str | None) -> Token:
+    def _revoke(self, change: Change, known: Known, stored: Stored[Token], ancestor: str | None) -> Token:
         reason = self._reason
         parameters: dict[str, object] = {"note": reason.note}
         kept = self._keep_children and ancestor is None
@@ -107,9 +107,9 @@ class Revocation:
         facts: dict[str, object] = {
             "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": parameters
         }  # fmt: skip
-        return record_about(
-            change, stored, "token.revoke", facts,
-            revoked_at=change.now, revoked_by=str(change.actor), reason=reason.reason, revoked_note=reason.note,
+        return known.record(
+            stored, "token.revoke", facts,
+            revoked_at=change.now, revoked_by=change.actor_name, reason=reason.reason, revoked_note=reason.note,
             ticket=reason.ticket, revoked_request=reason.request_id, children_kept=int(kept),
         )  # fmt: skip
 

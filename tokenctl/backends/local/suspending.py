@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.revoking import BROKEN, denied_for_good, offline_until
-from tokenctl.backends.local.standing import NOT_SUSPENDED, look, record_about
+from tokenctl.backends.local.standing import NOT_SUSPENDED, look
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import suspension_parameters
 from tokenctl.model.times import LAST_INSTANT, format_instant
@@ -19,6 +19,7 @@ class Suspending:
     def __init__(self, reason: Reason, *, duration: int | None, then: str | None, keep_children: bool) -> None:
         self._reason = reason
         self._duration = duration
+        self._until: int | None = None
         self._then = then
         self._keep_children = keep_children
 
@@ -33,7 +34,7 @@ class Suspending:
         again = found.token.suspended_at is not None
         if again and found.intact and _request_of(change, found.token) == self._reason.request_id:
             return Settled(self._outcome(change, found, found.token, "suspended before, under this request"), found.token)
-        token = self._suspend(change, stored)
+        token = self._suspend(change, known, stored)
         details = [_end_of(token)]
         details += [f"before: {_end_of(found.token)}"] if again else []
         details += [BROKEN] if not found.intact else []
@@ -42,16 +43,18 @@ class Suspending:
     def holds(self, view: View, found: Found) -> bool:
         return not found.intact or found.standing.state in ("revoked", "expired", "suspended")
 
-    def _suspend(self, change: Change, stored: Stored[Token]) -> Token:
+    def _suspend(self, change: Change, known: Known, stored: Stored[Token]) -> Token:
         reason = self._reason
-        until = None if self._duration is None else min(change.now + self._duration, LAST_INSTANT)
+        if self._duration is not None and self._until is None:  # the same for all that one command suspends
+            self._until = min(change.now + self._duration, LAST_INSTANT)
+        until = self._until
         facts: dict[str, object] = {
             "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
             "parameters": suspension_parameters(until, self._then, keep_children=self._keep_children, note=reason.note),
         }  # fmt: skip
         since = stored.row.suspended_at if stored.row.suspended_at is not None else change.now
-        return record_about(
-            change, stored, "token.suspend", facts,
+        return known.record(
+            stored, "token.suspend", facts,
             suspended_at=since, suspended_until=until, suspended_then=self._then, children_kept=int(self._keep_children),
             revoked_note=reason.note,
         )  # fmt: skip
@@ -59,7 +62,7 @@ class Suspending:
     def _outcome(self, change: Change, found: Found, token: Token, detail: str, known: Known | None = None) -> Outcome:
         children = sum(1 for _ in known.descendants(token.id)) if known is not None and not self._keep_children else 0
         return Outcome(
-            id=token.id, outcome="suspended", state_before=found.standing.state, at=token.suspended_at, by=str(change.actor),
+            id=token.id, outcome="suspended", state_before=found.standing.state, at=token.suspended_at, by=change.actor_name,
             reason=self._reason.reason, offline_until=offline_until(token, change.now), children=children, detail=detail,
         )  # fmt: skip
 
@@ -83,15 +86,18 @@ class Lifting:
         if found.token.suspended_at is None:
             lifted, token, at = [], found.token, None
         else:
-            lifted, token, at = ["its own suspension is lifted"], self._lift(change, stored), change.now
+            lifted, token, at = ["its own suspension is lifted"], self._lift(known, stored), change.now
         # Read anew: a parent of this chunk may have been lifted before it.
-        now = look(change, stored._replace(row=token)) if token.parent is not None or at is not None else found
+        now = found
+        if token.parent is not None or at is not None:
+            known.flush()
+            now = look(change, stored._replace(row=token))
         if now.standing.state == "suspended":
             detail = "; ".join([*lifted, f"still suspended: {now.standing.cause}"])
             return Settled(Outcome(id=identifier, outcome="denied", state_before="suspended", at=at, detail=detail))
         outcome = Outcome(
             id=identifier, outcome="lifted", state_before=found.standing.state, at=at,
-            by=str(change.actor) if at is not None else None, reason=self._reason.reason,
+            by=change.actor_name if at is not None else None, reason=self._reason.reason,
             detail="it is not suspended" if found.standing.state != "suspended" else f"now {now.standing.state}",
         )  # fmt: skip
         return Settled(outcome, token)
@@ -99,12 +105,12 @@ class Lifting:
     def holds(self, view: View, found: Found) -> bool:
         return found.intact and found.standing.state != "suspended"
 
-    def _lift(self, change: Change, stored: Stored[Token]) -> Token:
+    def _lift(self, known: Known, stored: Stored[Token]) -> Token:
         reason = self._reason
         facts: dict[str, object] = {
             "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": {"note": reason.note}
         }  # fmt: skip
-        return record_about(change, stored, "token.lift", facts, **NOT_SUSPENDED)
+        return known.record(stored, "token.lift", facts, **NOT_SUSPENDED)
 
 
 def _denied_already(change: Change, found: Found) -> Outcome | None:
