@@ -158,7 +158,8 @@ def test_a_file_that_is_no_plan_is_usage(cli, content):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"targets": None}, {"targets": {}}, {"targets": [1]}, {"targets": ["x"]}, {"targets": [{"id": "x", "state_before": "active"}]},
+        {"targets": None}, {"targets": {}}, {"targets": [1]}, {"targets": ["x"]},
+        {"targets": [{"id": "x", "state_before": "active"}]},
         {"targets": [{"id": UNKNOWN}]}, {"targets": [{"id": UNKNOWN, "state_before": "active"}] * 2},
         {"targets": [{"id": UNKNOWN, "state_before": "dead"}]}, {"targets": [{"id": UNKNOWN, "state_before": []}]},
         {"targets": [{"id": UNKNOWN, "state_before": "active", "more": 1}]}, {"action": "delete"}, {"action": []},

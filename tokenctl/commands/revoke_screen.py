@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -135,7 +136,7 @@ class Report:
         self._dry_run = dry_run
         self._progress = progress
         self._others: str | None = None
-        self._objects: list[dict[str, object]] = []
+        self._objects: list[str] = []
         self._deaf: BrokenPipeError | TemporarilyUnavailable | None = None
 
     def tell(self, outcome: Outcome, *, quietly: bool = False) -> None:
@@ -143,7 +144,7 @@ class Report:
         self.counts[outcome.outcome] += 1
         console = self._console
         if console.output == "json":
-            self._objects.append(outcome_object(outcome))
+            self._objects.append(json.dumps(outcome_object(outcome)))  # a quarter of what the object takes
         elif console.output == "jsonl":
             members = {"dry_run": self._dry_run, "request_id": self._action.reason.request_id}
             self._print(partial(console.document, outcome_object(outcome) | members))
@@ -174,11 +175,12 @@ class Report:
             self.tell(Outcome(id=identifier, outcome="named_only", detail="mentioned, not proved: left alone"))
         console, action = self._console, self._action
         if console.output == "json":
-            console.document(
-                {"action": action.verb, "profile": console.profile, "request_id": action.reason.request_id,
-                 "dry_run": self._dry_run, "counts": dict(self.counts), "foreign": dict(self._gathered.foreign),
-                 "targets": self._objects, "warnings": list(console.warnings)}
-            )  # fmt: skip
+            members = {
+                "action": action.verb, "profile": console.profile, "request_id": action.reason.request_id,
+                "dry_run": self._dry_run, "counts": dict(self.counts), "foreign": dict(self._gathered.foreign),
+                "warnings": list(console.warnings),
+            }  # fmt: skip
+            console.answer(f'{json.dumps(members)[:-1]}, "targets": [{", ".join(self._objects)}]}}')
         elif console.output != "jsonl":
             self._summary()
         if self._deaf is not None:
@@ -234,15 +236,15 @@ class Report:
         console, counts, verb = self._console, self.counts, self._action.verb
         if verb == "lift":
             done = counts["lifted"]
-            parts = [f"{done} {'to lift' if self._dry_run else 'lifted'}"] if done else []
+            parts = [f"{done:,} {'to lift' if self._dry_run else 'lifted'}"] if done else []
             stays = counts["already_revoked"] + counts["denied"]
-            parts += [f"{stays} {'stay' if stays != 1 else 'stays'} denied"] if stays else []
+            parts += [f"{stays:,} {'stay' if stays != 1 else 'stays'} denied"] if stays else []
         else:
             done = sum(counts[name] for name in _DENIED)
             now = counts["revoked"] + counts["suspended"]
-            parts = [f"{done} {'to deny' if self._dry_run else 'denied'} ({now} now, {done - now} before)"] if done else []
+            parts = [f"{done:,} {'to deny' if self._dry_run else 'denied'} ({now:,} now, {done - now:,} before)"] if done else []
         parts += [
-            f"{counts[name]} {name.replace('_', ' ')}"
+            f"{counts[name]:,} {name.replace('_', ' ')}"
             for name in ("unknown", "named_only", "unreachable", "still_active", "unverified")
             if counts[name]
         ]
