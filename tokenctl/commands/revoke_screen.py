@@ -25,6 +25,7 @@ _DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended"})
 _SHOWN = 20  # targets of a preview
 _WIDEST_SUBJECT = 24  # columns
 _MOST_COLUMNS_OF_USE = 16
+_NARROWEST = 20  # columns
 
 
 # Before
@@ -67,7 +68,9 @@ def preview(context: Context, backend: LocalAuthority, action: Action, gathered:
     console = context.console
     if not console.chatty:
         return
-    console.chat(f"profile {backend.name} ({backend.place}): {_order(action)}")
+    place, order = f"profile {backend.name} ({backend.place})", _order(action)
+    for line in [f"{place}: {order}"] if len(place) + len(order) + 2 <= terminal.width() else [place, f"{order}:"]:
+        console.chat(line)
     named = list(gathered.targets)
     for identifier, found in backend.look_up(named[:_SHOWN]):
         console.chat(_preview_line(context, identifier, found))
@@ -204,7 +207,7 @@ class Report:
     def _line(self, outcome: Outcome) -> str:
         told = self._told(outcome)
         if self._console.on_terminal:
-            return f"{outcome.id}  {outcome.outcome:<15}  {told}"
+            return _folded(f"{outcome.id}  {outcome.outcome:<15}  ", told)
         return f"{outcome.id}\t{outcome.outcome}\t{told}"
 
     def _told(self, outcome: Outcome) -> str:
@@ -260,6 +263,16 @@ class Report:
             console.chat(line)
         if done and not self._dry_run:
             console.chat(f"next: {console.program} audit log --request-id {self._action.reason.request_id}")
+
+
+def _folded(head: str, told: str) -> str:
+    """Fold what a terminal would break anywhere into the column behind the head."""
+    room = terminal.width() - len(head)
+    if len(told) <= room or room < _NARROWEST:
+        return head + told
+    import textwrap
+
+    return head + f"\n{' ' * len(head)}".join(textwrap.wrap(told, room, break_on_hyphens=False))
 
 
 def _with_offline(outcome: Outcome, told: str) -> str:
