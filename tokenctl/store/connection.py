@@ -221,7 +221,10 @@ def defend(connection: apsw.Connection) -> None:
         (apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0),
     ):
         connection.config(option, value)
-    connection.execute("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON")
+    # The cache grows as it is used: a bulk change of a large store touches pages all over its indexes.
+    connection.execute(
+        "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536"
+    )
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA journal_size_limit = 0")

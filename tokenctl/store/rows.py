@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
+from tokenctl.store import choosing
 from tokenctl.store.connection import Store
 from tokenctl.store.schema import ADDED_COLUMNS
 
@@ -194,12 +195,7 @@ class Rows:
 
     def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
         """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        conditions, parameters = _conditions(selector, now, batches=self._has("batch"))
-        if after is not None:
-            conditions.append("(token.expires_at, token.id) > (?, ?)")
-            parameters.extend(after)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"{self._select_token}{where} ORDER BY token.expires_at, token.id"
+        sql, parameters = choosing.statement(self._select_token, selector, now=now, after=after, batches=self._has("batch"))
         for row in self._store.rows(sql, *parameters):
             yield self._token(row)
 
@@ -237,67 +233,3 @@ class Rows:
     def last_expiry_under(self, kid: str) -> int | None:
         value = self._store.value("SELECT max(expires_at) FROM token WHERE kid = ?", kid)
         return value if isinstance(value, int) else None
-
-
-def _conditions(selector: Selector, now: int, *, batches: bool) -> tuple[list[str], list[object]]:
-    conditions: list[str] = []
-    parameters: list[object] = []
-
-    def any_of(column: str, values: Sequence[str], operator: str = "=") -> None:
-        if values:
-            conditions.append(f"({' OR '.join([f'{column} {operator} ?'] * len(values))})")
-            parameters.extend(values)
-
-    def pattern(column: str, values: Sequence[str]) -> None:
-        if any("*" in value for value in values):
-            any_of(column, [_glob(value) for value in values], "GLOB")
-        else:
-            any_of(column, values)
-
-    def tagged(name: str, values: Sequence[str], *, patterns: bool) -> None:
-        if not values:
-            return
-        operator = "GLOB" if patterns and any("*" in value for value in values) else "="
-        chosen = [_glob(value) for value in values] if operator == "GLOB" else values
-        alternatives = " OR ".join([f"value {operator} ?"] * len(values))
-        conditions.append(f"token.id IN (SELECT token FROM tag WHERE name = ? AND ({alternatives}))")
-        parameters.extend([name, *chosen])
-
-    pattern("token.subject", selector.subject)
-    pattern("token.owner", selector.owner)
-    for column in ("kind", "format", "kid", "parent"):
-        any_of(f"token.{column}", getattr(selector, column))
-    if selector.batch:
-        columns = ("token.request", "token.batch") if batches else ("token.request",)
-        conditions.append(f"({' OR '.join(f'{column} = ?' for column in columns for _ in selector.batch)})")
-        parameters.extend([*selector.batch] * len(columns))
-    tagged("scope", selector.scope, patterns=False)
-    tagged("audience", selector.audience, patterns=True)
-    tagged("label", [label if "=" in label else f"{label}=*" for label in selector.labels], patterns=True)
-    for column, operator, instant in (
-        ("issued_at", ">=", selector.issued_after),
-        ("issued_at", "<", selector.issued_before),
-        ("expires_at", ">=", selector.expires_after),
-        ("expires_at", "<", selector.expires_before),
-    ):
-        if instant is not None:
-            conditions.append(f"token.{column} {operator} ?")
-            parameters.append(instant)
-    if selector.unused_for is not None:
-        conditions.append("coalesce(token.last_used_at, token.issued_at) <= ?")
-        parameters.append(now - selector.unused_for)
-    if selector.never_used:
-        conditions.append("token.last_used_at IS NULL")
-    if (selector.never_used or selector.unused_for is not None) and not selector.untracked:
-        conditions.append("token.format <> 'jwt'")
-    if not {"expired", "revoked", "undelivered"} & set(selector.states):
-        conditions.append("token.expires_at > ? AND token.revoked_at IS NULL")
-        parameters.append(now)
-    elif set(selector.states) == {"undelivered"}:
-        conditions.append("(token.reason = 'undelivered' OR token.delivered_at IS NULL)")
-    return conditions, parameters
-
-
-def _glob(text: str) -> str:
-    """Translate: only ``*`` is special to us, ``?`` and ``[`` are too to SQLite."""
-    return "".join(f"[{character}]" if character in "?[" else character for character in text)
