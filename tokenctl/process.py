@@ -9,8 +9,9 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NamedTuple
 
 from tokenctl.errors import InvalidRequest
@@ -133,3 +134,54 @@ def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR)
     except OSError:
         raise InvalidRequest(f"{option} cannot be taken over") from None
+
+
+class Unbroken:
+    """Puts SIGINT and SIGTERM off while work is under way that is not to be cut; a second one is not put off.
+
+    It begins paused: what arrives in a pause takes effect at once.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._paused = True
+        self._pending: int | None = None
+
+    def __enter__(self) -> Unbroken:
+        with suppress(ValueError):  # only the main thread is interrupted at all
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            os.kill(os.getpid(), pending)
+
+    def pause(self) -> None:
+        """Let what was put off take effect, and what comes."""
+        self._paused = True
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._deliver(pending, None)
+
+    def resume(self) -> None:
+        self._paused = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._paused or self._pending is not None:
+            self._pending = None
+            self._deliver(number, frame)
+        else:
+            self._pending = number
+
+    def _deliver(self, number: int, frame: FrameType | None) -> None:
+        handler = self._before[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tokenctl.audit import query
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
-from tokenctl.model.record import Record
+from tokenctl.model.record import Record, suspension_parameters
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
@@ -149,12 +149,18 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
     identity: dict[str, object] = {}
     revoked: object = None
     revoked_at: int | None = None
+    suspended_at: int | None = None
+    terms: Record | None = None  # the record that the terms of a suspension or revocation must fit
     uses = 0
     for (operation, facts), record in zip(_replay(history), history, strict=True):
         if operation == "token.issue":
             identity = facts
         elif operation == "token.revoke":
-            revoked, revoked_at = facts.get("reason"), record.time
+            revoked, revoked_at, terms = facts.get("reason"), record.time, record
+        elif operation == "token.suspend":
+            suspended_at, terms = record.time if suspended_at is None else suspended_at, record
+        elif operation == "token.lift":
+            suspended_at, terms = None, None
         elif operation == "token.use":
             uses += 1
     said = {name: identity.get(name) for name in ("subject", "owner", "kind", "format", "expires_at", "parent", "kid")}
@@ -164,8 +170,23 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
         yield "its scope or audience differs from the record of its issue"
     if (revoked, revoked_at) != (token.reason, token.revoked_at):
         yield "its revocation differs from its records"
+    if suspended_at != token.suspended_at or not _terms_fit(token, terms):
+        yield "its suspension, or what becomes of its children, differs from its records"
     if token.max_uses is not None and uses != token.uses:
         yield "its uses differ from its records"
+
+
+def _terms_fit(token: Token, record: Record | None) -> bool:
+    """Whether a row says of its end and its children what its newest such record commits to."""
+    if record is None:
+        return (token.suspended_until, token.suspended_then, token.children_kept) == (None, None, 0)
+    if record.operation == "token.suspend":
+        terms = suspension_parameters(
+            token.suspended_until, token.suspended_then, keep_children=bool(token.children_kept), note=token.revoked_note
+        )
+        return record.commits_to(terms)
+    # Other revocations commit to more than the row tells, but only one that keeps the children says so.
+    return record.commits_to({"note": token.revoked_note, "keep_children": True}) == bool(token.children_kept)
 
 
 _KEY_STATE = {

@@ -3,12 +3,14 @@
 A record's body is sorted compact ASCII JSON. It is written once and kept verbatim: the tree hashes these bytes.
 """
 
+import hmac
 import json
 from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
 RECORD_VERSION = 1
+NONCE_LENGTH = 32  # bytes
 _written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -60,6 +62,24 @@ class Record(NamedTuple):
         if not isinstance(members, dict):
             raise ValueError("the body is no JSON object")  # noqa: TRY004  # a value of the log, not a type of ours
         return members
+
+    def commits_to(self, parameters: dict[str, object]) -> bool:
+        """Whether these are the parameters that the record was made with."""
+        try:
+            commitment = self.facts().get("commitment")
+        except ValueError:
+            return False
+        return commitment == commitment_to(parameters, self.nonce[:NONCE_LENGTH])
+
+
+def commitment_to(parameters: dict[str, object], nonce: bytes) -> str:
+    """Return what binds a record to parameters that its body does not show."""
+    return hmac.digest(nonce, canonical(parameters), "sha256").hex()
+
+
+def suspension_parameters(until: int | None, then: str | None, *, keep_children: bool, note: str | None) -> dict[str, object]:
+    """Return what the record of a suspension commits to: all of it stands in the token's row, so that it can be compared."""
+    return {"until": until, "then": then, "keep_children": keep_children, "note": note}
 
 
 def body_of(event: Event, *, seq: int, time: int, actor: str, commitment: str) -> bytes:

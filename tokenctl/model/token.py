@@ -26,6 +26,8 @@ class Token(NamedTuple):
 
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
     ``leaf`` is the number of the newest audit record about this token. ``run`` names the process that a token lives with.
+    ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` what ends or suspends it
+    leaves its children alone.
     """
 
     id: str
@@ -127,8 +129,9 @@ def standing_of(
         return Standing(state="expired")
     if token.suspended_at is not None:
         return Standing(state="suspended")
-    if any(ancestor.suspended_at is not None for ancestor in ancestors):
-        return Standing(state="suspended", cause="parent suspended")
+    for ancestor in ancestors:
+        if ancestor.suspended_at is not None and not ancestor.children_kept:
+            return Standing(state="suspended", cause=f"parent {ancestor.id} suspended")
     if token.not_before is not None and now < token.not_before:
         return Standing(state="not_yet_valid")
     if token.max_uses is not None and token.uses >= token.max_uses:
@@ -143,12 +146,13 @@ def _revocation_of(
         return Standing(state="revoked")
     if key is not None and key.state == "compromised":
         return Standing(state="revoked", cause=f"key {key.kid} compromised")
-    for ancestor in ancestors:
-        dead = ancestor.revoked_at is not None or ancestor.id in ended or undelivered_by(ancestor, now)
+    for ancestor in ancestors:  # one that kept its children does not shield them from those above it
+        dead = ancestor.revoked_at is not None or ancestor.id in ended
+        dead = dead or undelivered_by(ancestor, now) or suspension_kills(ancestor, now)
         if dead and not ancestor.children_kept:
             return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
-        if ancestor.children_kept:
-            break
+    if suspension_kills(token, now):
+        return Standing(state="revoked", cause="its suspension ended")
     if undelivered_by(token, now):
         return Standing(state="revoked", cause="undelivered")
     if token.id in ended:
@@ -161,6 +165,11 @@ def _revocation_of(
 def undelivered_by(token: Token, now: int) -> bool:
     """Whether the time for its delivery has passed without word of it."""
     return token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
+
+
+def suspension_kills(token: Token, now: int) -> bool:
+    """Whether its suspension was to end in its revocation, and has ended."""
+    return token.suspended_then == "revoke" and token.suspended_until is not None and now >= token.suspended_until
 
 
 class TokenRequest(NamedTuple):
@@ -208,6 +217,31 @@ class Reason(NamedTuple):
     request_id: str = ""
 
 
+class Action(NamedTuple):
+    """What is done to tokens.
+
+    Attributes:
+        verb: ``revoke``, ``suspend`` or ``lift``.
+        duration: Milliseconds until a suspension ends; ``None`` suspends until it is lifted.
+        then: How a suspension with an end ends: ``lift`` or ``revoke``.
+        keep_children: What is done to a token is not done to its children.
+    """
+
+    verb: str
+    reason: Reason
+    duration: int | None = None
+    then: str | None = None
+    keep_children: bool = False
+
+    def changes(self, standing: Standing | None) -> bool:
+        """Whether a token that stands so is changed; ``None`` stands for an unknown one."""
+        if standing is None or standing.state == "revoked":
+            return False
+        if self.verb == "lift":
+            return standing == Standing(state="suspended")
+        return self.verb == "revoke" or standing.state != "expired"
+
+
 class Target(NamedTuple):
     """One token to act on: by its id, which the operator named or whose secret was proved."""
 
@@ -221,9 +255,9 @@ class Outcome(NamedTuple):
     Attributes:
         outcome: One of ``OUTCOMES``.
         state_before: One of ``STATES``, or ``None`` for an unknown id.
-        at: When it was denied, milliseconds UTC.
+        at: When it was denied or lifted, milliseconds UTC.
         offline_until: Until when a verifier that does not ask the authority may accept it.
-        children: How many descendants died with it.
+        children: How many descendants share its fate.
     """
 
     id: str

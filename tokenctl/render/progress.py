@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tokenctl import terminal
 from tokenctl.model.times import SECOND, format_duration
@@ -25,7 +27,7 @@ class Progress:
         self._total = total
         self._begun = time.monotonic()
         self._next = self._begun + _PATIENCE
-        self._shown = False
+        self._shown = ""
 
     def reach(self, done: int) -> None:
         """Tell how many are done by now."""
@@ -37,11 +39,21 @@ class Progress:
         line = f"{self._verb} {done:,} of {self._total:,}, {rate:,.0f}/s"
         if rate and done < self._total:
             line += f", {format_duration(int((self._total - done) / rate * SECOND) + SECOND)} left"
-        self._console.overwrite(line[: terminal.width() - 1])
-        self._shown = True
+        self._shown = line[: terminal.width() - 1]
+        self._console.overwrite(self._shown)
 
     def finish(self) -> None:
         """Wipe the line; safe to call twice."""
         if self._shown:
             self._console.overwrite("")
-            self._shown = False
+            self._shown = ""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Make room for a line of the answer, which scrolls by above this one on the same screen."""
+        if not self._shown or not self._console.on_terminal:
+            yield
+            return
+        self._console.overwrite("")
+        yield
+        self._console.overwrite(self._shown)

@@ -6,7 +6,7 @@ Nothing is called active, and no key signs, before that is checked.
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ _NONCE_TAG = 16  # bytes
 _TAGS = ("scope", "audience", "labels")
 _TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
 _FIRST_COLUMNS = tuple(name for name in _TOKEN_COLUMNS if name not in ADDED_COLUMNS)
+_TAGS_AT = Token._fields.index("scope")  # the tags stand together in a token
 _KEY_COLUMNS = Key._fields
 _UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
 _token_columns = attrgetter(*_TOKEN_COLUMNS)
@@ -29,6 +30,8 @@ _limited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _
 # Uses are an observation where they are not limited.
 _unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED | {"uses"}))
 _written = json.JSONEncoder(separators=(",", ":")).encode
+_SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
+_CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
 
 
@@ -70,6 +73,11 @@ def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
+def _untagged(row: Sequence[object]) -> Token:
+    """Return a row as a token; its tags are not read and its MAC, the first column, is not checked."""
+    return Token._make((*row[1 : _TAGS_AT + 1], (), (), (), *row[_TAGS_AT + 1 :]))
+
+
 class Rows:
     """Reads and writes the rows of one store inside the caller's transaction."""
 
@@ -100,17 +108,26 @@ class Rows:
         row = self._store.row(f"{self._select_token} WHERE id = ?", identifier)
         return None if row is None else self._token(row)
 
+    def tokens(self, identifiers: Sequence[str]) -> dict[str, Stored[Token]]:
+        """Return the tokens of these ids that there are."""
+        chosen = json.dumps(list(identifiers))
+        tags: dict[object, list[Sequence[object]]] = {}
+        for tag in self._store.rows(f"{_SELECT_TAGS} IN {_CHOSEN} ORDER BY token, name, value", chosen):
+            tags.setdefault(tag[3], []).append(tag)
+        rows = self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", chosen)
+        return {str(row[1]): self._with_tags(row, tags.get(row[1], ())) for row in rows}
+
     def _token(self, row: Sequence[object]) -> Stored[Token]:
+        return self._with_tags(row, self._store.rows(f"{_SELECT_TAGS} = ? ORDER BY name, value", row[1]))
+
+    def _with_tags(self, row: Sequence[object], tagged: Iterable[Sequence[object]]) -> Stored[Token]:
         tags: dict[str, list[str]] = {"scope": [], "audience": [], "label": []}
         expiries = set()
-        facts = dict(zip(_TOKEN_COLUMNS, row[1:], strict=True))
-        for name, value, expires_at in self._store.rows(
-            "SELECT name, value, expires_at FROM tag WHERE token = ? ORDER BY name, value", facts["id"]
-        ):
+        for name, value, expires_at, _ in tagged:
             tags.setdefault(str(name), []).append(str(value))
             expiries.add(expires_at)
         labels = tuple((name, value) for name, _, value in (label.partition("=") for label in tags["label"]))
-        token = Token(**facts, scope=tuple(tags["scope"]), audience=tuple(tags["audience"]), labels=labels)  # type: ignore[arg-type]  # STRICT columns
+        token = _untagged(row)._replace(scope=tuple(tags["scope"]), audience=tuple(tags["audience"]), labels=labels)
         known = len(tags) == 3 and expiries <= {token.expires_at}
         mac = row[0]
         intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.token_mac(token))
@@ -131,11 +148,14 @@ class Rows:
 
     def update_token(self, token: Token, *changed: str) -> None:
         """Write the named columns of a token, and its MAC."""
-        self._store.run(
+        self.update_tokens([token], *changed)
+
+    def update_tokens(self, tokens: Sequence[Token], *changed: str) -> None:
+        """Write the same columns of many tokens, and their MACs."""
+        values = attrgetter(*changed, "id")
+        self._store.run_many(
             f"UPDATE token SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?",
-            self._protector.token_mac(token),
-            *(getattr(token, name) for name in changed),
-            token.id,
+            ((self._protector.token_mac(token), *values(token)) for token in tokens),
         )
 
     def condemn_token(self, token: Token, *changed: str) -> None:
@@ -162,6 +182,16 @@ class Rows:
         """Return the number of the newest record about a target; zero for none."""
         return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
 
+    def newest_leaves(self, targets: Sequence[str]) -> dict[str, int]:
+        """Return :meth:`newest_leaf` of each target that has one."""
+        sql = f"SELECT target, max(seq) FROM record WHERE target IN {_CHOSEN} GROUP BY target"
+        return {str(target): int(str(seq)) for target, seq in self._store.rows(sql, json.dumps(list(targets)))}
+
+    def marks(self, identifiers: Sequence[str]) -> dict[str, tuple[object, ...]]:
+        """Return what every change of a token leaves in its row: its newest record, and since when it is denied."""
+        sql = f"SELECT id, leaf, revoked_at, suspended_at FROM token WHERE id IN {_CHOSEN}"
+        return {str(row[0]): row[1:] for row in self._store.rows(sql, json.dumps(list(identifiers)))}
+
     def newest_operation(self, target: str) -> str | None:
         """Return what the newest record about a target tells of."""
         operation = self._store.value("SELECT operation FROM record WHERE target = ? ORDER BY seq DESC LIMIT 1", target)
@@ -169,6 +199,17 @@ class Rows:
 
     def children(self, identifier: str) -> list[str]:
         return [str(row[0]) for row in self._store.rows("SELECT id FROM token WHERE parent = ? ORDER BY id", identifier)]
+
+    def parents_among(self, identifiers: Sequence[str]) -> set[str]:
+        """Return those of these ids that have children."""
+        sql = f"SELECT DISTINCT parent FROM token WHERE parent IN {_CHOSEN}"
+        return {str(row[0]) for row in self._store.rows(sql, json.dumps(list(identifiers)))}
+
+    def offspring(self, identifiers: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        """Yield the children of all these, and whether each is unrevoked."""
+        sql = f"SELECT id, revoked_at IS NULL FROM token WHERE parent IN {_CHOSEN}"
+        for identifier, alive in self._store.rows(sql, json.dumps(list(identifiers))):
+            yield str(identifier), bool(alive)
 
     def descendants(self, identifier: str) -> Iterator[str]:
         """Yield the ids of children, their children and so on, each once."""
@@ -193,11 +234,33 @@ class Rows:
         sql = "SELECT id, run FROM token WHERE run IS NOT NULL AND revoked_at IS NULL"
         return [(str(token), str(run)) for token, run in self._store.rows(sql)]
 
+    def ended_suspensions(self, now: int, *, limit: int) -> list[str]:
+        """Return the ids of unrevoked tokens whose suspension has ended."""
+        if not self._has("run"):
+            return []  # a store of that time has no suspensions, and no index of them
+        sql = """SELECT id FROM token WHERE suspended_until IS NOT NULL AND revoked_at IS NULL AND suspended_until <= ?
+                 ORDER BY suspended_until LIMIT ?"""
+        return [str(row[0]) for row in self._store.rows(sql, now, limit)]
+
+    def survey(self, identifiers: Sequence[str]) -> Iterator[Token]:
+        """Yield the tokens of these ids without their tags and unchecked: enough to count, not to believe."""
+        for row in self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", json.dumps(list(identifiers))):
+            yield _untagged(row)
+
+    def survey_of(self, selector: Selector, *, now: int) -> Iterator[Token]:
+        """Yield what :meth:`select` chooses like :meth:`survey`."""
+        sql, parameters = self._selection(selector, now, None)
+        for row in self._store.rows(sql, *parameters):
+            yield _untagged(row)
+
     def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
         """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        sql, parameters = choosing.statement(self._select_token, selector, now=now, after=after, batches=self._has("batch"))
+        sql, parameters = self._selection(selector, now, after)
         for row in self._store.rows(sql, *parameters):
             yield self._token(row)
+
+    def _selection(self, selector: Selector, now: int, after: tuple[int, str] | None) -> tuple[str, list[object]]:
+        return choosing.statement(self._select_token, selector, now=now, after=after, batches=self._has("batch"))
 
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):

@@ -6,20 +6,33 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
-from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look
+from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
+from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
-from tokenctl.model.token import DELIVERY_DEADLINE, IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
+from tokenctl.model.token import (
+    DELIVERY_DEADLINE,
+    Action,
+    IssuedToken,
+    Key,
+    Outcome,
+    Reason,
+    Standing,
+    Target,
+    Token,
+    TokenRequest,
+)
 from tokenctl.secret import Secret
+
+_CHUNK = 500  # ids asked for at once
 
 
 class LocalAuthority:
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
 
-    It is its own directory, usage, delivery and signing keys.
+    It is its own directory, suspension, usage, delivery and signing keys.
     """
 
     def __init__(self, profile: Profile, journal: Journal) -> None:
@@ -31,6 +44,10 @@ class LocalAuthority:
 
     @property
     def directory(self) -> LocalAuthority:
+        return self
+
+    @property
+    def suspension(self) -> LocalAuthority:
         return self
 
     @property
@@ -145,10 +162,48 @@ class LocalAuthority:
 
     # Revocation
 
-    def revoke(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
-        from tokenctl.backends.local import revoking
+    def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]:
+        from tokenctl.backends.local import batches, revoking
 
-        return revoking.revoke(self.journal, list(targets), reason)
+        chosen = list(targets)
+        return batches.carry_out(self.journal, chosen, revoking.Revocation(chosen, reason, keep_children=keep_children))
+
+    def suspend(
+        self, targets: Iterable[Target], reason: Reason, *, duration: int | None = None, then: str | None = None,
+        keep_children: bool = False,
+    ) -> Iterator[Outcome]:  # fmt: skip
+        from tokenctl.backends.local import batches, suspending
+
+        deed = suspending.Suspending(reason, duration=duration, then=then, keep_children=keep_children)
+        return batches.carry_out(self.journal, list(targets), deed)
+
+    def lift(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
+        from tokenctl.backends.local import batches, suspending
+
+        # Ids sort by time of issue, so a parent is lifted before its children are judged.
+        return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason))
+
+    # Plans
+
+    def authority(self) -> str | None:
+        """Return the id of the store; ``None`` where there is none yet."""
+        with self.journal.reading() as view:
+            return view.store_id if view is not None else None
+
+    def record_plan(self, digest: str, action: Action, targets: int) -> None:
+        """Record that a plan was made, by the hash of its file; durable when this returns."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.changing() as change:
+            assert change is not None
+            planning.record(change, digest, action, targets)
+
+    def plan_made_at(self, digest: str) -> tuple[int | None, int]:
+        """Return when a plan of this hash was made, ``None`` for never, and now."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.reading() as view:
+            return (planning.made_at(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
     # Directory
 
@@ -158,6 +213,52 @@ class LocalAuthority:
             if view is None or stored is None:
                 return None
             return look(view, stored, count_children=True)
+
+    def look_up(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
+        """Yield :meth:`get` of each of these ids, in few questions to the store."""
+        with self.journal.reading() as view:
+            for start in range(0, len(identifiers), _CHUNK):
+                chunk = identifiers[start : start + _CHUNK]
+                known = look_at(view, chunk, count_children=True) if view is not None else {}
+                yield from ((identifier, known[identifier][1] if identifier in known else None) for identifier in chunk)
+
+    def survey(self, chosen: Sequence[str] | Selector) -> Iterator[tuple[str, Standing | None]]:
+        """Yield how ids, or the tokens that a selector chooses, seem to stand: for counting, not for believing."""
+        with self.journal.reading() as view:
+            if isinstance(chosen, Selector):
+                tokens = view.rows.survey_of(chosen, now=view.now) if view is not None else iter(())
+                yield from self._chosen(view, tokens, chosen)
+                return
+            for start in range(0, len(chosen), _CHUNK):
+                chunk = chosen[start : start + _CHUNK]
+                known = dict(survey(view, view.rows.survey(chunk))) if view is not None else {}
+                yield from ((identifier, known.get(identifier)) for identifier in chunk)
+
+    @staticmethod
+    def _chosen(view: View | None, tokens: Iterable[Token], selector: Selector) -> Iterator[tuple[str, Standing]]:
+        if view is None:
+            return
+        undelivered = "undelivered" in selector.states
+        for identifier, standing in survey(view, tokens):
+            if standing.state in selector.states or (undelivered and standing.cause == "undelivered"):
+                yield identifier, standing
+
+    def kin(self, identifiers: Sequence[str]) -> int:
+        """Return how many unrevoked descendants these tokens have that are not among them."""
+        with self.journal.reading() as view:
+            if view is None:
+                return 0
+            seen, layer, living = set(identifiers), list(identifiers), 0
+            while layer:
+                below: list[str] = []
+                for start in range(0, len(layer), _CHUNK):
+                    for child, alive in view.rows.offspring(layer[start : start + _CHUNK]):
+                        if child not in seen:
+                            seen.add(child)
+                            below.append(child)
+                            living += alive
+                layer = below
+            return living
 
     def require_trust(self) -> None:
         """Refuse to call anything active in a store that does not check out (exit 10)."""
