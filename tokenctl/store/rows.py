@@ -248,19 +248,23 @@ class Rows:
             yield _untagged(row)
 
     def survey_of(self, selector: Selector, *, now: int) -> Iterator[Token]:
-        """Yield what :meth:`select` chooses like :meth:`survey`."""
-        sql, parameters = self._selection(selector, now, None)
+        """Yield what :meth:`page` chooses like :meth:`survey`."""
+        sql, parameters = choosing.statement(self._select_token, selector, now=now, batches=self._has("batch"))
         for row in self._store.rows(sql, *parameters):
             yield _untagged(row)
 
-    def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
-        """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        sql, parameters = self._selection(selector, now, after)
-        for row in self._store.rows(sql, *parameters):
-            yield self._token(row)
+    def page(
+        self, selector: Selector, *, now: int, after: tuple[int, str] | None = None, limit: int
+    ) -> list[tuple[int, str]]:  # fmt: skip
+        """Return where the next tokens stand that a selector's columns choose, in order; states are the caller's to judge."""
+        sql, parameters = choosing.statement(
+            "SELECT token.expires_at, token.id FROM token", selector, now=now, after=after, batches=self._has("batch")
+        )
+        return [(int(str(at)), str(identifier)) for at, identifier in self._store.rows(f"{sql} LIMIT ?", *parameters, limit)]
 
-    def _selection(self, selector: Selector, now: int, after: tuple[int, str] | None) -> tuple[str, list[object]]:
-        return choosing.statement(self._select_token, selector, now=now, after=after, batches=self._has("batch"))
+    def total(self) -> int:
+        """Return how many tokens there are: none is ever deleted."""
+        return self._store.integer("SELECT max(rowid) FROM token")
 
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):

@@ -27,6 +27,7 @@ from tokenctl.model.token import (
 from tokenctl.secret import Secret
 
 _CHUNK = 500  # ids asked for at once
+_FIRST_PAGE = 64  # ids; more than a screen shows
 
 
 class LocalAuthority:
@@ -269,29 +270,36 @@ class LocalAuthority:
     def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]:
         """Yield the chosen tokens by (expires_at, id), from the one behind ``after`` on.
 
+        They are read page by page, so that a slow taker keeps no transaction open.
+
         Raises:
             NotFound: ``after`` is no token here (exit 5).
         """
-        with self.journal.reading() as view:
-            if view is None:
-                return
-            position = None
-            if after is not None:
-                last = view.rows.token(after)
-                if last is None:
-                    raise NotFound(f"no token {after} to go on after")
-                position = (last.row.expires_at, last.row.id)
-            for stored in view.rows.select(selector, now=view.now, after=position):
-                found = look(view, stored)
+        position = self._position_of(after) if after is not None else None
+        size = _FIRST_PAGE
+        while True:
+            with self.journal.reading() as view:
+                page = view.rows.page(selector, now=view.now, after=position, limit=size) if view is not None else []
+                known = look_at(view, [identifier for _, identifier in page]) if view is not None else {}
+            for place in page:
+                found = known[place[1]][1]
                 if found.standing.state in selector.states or ("undelivered" in selector.states and _undelivered(found)):
                     yield found
+            if len(page) < size:
+                return
+            position, size = page[-1], _CHUNK
 
-    def hidden(self, states: Sequence[str]) -> int:
-        """Return how many tokens are in none of these states, so that a list can say what it does not show."""
+    def _position_of(self, identifier: str) -> tuple[int, str]:
         with self.journal.reading() as view:
-            if view is None or set(states) != set(Selector().states):
-                return 0
-            return view.store.integer("SELECT count(*) FROM token WHERE expires_at <= ? OR revoked_at IS NOT NULL", view.now)
+            last = view.rows.token(identifier) if view is not None else None
+        if last is None:
+            raise NotFound(f"no token {identifier} to go on after")
+        return last.row.expires_at, last.row.id
+
+    def total(self) -> int:
+        """Return how many tokens there are, of whatever state."""
+        with self.journal.reading() as view:
+            return view.rows.total() if view is not None else 0
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
