@@ -12,8 +12,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque
-from tokenctl.model import policy
-from tokenctl.model.times import SECOND, format_clock, format_duration, parse_duration, parse_instant
+from tokenctl.model.times import SECOND, format_clock, format_duration, format_instant, parse_duration, parse_instant
 from tokenctl.model.token import FORMATS, KINDS, IssuedToken, Reason, Target, TokenRequest
 from tokenctl.render.escape import escape
 
@@ -64,7 +63,7 @@ def issue(
     with context.backend() as backend:
         request = read_wish(wish, context, backend)
         if dry_run:
-            return _preview(context, request)
+            return _preview(context, backend, request)
         deliver = _delivery_of(context, out=out, mode=mode, group=group, fd=fd)
         try:
             issued = next(backend.issue([request]))
@@ -111,7 +110,7 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
     )  # fmt: skip
     if faults:
         if wish.kind in KINDS:
-            faults += policy.faults(request)
+            faults += map(str, backend.policy.decide(request).faults)
         raise _together(faults)
     return request
 
@@ -320,17 +319,27 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
     console.chat(f"kill    {console.program} revoke {token.id}")
 
 
-def _preview(context: Context, request: TokenRequest) -> int:
-    """Say what would be issued; nothing is made."""
-    broken = policy.faults(request)
-    if broken:
-        raise policy.denied(broken)
-    lifetime = format_duration(policy.lifetime_of(request))
-    if context.console.machine:
-        context.console.document(
-            {"dry_run": True, "allowed": True, "subject": request.subject, "kind": request.kind, "format": request.format,
-             "scope": sorted(request.scope), "audience": sorted(request.audience), "lifetime": lifetime}
+def _preview(context: Context, backend: LocalAuthority, request: TokenRequest) -> int:
+    """Say what would be issued, and who decides; nothing is made and nothing recorded."""
+    judgement = backend.judge(request)
+    judgement.require()
+    decision, console = judgement.decision, context.console
+    lifetime = format_duration(decision.lifetime)
+    rules = [verdict.rule for verdict in decision.verdicts if verdict.rule]
+    if console.machine:
+        console.document(
+            {"dry_run": True, "allowed": True, "subject": request.subject, "owner": request.owner, "kind": request.kind,
+             "format": request.format, "scope": sorted(request.scope), "audience": sorted(request.audience),
+             "lifetime": lifetime, "expires_at": format_instant(judgement.expires_at), "parent": request.parent,
+             "rules": rules, "policy": backend.policy.hash,
+             "limits": [{"rule": limit.rule, "living": living, "most": limit.most} for limit, living in judgement.living]}
         )  # fmt: skip
-    else:
-        context.console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
+        return 0
+    console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
+    for rule in rules:
+        console.answer(f"decided by   {rule}")
+    for limit, living in judgement.living:
+        console.answer(f"limit        {escape(request.owner)} has {living} of {limit.most} ({limit.rule})")
+    if request.parent is not None:
+        console.answer(f"parent       {request.parent} has all of it and lives as long")
     return 0

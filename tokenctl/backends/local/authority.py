@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.journal import Change, Journal
 from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look
@@ -14,6 +16,10 @@ from tokenctl.model.selector import Selector
 from tokenctl.model.token import DELIVERY_DEADLINE, IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
 from tokenctl.secret import Secret
 
+if TYPE_CHECKING:
+    from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.model.policy import Policy
+
 
 class LocalAuthority:
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
@@ -21,12 +27,18 @@ class LocalAuthority:
     It is its own directory, usage, delivery and signing keys.
     """
 
-    def __init__(self, profile: Profile, journal: Journal) -> None:
+    def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
         self.name = profile.name
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
         self._profile = profile
+        self._read_policy = policy
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
+        return self._read_policy()
 
     @property
     def directory(self) -> LocalAuthority:
@@ -55,16 +67,30 @@ class LocalAuthority:
                 from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
             yield self._issue(request)
 
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Say what would become of a request, and change nothing.
+
+        Raises:
+            NotFound: its parent is unknown (exit 5).
+        """
+        from tokenctl.backends.local import judging
+
+        with self.journal.reading() as view:
+            now = view.now if view is not None else self.journal.clock
+            return judging.judge(view, request, self.policy, now, str(self.journal.actor))
+
     def _issue(self, request: TokenRequest) -> IssuedToken:
         from tokenctl.backends.local import issuing
 
+        policy = self.policy
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
             housekeep(change)
+            issuing.note_policy(change, policy)
             try:
-                return issuing.issue(change, request, self._profile, self.journal.clock)
+                return issuing.issue(change, request, policy, self._profile, self.journal.clock)
             except PolicyDenied as error:
-                change.append(issuing.refusal(request, error))
+                change.append(issuing.refusal(request, policy, error))
                 refused = error
         raise refused
 

@@ -7,26 +7,37 @@ import json
 
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change
-from tokenctl.backends.local.standing import DEEPEST, event_about, look, record_about
+from tokenctl.backends.local.judging import Judgement, count_issued, judge
+from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
-from tokenctl.errors import Conflict, IntegrityError, NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.errors import Conflict, IntegrityError, PolicyDenied, TemporarilyUnavailable
 from tokenctl.formats import opaque
-from tokenctl.model import policy
 from tokenctl.model.identifier import new_id
+from tokenctl.model.policy import Policy
 from tokenctl.model.record import Event, canonical
-from tokenctl.model.times import LAST_INSTANT, MINUTE, SECOND, format_duration
+from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Key, Token, TokenRequest
 from tokenctl.secret import Secret
+from tokenctl.store.rows import Stored
 
 DEFAULT_ALGORITHM = "ES256"
 _CLOCK_TOLERANCE = 5 * MINUTE
 
 
-def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -> IssuedToken:
+def note_policy(change: Change, policy: Policy) -> None:
+    """Record that the effective policy is another than the last one; a store begins with the built-in limits."""
+    known = change.fact("policy")
+    if known == policy.hash or (known is None and policy.built_in):
+        return
+    change.write_fact("policy", policy.hash)
+    change.append(Event(operation="store.policy", target=change.store_id, policy=policy.hash, parameters=policy.plain()))
+
+
+def issue(change: Change, request: TokenRequest, policy: Policy, profile: Profile, clock: int) -> IssuedToken:
     """Make one token inside a change.
 
     Raises:
-        PolicyDenied: the policy or the parent forbids it (exit 12); the caller records the refusal.
+        PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
         Conflict: the request id is used, or no key of that algorithm is active (exit 6).
         TemporarilyUnavailable: the clock stands far behind the last record (exit 7).
     """
@@ -35,14 +46,14 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
         raise TemporarilyUnavailable(
             f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
         )
-    broken = policy.faults(request)
-    if broken:
-        raise policy.denied(broken)
+    # A rerun is told of the token it has, not of the limit that this token fills.
+    undelivered = _earlier(change, request)
+    judgement = judge(change, request, policy, change.now, str(change.actor))
+    judgement.require()
     request_id = request.request_id or new_id(change.now)
-    token = _draft(change, request, request_id)
-    _check_parent(change, token)
+    token = _draft(change, request, request_id, judgement)
     if request.request_id is not None:
-        _claim_request(change, request)
+        _claim_request(change, request, undelivered)
     text: Secret
     if request.format == "jwt":
         token, text = _sign(change, token, request, profile)
@@ -53,48 +64,42 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
     parameters: dict[str, object] = {
         "labels": dict(token.labels), "max_uses": token.max_uses, "not_before": token.not_before, "note": token.note
     }  # fmt: skip
-    record = change.append(
-        event_about("token.issue", token, request_id=request_id, policy=policy.policy_hash(), parameters=parameters)
-    )
+    record = change.append(event_about("token.issue", token, request_id=request_id, policy=policy.hash, parameters=parameters))
     token = token._replace(leaf=record.seq)
     change.rows.insert_token(token)
+    count_issued(change, judgement.decision, token.owner)
     return IssuedToken(token=token, text=text, request_id=request_id)
 
 
-def refusal(request: TokenRequest, error: PolicyDenied) -> Event:
+def refusal(request: TokenRequest, policy: Policy, error: PolicyDenied) -> Event:
     """Return the record of a refused issue."""
     return Event(
         operation="token.deny", subject=request.subject, owner=request.owner, kind=request.kind, format=request.format,
         scope=tuple(sorted(request.scope)), audience=tuple(sorted(request.audience)), parent=request.parent,
-        outcome="denied", reason=error.reason, request_id=request.request_id, policy=policy.policy_hash(),
+        outcome="denied", reason=error.reason, request_id=request.request_id, policy=policy.hash,
     )  # fmt: skip
 
 
-def _draft(change: Change, request: TokenRequest, request_id: str) -> Token:
-    issued_at = change.now - change.now % SECOND
-    start = max(issued_at, request.not_before or 0)
-    expires_at = start + policy.lifetime_of(request)
-    if expires_at > LAST_INSTANT:
-        raise policy.denied(["max-lifetime: it would end after the year 9999"])
+def _draft(change: Change, request: TokenRequest, request_id: str, judgement: Judgement) -> Token:
     return Token(
         id=new_id(change.now), kind=request.kind, format=request.format, subject=request.subject, owner=request.owner,
-        issued_by=str(change.actor), issued_at=issued_at, not_before=request.not_before,
-        expires_at=expires_at - expires_at % SECOND, parent=request.parent, max_uses=request.max_uses, note=request.note,
+        issued_by=str(change.actor), issued_at=change.now - change.now % SECOND, not_before=request.not_before,
+        expires_at=judgement.expires_at, parent=request.parent, max_uses=request.max_uses, note=request.note,
         request=request_id, scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
         labels=tuple(sorted(request.labels)),
     )  # fmt: skip
 
 
-def _claim_request(change: Change, request: TokenRequest) -> None:
-    """Bind the request id to these parameters; an earlier token that was never delivered makes way."""
-    fingerprint = hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
+def _earlier(change: Change, request: TokenRequest) -> list[Stored[Token]]:
+    """Return what a request id has brought so far and never reached its taker; raises Conflict where it is used (exit 6)."""
+    if request.request_id is None:
+        return []
     actor = str(change.actor)
     known = change.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
-    if known is None:
-        change.store.run("INSERT INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
-    elif not isinstance(known, bytes) or not hmac.compare_digest(known, fingerprint):
+    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(change, request))):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     rows = change.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
+    undelivered = []
     for identifier in [str(row[0]) for row in rows]:
         stored = change.rows.token(identifier)
         assert stored is not None
@@ -103,49 +108,28 @@ def _claim_request(change: Change, request: TokenRequest) -> None:
                 f"request id {request.request_id} was answered by {identifier}",
                 hint=f"tokenctl inspect {identifier}", reason="request_id_used",
             )  # fmt: skip
+        undelivered.append(stored)
+    return undelivered
+
+
+def _claim_request(change: Change, request: TokenRequest, undelivered: list[Stored[Token]]) -> None:
+    """Bind the request id to these parameters; an earlier token that was never delivered makes way."""
+    actor = str(change.actor)
+    change.store.run(
+        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
+    )
+    for stored in undelivered:
         if stored.row.revoked_at is None:
             record_about(
                 change, stored, "token.revoke", {"reason": "undelivered", "request_id": request.request_id},
                 revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=request.request_id,
             )  # fmt: skip
+            change.living.clear()
 
 
-def _check_parent(change: Change, token: Token) -> None:
-    """A child's rights are a subset of its parent's, and it does not outlive it."""
-    if token.parent is None:
-        return
-    stored = change.rows.token(token.parent)
-    if stored is None:
-        raise NotFound(f"no token {token.parent} to be the parent")
-    found = look(change, stored)
-    if not found.intact:
-        raise IntegrityError(f"the row of the parent {token.parent} does not check out", hint="tokenctl audit verify")
-    parent = found.token
-    broken = []
-    if _depth(change, parent) + 1 >= DEEPEST:
-        broken.append(f"parent-depth: at most {DEEPEST} generations")
-    if not found.standing.active:
-        broken.append(f"parent: {token.parent} is {found.standing.state}")
-    beyond = sorted(set(token.scope) - set(parent.scope))
-    if beyond:
-        broken.append(f"parent-scope: the parent lacks {beyond[0]}")
-    if parent.audience and not (token.audience and set(token.audience) <= set(parent.audience)):
-        broken.append("parent-audience: the parent is for other audiences")
-    if token.expires_at > parent.expires_at:
-        broken.append("parent-lifetime: the parent expires earlier")
-    if broken:
-        raise policy.denied(broken)
-
-
-def _depth(change: Change, token: Token) -> int:
-    """Return how many ancestors a token has."""
-    depth = 0
-    while token.parent is not None and depth < DEEPEST:
-        above = change.rows.token(token.parent)
-        if above is None:
-            break
-        token, depth = above.row, depth + 1
-    return depth
+def _fingerprint(change: Change, request: TokenRequest) -> bytes:
+    """Return what binds a request id to its parameters."""
+    return hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
 
 
 def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile) -> tuple[Token, Secret]:

@@ -50,12 +50,17 @@ class View:
         self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
+        self.living: dict[tuple[str, str], int] = {}  # by limit and owner, as long as this transaction lasts
 
     def run_ended(self, run: str) -> bool:
         """Whether the process that a token lives with is gone; looked up once a command."""
         if run not in self._ended:
             self._ended[run] = runs.ended(run)
         return self._ended[run]
+
+    def fact(self, name: str) -> object:
+        """Return what the store says about itself; ``None`` for nothing."""
+        return self.store.value("SELECT value FROM meta WHERE name = ?", name)
 
     def _judge(self) -> str | None:
         if not self.head_intact:
@@ -137,6 +142,13 @@ class Change(View):
         self._newest = record.hash
         self.head_changed = True
         return record
+
+    def write_fact(self, name: str, value: str) -> None:
+        """Write what the store says about itself; the caller appends the record that tells of it."""
+        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
+        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
+        for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
+            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
 
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
@@ -294,7 +306,7 @@ class Journal:
         if store is None:
             return False
         try:
-            meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            meta = _read_meta(store)
             if not meta.keys() >= _FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
@@ -306,11 +318,7 @@ class Journal:
                     hint="put back the one that belongs to this store",
                 )
             keys = sealing.derive(root)
-            mac = meta.get("mac")
-            if not isinstance(mac, bytes) or not hmac.compare_digest(
-                mac, Protector(key=keys.row, store_id=store_id).meta_mac(meta)
-            ):
-                raise IntegrityError(f"the facts of {self.shown_path} about itself were changed", hint="restore it from a backup")
+            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
         except BaseException:
             store.close()
             raise
@@ -357,6 +365,16 @@ class Journal:
             change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
             change.write_head()
+
+
+def _read_meta(store: Store) -> dict[str, object]:
+    return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+
+
+def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+    mac = meta.get("mac")
+    if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
+        raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:
