@@ -4,8 +4,6 @@ Reading creates nothing. A profile names services and places, never a command, a
 is kept as it stands and read where something is issued: a mistake in a rule must not keep anyone from revoking.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping
@@ -168,7 +166,7 @@ def load_profile(places: Places, name: str) -> Profile:
     return _parse(name, path, data)
 
 
-def load_policy(places: Places, profile: Profile) -> Policy:
+def load_policy(places: Places, profile: Profile) -> "Policy":
     """Read what a profile and the machine's ceiling allow to be issued.
 
     Raises:

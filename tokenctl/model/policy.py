@@ -5,8 +5,6 @@ the built-in limits hold: lifetimes are capped by kind, a lasting token names it
 The rules themselves are in :mod:`tokenctl.model.rules`, which nothing imports before a file has some.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Judging a request where its owner's tokens and its parent lie: inside the transaction that issues, or to say what would be."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from tokenctl.backends.local.journal import View
