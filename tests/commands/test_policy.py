@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Result, missing
 from tokenctl import config
+from tokenctl.model import policy_file
 
 CI = """
 [[rule]]
@@ -401,9 +404,7 @@ def test_a_policy_that_is_not_understood_stops_issuing_and_nothing_else(cli, tex
     assert cli("audit", "verify").code == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "where"), [("a = [", ""), ("[[rule]]\nname = a\n", ": line 2, column 8"), ("a" * 70_000, None)]
-)
+@pytest.mark.parametrize(("text", "where"), [("a = [", ""), ("[[rule]]\nname = a\n", ": line 2, column 8"), ("a" * 70_000, None)])
 def test_a_file_that_is_no_toml_is_told_with_the_place(cli, text, where):
     path = write(cli, text)
     done = cli("issue", "--subject", "s")
@@ -639,3 +640,19 @@ def test_profiles_have_policies_of_their_own(cli):
     given = ("issue", "--subject", "ci-1", "--scope", "deploy:x")
     assert cli(*given).code == 0
     assert cli("-p", "staging", *given).code == 12
+
+
+def test_the_example_of_the_readme_does_what_it_says(cli):
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    write(cli, re.search(r"<!-- policy -->\n```toml\n(.*?)```", text, re.DOTALL)[1])
+    deploy = ("issue", "--subject", "ci-deployer", "--scope", "deploy:write")
+    assert cli(*deploy, "--audience", "api.example", "--dry-run").code == 0
+    refused(cli, "rule deploy: audience: none (admitted: api.example)", *deploy[1:])
+    personal = ("issue", "--subject", "laptop", "--kind", "personal", "--scope", "repo:read", "--owner", "bob")
+    assert cli(*personal, "--label", "team=web").code == 12
+    assert issued(cli, *personal[1:], "--label", "team=web", "--note", "n")["expires_in"] <= 7 * 86400
+    backup = ("issue", "--subject", "backup", "--kind", "service", "--scope", "backup:*")
+    assert cli(*backup, "--ttl", "365d").code == 0
+    assert cli(*backup[:-1], "backup:write").code == 12
+    known = {row.split("|")[1] for row in text.split("| key of a `[[rule]]`")[1].split("\n\n")[0].splitlines()[2:]}
+    assert {name for cell in known for name in re.findall(r"`(\w+)`", cell)} == set(policy_file.KEYS)

@@ -32,7 +32,7 @@ def issue(
     mode: Annotated[str | None, typer.Option("--mode", metavar="M", help="Mode of that file.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="G", help="Group of that file.")] = None,
     fd: Annotated[int | None, typer.Option("--fd", metavar="N", help="Write the token to a descriptor.")] = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued, and which rule decides.")] = False,
 ) -> int:
     """Make a token and print it, once."""
     from tokenctl.commands.issue import Wish

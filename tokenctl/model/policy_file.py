@@ -25,7 +25,7 @@ _PATTERNS = {  # keys of a rule that are lists of patterns, by their field
     "labels": "labels", "notes": "notes",
 }  # fmt: skip
 _RIGHTS = ("scopes", "wildcard_scopes", "claims", "require")  # may be empty: none of it
-_KEYS = ("name", "kinds", "formats", "wildcard_scopes", "require", "limit_per_owner", *SETTINGS[:2], *_PATTERNS)
+KEYS = ("name", "kinds", "formats", "wildcard_scopes", "require", "limit_per_owner", *SETTINGS[:2], *_PATTERNS)
 
 
 def read_rules(tables: Mapping[str, object], path: str, *, place: str = "") -> Rules:
@@ -62,8 +62,8 @@ def _rule(table: Mapping[str, object], number: int, faults: list[str], longest: 
     reader = _Reader(faults, f"rule {name if named else number}: ")
     if not named:
         reader.fault("name", "letters, digits and _ . - are needed, at most 64" if "name" in table else "is required")
-    for key in sorted(set(table) - set(_KEYS)):
-        reader.fault(key, f"unknown; known: {', '.join(sorted(_KEYS))}")
+    for key in sorted(set(table) - set(KEYS)):
+        reader.fault(key, f"unknown; known: {', '.join(sorted(KEYS))}")
     fields: dict[str, Any] = {"name": name if named else str(number), "subjects": ()}
     for key, field in _PATTERNS.items():
         if key in table:
