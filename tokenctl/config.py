@@ -192,9 +192,7 @@ def _tables(path: str, data: bytes) -> dict[str, object]:
 
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        where = ""
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also bytes that are no text, and a number of thousands of digits
         place = re.search(r"\(at (line [0-9]+, column [0-9]+)\)", str(error))
         where = f": {place[1]}" if place else ""
     except RecursionError:

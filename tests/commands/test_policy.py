@@ -404,12 +404,28 @@ def test_a_policy_that_is_not_understood_stops_issuing_and_nothing_else(cli, tex
     assert cli("audit", "verify").code == 0
 
 
-@pytest.mark.parametrize(("text", "where"), [("a = [", ""), ("[[rule]]\nname = a\n", ": line 2, column 8"), ("a" * 70_000, None)])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a = [", ""),
+        ("[[rule]]\nname = a\n", ": line 2, column 8"),
+        ("a" * 70_000, None),
+        ("a = " + "9" * 5000, ""),
+        ("a = " + "[" * 30_000, ": nested too deeply"),
+        ("\udcff", ""),
+    ],
+)
 def test_a_file_that_is_no_toml_is_told_with_the_place(cli, text, where):
-    path = write(cli, text)
+    path = write(cli, "")
+    path.write_text(text, errors="surrogateescape")
     done = cli("issue", "--subject", "s")
     message = f"{path} is larger than 65536 bytes" if where is None else f"{path} is not TOML{where}"
     assert (done.code, done.err.splitlines()[0]) == (9, f"tokenctl: {message}")
+
+
+def test_no_token_is_written_where_the_ceiling_is(under):
+    done = under("issue", "--subject", "s", "--out", str(under.path), text="")
+    assert (done.code, under.path.read_text()) == (2, "")
 
 
 def test_a_policy_file_names_no_command(cli):
@@ -578,6 +594,15 @@ def test_a_dry_run_says_who_decides_and_changes_nothing(cli):
     issued(cli, *given)
     full = cli("issue", *given, "-n", "-o", "json")
     assert (full.code, json.loads(full.err)["reason"]) == (12, "people/limit-per-owner")
+
+
+def test_a_dry_run_meets_a_used_request_id_and_a_quarantine(cli):
+    given = ("issue", "--subject", "x", "--request-id", "job")
+    assert cli(*given).code == 0
+    assert cli(*given, "-n").code == 6
+    assert cli(*given, "--ttl", "1m", "-n").code == 6
+    cli.anchor.write_bytes(b"damaged")
+    assert cli("issue", "--subject", "x", "-n").code == 10
 
 
 def test_profile_show_explains_the_policy(cli, under):

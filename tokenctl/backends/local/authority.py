@@ -72,12 +72,18 @@ class LocalAuthority:
 
         Raises:
             NotFound: its parent is unknown (exit 5).
+            Conflict: its request id is used (exit 6).
+            IntegrityError: quarantined (exit 10).
         """
-        from tokenctl.backends.local import judging
+        from tokenctl.backends.local import issuing, judging
 
+        actor = str(self.journal.actor)
         with self.journal.reading() as view:
-            now = view.now if view is not None else self.journal.clock
-            return judging.judge(view, request, self.policy, now, str(self.journal.actor))
+            if view is None:
+                return judging.judge(None, request, self.policy, self.journal.clock, actor)
+            view.require_trust()
+            issuing.earlier(view, request, actor)
+            return judging.judge(view, request, self.policy, view.now, actor)
 
     def _issue(self, request: TokenRequest) -> IssuedToken:
         from tokenctl.backends.local import issuing

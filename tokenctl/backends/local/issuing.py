@@ -6,7 +6,7 @@ import hmac
 import json
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change
+from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.judging import Judgement, count_issued, judge
 from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
@@ -47,7 +47,7 @@ def issue(change: Change, request: TokenRequest, policy: Policy, profile: Profil
             f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
         )
     # A rerun is told of the token it has, not of the limit that this token fills.
-    undelivered = _earlier(change, request)
+    undelivered = earlier(change, request, str(change.actor))
     judgement = judge(change, request, policy, change.now, str(change.actor))
     judgement.require()
     request_id = request.request_id or new_id(change.now)
@@ -90,18 +90,17 @@ def _draft(change: Change, request: TokenRequest, request_id: str, judgement: Ju
     )  # fmt: skip
 
 
-def _earlier(change: Change, request: TokenRequest) -> list[Stored[Token]]:
+def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]]:
     """Return what a request id has brought so far and never reached its taker; raises Conflict where it is used (exit 6)."""
     if request.request_id is None:
         return []
-    actor = str(change.actor)
-    known = change.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
-    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(change, request))):
+    known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
+    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request))):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
-    rows = change.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
+    rows = view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
     undelivered = []
     for identifier in [str(row[0]) for row in rows]:
-        stored = change.rows.token(identifier)
+        stored = view.rows.token(identifier)
         assert stored is not None
         if stored.row.delivered_at is not None:
             raise Conflict(
@@ -127,9 +126,9 @@ def _claim_request(change: Change, request: TokenRequest, undelivered: list[Stor
             change.living.clear()
 
 
-def _fingerprint(change: Change, request: TokenRequest) -> bytes:
+def _fingerprint(view: View, request: TokenRequest) -> bytes:
     """Return what binds a request id to its parameters."""
-    return hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
+    return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
 
 
 def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile) -> tuple[Token, Secret]:
