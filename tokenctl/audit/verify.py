@@ -125,6 +125,10 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
                  OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
+    changes = list(query.records(store, query.Filter(operation=("store.policy",))))
+    policies = [facts.get("policy") for _, facts in _replay(changes)]
+    if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
+        report.flaw("the policy of the store is not the one last recorded")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
 

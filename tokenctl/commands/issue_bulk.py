@@ -119,11 +119,7 @@ def _checked(context: Context, backend: LocalAuthority, rows: list[Row], batch: 
     """Return the rows that are not delivered yet, all admitted; refuse all of them for one that is not."""
     waiting: list[Row] = []
     refused: list[tuple[Row, TokenctlError]] = []
-    # Rows that ask for the very same are one question.
-    asked = {id(row.request): row.request for row in rows}
-    foreseen = dict(zip(asked, backend.foresee(asked.values()), strict=True))
-    for row in rows:
-        error = foreseen[id(row.request)]
+    for row, error in zip(rows, backend.foresee(row.request for row in rows), strict=True):
         if error is None:
             waiting.append(row)
         elif error.reason != "request_id_used":

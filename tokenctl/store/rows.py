@@ -227,6 +227,31 @@ class Rows:
         sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
         return [str(row[0]) for row in self._store.rows(sql, before, limit)]
 
+    def living_of(
+        self, owner: str, kinds: Sequence[str], *, now: int, undelivered_since: int
+    ) -> list[tuple[str, str | None, int]]:
+        """Count the tokens of an owner that may still be accepted, by subject and run."""
+        run = "run" if self._has("run") else "NULL"
+        sql = f"""SELECT subject, {run}, count(*) FROM token
+            WHERE owner = ? AND expires_at > ? AND revoked_at IS NULL AND kind IN ({", ".join("?" * len(kinds))})
+            AND (delivered_at IS NOT NULL OR issued_at > ?) AND (max_uses IS NULL OR uses < max_uses)
+            AND (grace_until IS NULL OR grace_until > ?)
+            AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised')) GROUP BY 1, 2"""
+        found = self._store.rows(sql, owner, now, *kinds, undelivered_since, now)
+        return [
+            (str(subject), None if run is None else str(run), count)
+            for subject, run, count in found
+            if isinstance(count, int)
+        ]  # fmt: skip
+
+    def replaceable(self, request: str, actor: str, *, undelivered_since: int) -> int:
+        """Return how many living tokens make way when a request is made again: those that never reached their taker."""
+        return self._store.integer(
+            """SELECT count(*) FROM token WHERE request = ? AND issued_by = ? AND delivered_at IS NULL
+               AND revoked_at IS NULL AND issued_at > ?""",
+            request, actor, undelivered_since,
+        )  # fmt: skip
+
     def running(self) -> list[tuple[str, str]]:
         """Return the unrevoked tokens that live with a process: id and run."""
         if not self._has("run"):

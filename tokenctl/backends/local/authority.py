@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
 from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
@@ -26,6 +28,10 @@ from tokenctl.model.token import (
 )
 from tokenctl.secret import Secret
 
+if TYPE_CHECKING:
+    from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.model.policy import Policy
+
 _CHUNK = 500  # ids asked for at once
 _FIRST_PAGE = 64  # ids; more than a screen shows
 
@@ -36,12 +42,18 @@ class LocalAuthority:
     It is its own directory, suspension, usage, delivery and signing keys.
     """
 
-    def __init__(self, profile: Profile, journal: Journal) -> None:
+    def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
         self.name = profile.name
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
         self._profile = profile
+        self._read_policy = policy
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
+        return self._read_policy()
 
     @property
     def directory(self) -> LocalAuthority:
@@ -85,17 +97,19 @@ class LocalAuthority:
 
         started = time.monotonic()
         failed: TokenctlError | None = None
+        policy = self.policy
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
             housekeep(change)
-            minting = issuing.Minting(change, self._profile, self.journal.clock)
+            issuing.note_policy(change, policy)
+            minting = issuing.Minting(change, policy, self._profile, self.journal.clock)
             try:
                 for request in requests:
                     minting.add(request)
                     if time.monotonic() - started > BATCH_SECONDS:
                         break
             except PolicyDenied as error:
-                change.append(issuing.refusal(request, error))
+                change.append(issuing.refusal(request, policy, error))
                 failed = error
             except (Conflict, NotFound) as error:
                 if not minting.made:
@@ -104,19 +118,26 @@ class LocalAuthority:
             minting.write()
         return minting.made, failed
 
-    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
-        """Say of each request what would keep it from being answered now; nothing is changed."""
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Say what would become of a request, and change nothing.
+
+        Raises:
+            NotFound: its parent is unknown (exit 5).
+            Conflict: its request id is used (exit 6).
+            IntegrityError: quarantined (exit 10).
+        """
         from tokenctl.backends.local import issuing
 
-        actor = str(self.journal.actor)
         with self.journal.reading() as view:
-            for request in requests:
-                try:
-                    issuing.foresee(view, request, actor)
-                except TokenctlError as error:
-                    yield error
-                else:
-                    yield None
+            return issuing.Foresight(view, self.policy, self.journal).judge(request)
+
+    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
+        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            foresight = issuing.Foresight(view, self.policy, self.journal)
+            yield from map(foresight.error, requests)
 
     def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
         """Record requests that are refused together with others of a bulk issue."""
@@ -124,8 +145,9 @@ class LocalAuthority:
 
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
+            issuing.note_policy(change, self.policy)
             for request, error in refused:
-                change.append(issuing.refusal(request, error))
+                change.append(issuing.refusal(request, self.policy, error))
 
     def delivered(self, identifiers: Sequence[str]) -> None:
         with self.journal.changing() as change:

@@ -51,12 +51,18 @@ class View:
         self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
+        # What judging many requests in one transaction need not ask twice.
+        self.living: dict[tuple[str, str], int] = {}  # tokens by limit and owner
 
     def run_ended(self, run: str) -> bool:
         """Whether the process that a token lives with is gone; looked up once a command."""
         if run not in self._ended:
             self._ended[run] = runs.ended(run)
         return self._ended[run]
+
+    def fact(self, name: str) -> object:
+        """Return what the store says about itself; ``None`` for nothing."""
+        return self.store.value("SELECT value FROM meta WHERE name = ?", name)
 
     def _judge(self) -> str | None:
         if not self.head_intact:
@@ -146,6 +152,13 @@ class Change(View):
 
     def write_records(self, records: Sequence[Record]) -> None:
         self.store.run_many(_INSERT_RECORD, records)
+
+    def write_fact(self, name: str, value: str) -> None:
+        """Write what the store says about itself; the caller appends the record that tells of it."""
+        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
+        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
+        for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
+            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
 
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
@@ -307,7 +320,7 @@ class Journal:
         if store is None:
             return False
         try:
-            meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            meta = _read_meta(store)
             if not meta.keys() >= _FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
@@ -319,11 +332,7 @@ class Journal:
                     hint="put back the one that belongs to this store",
                 )
             keys = sealing.derive(root)
-            mac = meta.get("mac")
-            if not isinstance(mac, bytes) or not hmac.compare_digest(
-                mac, Protector(key=keys.row, store_id=store_id).meta_mac(meta)
-            ):
-                raise IntegrityError(f"the facts of {self.shown_path} about itself were changed", hint="restore it from a backup")
+            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
         except BaseException:
             store.close()
             raise
@@ -376,6 +385,16 @@ def _elapsed() -> float:
     """Return seconds that nobody can set, those that the machine slept included."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
+
+
+def _read_meta(store: Store) -> dict[str, object]:
+    return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+
+
+def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+    mac = meta.get("mac")
+    if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
+        raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:
