@@ -221,16 +221,19 @@ class _Bulk:
         self._position = 0
 
     def run(self, sink: _Sink) -> int:
-        """Mint and deliver; raises what stopped it, after telling how far it came."""
+        """Mint and deliver; raises what stopped it, after telling how far it came. An interrupt waits for its batch."""
         progress = Progress(self._context.console, "issued", len(self._rows))
         size = _FIRST_BATCH
         try:
-            while self._position < len(self._rows):
-                started = time.monotonic()
-                self._deliver(self._rows[self._position : self._position + size], sink)
-                progress.reach(self._done)
-                quickness = _BATCH_SECONDS / max(time.monotonic() - started, 0.001)
-                size = max(1, min(int(size * min(quickness, 4)), _LARGEST_BATCH))
+            with process.Unbroken() as unbroken:
+                while self._position < len(self._rows):
+                    unbroken.pause()
+                    unbroken.resume()
+                    started = time.monotonic()
+                    self._deliver(self._rows[self._position : self._position + size], sink)
+                    progress.reach(self._done)
+                    quickness = _BATCH_SECONDS / max(time.monotonic() - started, 0.001)
+                    size = max(1, min(int(size * min(quickness, 4)), _LARGEST_BATCH))
         except BaseException:
             progress.finish()
             self._tell_rest()
@@ -254,10 +257,9 @@ class _Bulk:
             else:
                 failed = error
         if made:
-            with process.interrupts_held():
-                self._write(rows, made, sink)
-                self._backend.delivered([issued.token.id for issued in made])
-                self._done += len(made)
+            self._write(rows, made, sink)
+            self._backend.delivered([issued.token.id for issued in made])
+            self._done += len(made)
         self._position += len(made) + skipped
         self._before += skipped
         if failed is not None:
