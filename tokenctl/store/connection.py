@@ -144,6 +144,11 @@ class Store:
     def version(self) -> int:
         return self.integer("PRAGMA user_version")
 
+    @property
+    def library(self) -> str:
+        """The version of SQLite at work."""
+        return str(apsw.sqlite_lib_version())
+
     def migrate(self) -> None:
         """Bring the schema to the newest version; called inside a write transaction."""
         for number in range(self.version, schema.VERSION):

@@ -19,7 +19,7 @@ from tokenctl.model.token import IssuedToken, Key, Token, TokenRequest
 from tokenctl.secret import Secret
 
 DEFAULT_ALGORITHM = "ES256"
-_CLOCK_TOLERANCE = 5 * MINUTE
+CLOCK_TOLERANCE = 5 * MINUTE
 
 
 def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -> IssuedToken:
@@ -30,11 +30,12 @@ def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -
         Conflict: the request id is used, or no key of that algorithm is active (exit 6).
         TemporarilyUnavailable: the clock stands far behind the last record (exit 7).
     """
-    if clock < change.last_time - _CLOCK_TOLERANCE:
+    if clock < change.last_time - CLOCK_TOLERANCE:
         behind = format_duration(change.last_time - clock)
         raise TemporarilyUnavailable(
-            f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
-        )
+            f"the clock stands {behind} behind the last record",
+            hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+        )  # fmt: skip
     broken = policy.faults(request)
     if broken:
         raise policy.denied(broken)

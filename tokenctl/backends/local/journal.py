@@ -35,7 +35,8 @@ class View:
     """A checked store inside one transaction.
 
     Attributes:
-        now: max(system clock, time of the newest record), milliseconds UTC: rights end by it.
+        clock: The system clock, milliseconds UTC.
+        now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
     """
 
@@ -46,6 +47,7 @@ class View:
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
+        self.clock = clock
         self.now = max(clock, self.last_time)
         self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
@@ -130,6 +132,11 @@ class Change(View):
         self._newest = record.hash
         self.head_changed = True
         return record
+
+    def turn_back(self, event: Event) -> Record:
+        """Append a record at the system clock, behind the one before; the caller ends what the time before had ended."""
+        self.now = self.clock
+        return self.append(event)
 
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
