@@ -185,6 +185,7 @@ class Journal:
         self.clock = clock
         self.actor = actor
         self.lock_deadline = lock_deadline
+        self.only_looks = False  # then nothing is changed, not even by closing
         self._anchor_path = places.anchor(profile)
         self._root_path = places.root_secret(profile)
         self._shown = places.shown
@@ -290,7 +291,7 @@ class Journal:
     def _open(self) -> bool:
         if self._store is not None:
             return True
-        store = Store.open(self.path)
+        store = Store.open(self.path, only_look=self.only_looks)
         if store is None:
             return False
         try:
@@ -314,7 +315,7 @@ class Journal:
         except BaseException:
             store.close()
             raise
-        if store.read_only:
+        if store.read_only and not self.only_looks:
             self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
         self._store, self._keys, self._store_id = store, keys, store_id
         return True
