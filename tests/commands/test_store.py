@@ -191,4 +191,4 @@ def test_quiet_leaves_the_outcome_to_the_exit_code(cli):
 def test_each_help_has_three_examples_and_the_exit_codes(cli, sub):
     told = cli("store", sub, "--help").out
     assert len(re.findall(r"^    tokenctl ", told, re.MULTILINE)) == 3
-    assert [code for code in re.findall(r"^    (\d+) ", told, re.MULTILINE)] == ["0", "2", "4", "5", "7", "9", "10"]
+    assert re.findall(r"^    (\d+) ", told, re.MULTILINE) == ["0", "2", "4", "5", "7", "9", "10"]

@@ -87,7 +87,9 @@ class Store:
         if os.path.lexists(f"{path}-shm"):
             return cls._read(path, "mode=ro&readonly_shm=1")
         if not _closed_cleanly(path):
-            raise TemporarilyUnavailable(f"the log beside {path} is not moved into it yet", hint="tokenctl store info")
+            raise TemporarilyUnavailable(
+                f"the log beside {path} is not moved into it yet", hint="tokenctl store info", reason="log"
+            )
         return cls._read(path, "immutable=1")
 
     @classmethod

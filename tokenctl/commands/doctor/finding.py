@@ -46,7 +46,7 @@ def warn(check: str, detail: str, mend: str | None = None) -> Finding:
 
 def fail(check: str, error: TokenctlError, mend: str | None = None, place: str | None = None) -> Finding:
     """Tell of a failure; of its advice, what is a command mends it and the rest is told beside the fact."""
-    parts = [part.strip() for part in (error.hint or "").split(";")] if mend is None else []
+    parts = [part.strip() for part in (error.hint or "").split(";")]
     advice = "; ".join([error.message, *(part for part in parts if part and not part.startswith(_COMMANDS))])
     commands = "; ".join(part for part in parts if part.startswith(_COMMANDS))
     code = error.exit_code if error.exit_code in _TOLD_CODES else InvalidConfiguration.exit_code

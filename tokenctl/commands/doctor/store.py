@@ -12,7 +12,7 @@ from tokenctl.backends.local import clock as clocks
 from tokenctl.backends.local import sealing
 from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, shell, warn
 from tokenctl.commands.store_info import megabytes
-from tokenctl.errors import AccessDenied, IntegrityError, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.times import DAY, format_distance, format_duration, format_instant
 from tokenctl.store import connection, schema
 
@@ -28,7 +28,13 @@ def store(examined: Examined) -> Iterator[Finding]:
     if not os.path.lexists(path):
         yield from _no_store(examined)
         return
-    opened = connection.Store.open(path, only_look=True)
+    try:
+        opened = connection.Store.open(path, only_look=True)
+    except TemporarilyUnavailable as busy:
+        if busy.reason != "log":
+            raise
+        yield warn("store", busy.message, busy.hint)  # any verb can, only a look without a trace cannot
+        return
     assert opened is not None
     try:
         version, tokens = opened.version, opened.integer("SELECT count(*) FROM token")
@@ -114,7 +120,8 @@ def clock(examined: Examined) -> Iterator[Finding]:
     if examined.opened.behind:
         behind = format_duration(examined.opened.behind)
         yield fail(
-            "clock", TemporarilyUnavailable(f"it stands {behind} behind the last record: issue refuses; set it, or accept it"),
+            "clock",
+            TemporarilyUnavailable(f"it stands {behind} behind the last record: issue refuses; set it, or accept it"),
             "tokenctl store accept-clock",
         )  # fmt: skip
         return
@@ -163,6 +170,9 @@ def space(examined: Examined) -> Iterator[Finding]:
             "space", TemporarilyUnavailable(f"{point} is mounted read-only: nothing can be issued or revoked"),
             shell("mount", "-o", "remount,rw", point),
         )  # fmt: skip
+    elif not facts.f_blocks:
+        error = InvalidConfiguration(f"{place} lies on nothing that can hold a store", hint="set XDG_DATA_HOME to a local disk")
+        yield fail("space", error)
     elif free < _NO_ROOM or (facts.f_files and not facts.f_favail):
         yield fail("space", TemporarilyUnavailable(f"the medium of {place} is full; make room"))
     elif free < _LITTLE_ROOM:
