@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenctl.formats.signing import SigningKey
 
 DEFAULT_ALGORITHM = "ES256"
-_CLOCK_TOLERANCE = 5 * MINUTE
+CLOCK_TOLERANCE = 5 * MINUTE
 
 
 def note_policy(change: Change, policy: Policy) -> None:
@@ -42,11 +42,12 @@ class Minting:
     """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
 
     def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
-        if clock < change.last_time - _CLOCK_TOLERANCE:
+        if clock < change.last_time - CLOCK_TOLERANCE:
             behind = format_duration(change.last_time - clock)
             raise TemporarilyUnavailable(
-                f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
-            )
+                f"the clock stands {behind} behind the last record",
+                hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+            )  # fmt: skip
         self.made: list[IssuedToken] = []
         self._change = change
         self._policy = policy

@@ -36,7 +36,8 @@ class View:
     """A checked store inside one transaction.
 
     Attributes:
-        now: max(system clock, time of the newest record), milliseconds UTC: rights end by it.
+        clock: The system clock, milliseconds UTC.
+        now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
     """
 
@@ -45,10 +46,12 @@ class View:
         self.keys = keys
         self.store_id = store_id
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
+        # Before the head, whose reading fixes the snapshot: a commit in between must not make the anchor seem ahead.
+        self.anchor = anchors.read(anchor_path)
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
+        self.clock = clock
         self.now = max(clock, self.last_time)
-        self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
         # What judging many requests in one transaction need not ask twice.
@@ -160,6 +163,11 @@ class Change(View):
         for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
             self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
 
+    def turn_back(self, event: Event) -> Record:
+        """Append a record at the system clock, behind the one before; the caller ends what the time before had ended."""
+        self.now = self.clock
+        return self.append(event)
+
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
         self.quarantine = None
@@ -207,6 +215,7 @@ class Journal:
         self.clock = clock
         self.actor = actor
         self.lock_deadline = lock_deadline
+        self.only_looks = False  # then nothing is changed, not even by closing
         self._anchor_path = places.anchor(profile)
         self._root_path = places.root_secret(profile)
         self._shown = places.shown
@@ -316,7 +325,7 @@ class Journal:
     def _open(self) -> bool:
         if self._store is not None:
             return True
-        store = Store.open(self.path)
+        store = Store.open(self.path, only_look=self.only_looks)
         if store is None:
             return False
         try:
@@ -336,7 +345,7 @@ class Journal:
         except BaseException:
             store.close()
             raise
-        if store.read_only:
+        if store.read_only and not self.only_looks:
             self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
         self._store, self._keys, self._store_id = store, keys, store_id
         return True
