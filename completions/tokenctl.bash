@@ -161,6 +161,7 @@ _tokenctl_command() { # INDEX: what stands behind -- belongs to another command
 }
 
 _tokenctl() {
+  local IFS=$' \t\n'
   local line=${COMP_LINE:0:COMP_POINT} words=() starts=() word i
   COMPREPLY=()
   # readline splits at = and :, which belong to our words
