@@ -120,10 +120,10 @@ class Zsh(Shell):
 
     def typed(self, line: str) -> str:
         (self.home / ".zshrc").write_text(
-            f"fpath=({self.file.parent} $fpath)\nautoload -U compinit\ncompinit -d {self.home}/dump\n"
+            f"fpath=({self.file.parent} $fpath)\nautoload -U compinit\ncompinit -d {self.home.parent.parent}/zcompdump\n"
             "compadd() {\n  local -a noted\n"
             "  if [[ -z ${argv[(r)-[AOD]]} ]]; then\n"
-            f"    builtin compadd -O noted \"$@\"; (($#noted)) && print -rNn -- $noted >>{self.home}/noted\n  fi\n"
+            f"    builtin compadd -O noted \"$@\"; (($#noted)) && printf '%s\\0' $noted >>{self.home}/noted\n  fi\n"
             '  builtin compadd "$@"\n}\n'
             f"setopt nobeep noautomenu\nPATH={self.path}\nPS1='ready> '\n"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -97,7 +98,9 @@ def test_a_hostile_profile_name_runs_nothing_and_is_not_offered(home: Path, shel
 
 
 @pytest.mark.parametrize("shell", [Bash, Zsh])
-@pytest.mark.parametrize("line", ["tokenctl -p $", "tokenctl -p `", "tokenctl -p ;t", "tokenctl -p $(touch X", "tokenctl $(touch X) -p "])
+@pytest.mark.parametrize(
+    "line", ["tokenctl -p $", "tokenctl -p `", "tokenctl -p ;t", "tokenctl -p $(touch X", "tokenctl $(touch X) -p "]
+)
 def test_a_tab_at_a_terminal_runs_nothing(home: Path, shell: type[Shell], line: str) -> None:
     shell(home, SCRIPTS).typed(line)
     assert not (home / "X").exists()
@@ -148,12 +151,16 @@ def child_scripts(tmp_path: Path) -> Path:
     def root() -> None: ...
 
     @app.command()
-    def run(command: list[str] = typer.Argument(None, metavar="[-- CMD...]"), file: str = typer.Option("")) -> None: ...
+    def run(
+        command: Annotated[list[str] | None, typer.Argument(metavar="[-- CMD...]")] = None,
+        file: Annotated[str, typer.Option()] = "",
+    ) -> None: ...
 
     read = grammar.read(app)
+    made = {"tokenctl.bash": shells.bash(read), "_tokenctl": shells.zsh(read), "tokenctl.fish": shells.fish(read)}
     folder = tmp_path / "scripts"
     folder.mkdir()
-    for name, text in (("tokenctl.bash", shells.bash(read)), ("_tokenctl", shells.zsh(read)), ("tokenctl.fish", shells.fish(read))):
+    for name, text in made.items():
         (folder / name).write_text(text)
     return folder
 
@@ -162,7 +169,7 @@ def child_scripts(tmp_path: Path) -> Path:
 def test_a_command_behind_two_hyphens_is_completed_as_one(home: Path, child_scripts: Path, shell: type[Shell]) -> None:
     asked = shell(home, child_scripts)
     assert "hostname" in asked.offers("tokenctl run --file x -- hostnam")
-    assert asked.offers("tokenctl run --fi") in (["--file"], ["--file", "--file"])
+    assert asked.offers("tokenctl run --fi") == ["--file"]
 
 
 @pytest.mark.parametrize("shell", [Bash, BashWithPackage, Zsh])
@@ -184,6 +191,4 @@ def test_completion_prints_the_committed_script(cli) -> None:
 def test_completion_knows_three_shells(cli) -> None:
     done = cli("completion", "tcsh")
     assert (done.code, done.out) == (2, "")
-    assert done.err == (
-        "tokenctl: no completion for that shell\nhint: python -m tokenctl completion bash|zsh|fish\n"
-    )
+    assert done.err == "tokenctl: no completion for that shell\nhint: python -m tokenctl completion bash|zsh|fish\n"
