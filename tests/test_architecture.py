@@ -143,7 +143,7 @@ def test_one_verb_does_not_import_another(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("issue", "--help"), ("--version",)])
+@pytest.mark.parametrize("arguments", [("--help",), ("issue", "--help"), ("--version",), ("completion", "bash")])
 def test_help_touches_no_store(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     _, out = loaded(tmp_path, *arguments)
     assert out

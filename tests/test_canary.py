@@ -85,9 +85,24 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("profile", "show", "{jwt}"), None),
         (("profile", "add", "p2", "--issuer", "{token}"), None),
     ],
+    "completion": [
+        (("completion", "bash"), None),
+        (("completion", "zsh"), None),
+        (("completion", "fish"), None),
+        (("completion", "{token}"), None),
+    ],
     "store": [
         (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "release", "--reason", "{token}", "--yes"), None),
+        (("store", "info"), None),
+        (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
+        (("store", "accept-clock", "--yes"), None),
+    ],
+    "doctor": [
+        (("doctor",), None),
+        (("doctor", "--strict"), None),
+        (("doctor", "-p", "{token}"), None),
+        (("doctor", "{token}"), None),
     ],
 }
 SETTINGS = [

@@ -19,7 +19,7 @@ from tokenctl import errors
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-VERBS = ("issue", "inspect", "list", "revoke", "rotate-keys", "audit", "profile", "store")
+VERBS = ("issue", "inspect", "list", "revoke", "rotate-keys", "audit", "profile", "store", "doctor", "completion")
 NOTICE = "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
 
 

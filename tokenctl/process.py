@@ -9,8 +9,8 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import FrameType
 from typing import NamedTuple
 
@@ -83,16 +83,6 @@ def restore() -> None:
     for descriptor in _inherited.filled:
         with suppress(OSError):
             os.close(descriptor)
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Keep back the signals that end us until the body is done."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def move_up(descriptor: int) -> int:

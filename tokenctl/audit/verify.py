@@ -1,8 +1,8 @@
 """Checking the log and the state against it.
 
 The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that
-never go back, and the root of all of it in the authenticated head. The state: every row is what its records say, and
-nothing is without one.
+never go back but where a record accepts the clock, and the root of all of it in the authenticated head. The state: every
+row is what its records say, nothing is without one, and what a corrected clock had ended is revoked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
@@ -19,6 +20,14 @@ from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
 
 _MOST_TOLD = 20
+
+
+class Correction(NamedTuple):
+    """A record that accepted the clock: its number, the time of the log before it, and its own."""
+
+    seq: int
+    before: int
+    clock: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +40,10 @@ class Report:
     tokens: int = 0
     keys: int = 0
     root: bytes = b""
+
+    @property
+    def sound(self) -> bool:
+        return self.verdict in ("OK (anchored locally only)", "UNANCHORED")
 
     def flaw(self, text: str) -> None:
         if len(self.flaws) < _MOST_TOLD:
@@ -56,9 +69,10 @@ def verify(
         report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    _check_log(store, rows, head, report, progress)
+    corrections = _check_log(store, rows, head, report, progress)
     if state:
         _check_state(store, rows, report)
+        _check_corrections(store, corrections, report)
     if report.verdict == "OK" and judged is not None:
         report.verdict = judged.partition(":")[0]
         report.flaws.append(judged)
@@ -67,20 +81,23 @@ def verify(
     return report
 
 
-def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: Callable[[int], None]) -> None:
+def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: Callable[[int], None]) -> list[Correction]:
     tree = CompactRange()
     last_time = 0
+    corrections: list[Correction] = []
     for record in query.records(store, query.Filter()):
         if record.seq != tree.size + 1:
             report.flaw(f"record {tree.size + 1} is missing")
-            return
+            return corrections
         if leaf_hash(record.body) != record.hash:
             report.flaw(f"record {record.seq} does not hash to its leaf")
         elif not _columns_agree(record):
             report.flaw(f"record {record.seq}: its columns differ from its body")
         if not rows.nonce_intact(record.seq, record.nonce):
             report.flaw(f"record {record.seq}: its nonce was changed")
-        if record.time < last_time:
+        if record.time < last_time and record.operation == "store.clock":
+            corrections.append(Correction(seq=record.seq, before=last_time, clock=record.time))
+        elif record.time < last_time:
             report.flaw(f"record {record.seq} is older than the one before")
         last_time = record.time
         tree.append(leaf_hash(record.body))
@@ -91,6 +108,7 @@ def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: C
         report.flaw(f"the log has {tree.size} records, its head says {head.size}")
     elif tree.root() != head.root or tree.to_bytes() != head.range:
         report.flaw("the records do not have the root that the head says")
+    return corrections
 
 
 def _columns_agree(record: Record) -> bool:
@@ -125,8 +143,23 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
                  OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
+    changes = list(query.records(store, query.Filter(operation=("store.policy",))))
+    policies = [facts.get("policy") for _, facts in _replay(changes)]
+    if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
+        report.flaw("the policy of the store is not the one last recorded")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
+
+
+def _check_corrections(store: Store, corrections: list[Correction], report: Report) -> None:
+    """What the log's time had ended before it was turned back must have been revoked with it: nothing is revived."""
+    sql = (
+        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1)"
+        " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"
+    )
+    for correction in corrections:
+        for (token,) in store.rows(sql, correction.clock, correction.before, correction.seq):
+            report.flaw(f"token {token}: it had ended when record {correction.seq} accepted the clock, and is not revoked")
 
 
 def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:

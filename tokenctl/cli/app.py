@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tokenctl.cli.options import GLOBAL_OPTIONS, with_globals
 
 VERBS = {
     "issue": "issue", "inspect": "inspect", "list": "list", "revoke": "revoke", "rotate-keys": "rotate_keys",
-    "audit": "audit", "profile": "profile", "store": "store",
+    "audit": "audit", "profile": "profile", "store": "store", "doctor": "doctor", "completion": "completion",
 }  # fmt: skip
 # What other tools call it.
 FOREIGN_VERBS = {
@@ -41,10 +42,17 @@ def verb_of(arguments: list[str]) -> str | None:
     return None
 
 
+class _InOrder(TyperGroup):
+    """Lists the verbs as they stand in ``VERBS``, whether they have sub-verbs or not."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [verb for verb in VERBS if verb in self.commands]
+
+
 def build(arguments: list[str]) -> typer.Typer:
     """Build the grammar of the verb that is meant; without one, of all."""
     app = typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True,
+        cls=_InOrder, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_root)

@@ -26,7 +26,9 @@ def _terminate(_number: int, _frame: object) -> None:
     raise _Terminated
 
 
-def run(arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None) -> int:
+def run(
+    arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None, ceiling: str | None = None
+) -> int:  # fmt: skip
     """Run one command; return its exit code.
 
     Args:
@@ -34,6 +36,7 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         environment: The process's environment.
         program: ``argv[0]``.
         now: Milliseconds since the epoch; ``None`` reads the clock, once.
+        ceiling: The machine's policy; ``None`` is the one in ``/etc``. No user can choose another.
     """
     ours, command = _parted(arguments)
     console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(ours))
@@ -44,7 +47,7 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         console.program = program_name(program)
         _refuse_secrets(arguments)
         now = time.time_ns() // 1_000_000 if now is None else now
-        invocation = Invocation(environment=environment, now=now, console=console, command=command)
+        invocation = Invocation(environment=environment, now=now, console=console, command=command, ceiling=ceiling)
         code = _dispatch(arguments, invocation)
         if invocation.interrupt is not None:
             raise invocation.interrupt

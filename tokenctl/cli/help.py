@@ -8,8 +8,9 @@ _MEANINGS = {
 }  # fmt: skip
 
 
-def epilog(examples: list[str], codes: list[int]) -> str:
-    """Return plain text: three examples and the exit codes of a verb."""
+def epilog(examples: list[str], codes: list[int], meanings: dict[int, str] | None = None) -> str:
+    """Return plain text: three examples and the exit codes of a verb, with its own meanings of them where it has some."""
+    meant = _MEANINGS | (meanings or {})
     shown = "\n".join(f"  {example}" for example in examples)
-    told = "\n".join(f"  {code:<3} {_MEANINGS[code]}" for code in codes)
+    told = "\n".join(f"  {code:<3} {meant[code]}" for code in codes)
     return f"\b\nExamples:\n{shown}\n\n\b\nExit codes:\n{told}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenctl.commands.context import Context
+from tokenctl.config import CEILING
 from tokenctl.errors import InvalidRequest, naming
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.render.console import Console
@@ -20,9 +21,11 @@ class Invocation:
     """What surrounds one run; the boundary makes it, the verbs take their context from it."""
 
     def __init__(
-        self, *, environment: Mapping[str, str], now: int, console: Console, command: tuple[str, ...] | None = None
+        self, *, environment: Mapping[str, str], now: int, console: Console, command: tuple[str, ...] | None = None,
+        ceiling: str | None = None,
     ) -> None:  # fmt: skip
         self.environment = environment
+        self.ceiling = ceiling or CEILING
         self.now = now
         self.console = console
         self.debug = False
@@ -70,8 +73,9 @@ class Invocation:
             with naming("--timeout"):
                 timeout = parse_duration(self.given["timeout"]) / SECOND
         surroundings = Surroundings(
-            environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
-        )
+            environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout,
+            ceiling=self.ceiling,
+        )  # fmt: skip
         credential = "credential_file" in self.given or "credential_fd" in self.given
         return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
 

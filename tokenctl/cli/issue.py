@@ -38,7 +38,7 @@ def issue(
     env: Annotated[str | None, typer.Option("--env", metavar="NAME", help="CMD's variable, not TOKENCTL_TOKEN.")] = None,
     child_fd: Annotated[int | None, typer.Option("--child-fd", metavar="N", help="CMD reads it from there.")] = None,
     no_mask: Annotated[bool, typer.Option("--no-mask", help="CMD's output is not looked at.")] = False,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued, and which rule decides.")] = False,
 ) -> int:
     """Make a token and print it, once."""
     from tokenctl.commands.issue import Manner

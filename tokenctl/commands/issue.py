@@ -7,8 +7,7 @@ from tokenctl.commands.context import Context
 from tokenctl.commands.issue_delivery import deliver_token, delivery_of, json_line
 from tokenctl.commands.issue_request import Wish, read_wish
 from tokenctl.errors import InvalidRequest
-from tokenctl.model import policy
-from tokenctl.model.times import format_clock, format_duration
+from tokenctl.model.times import format_clock, format_duration, format_instant
 from tokenctl.model.token import IssuedToken, TokenRequest
 from tokenctl.render.escape import escape
 
@@ -57,7 +56,7 @@ def issue(context: Context, wish: Wish, manner: Manner) -> int:
     with context.backend() as backend:
         request = read_wish(wish, context, backend)
         if manner.dry_run:
-            return preview(context, request)
+            return preview(context, backend, request)
         delivery = delivery_of(context, out=manner.out, mode=manner.mode, group=manner.group, fd=manner.fd)
         try:
             issued = next(backend.issue([request]))
@@ -99,17 +98,27 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
     console.chat(f"kill    {console.program} revoke {token.id}")
 
 
-def preview(context: Context, request: TokenRequest) -> int:
-    """Say what would be issued; nothing is made."""
-    broken = policy.faults(request)
-    if broken:
-        raise policy.denied(broken)
-    lifetime = format_duration(policy.lifetime_of(request))
-    if context.console.machine:
-        context.console.document(
-            {"dry_run": True, "allowed": True, "subject": request.subject, "kind": request.kind, "format": request.format,
-             "scope": sorted(request.scope), "audience": sorted(request.audience), "lifetime": lifetime}
+def preview(context: Context, backend: LocalAuthority, request: TokenRequest) -> int:
+    """Say what would be issued, and who decides; nothing is made and nothing recorded."""
+    judgement = backend.judge(request)
+    judgement.require()
+    decision, console = judgement.decision, context.console
+    lifetime = format_duration(decision.lifetime)
+    rules = [verdict.rule for verdict in decision.verdicts if verdict.rule]
+    if console.machine:
+        console.document(
+            {"dry_run": True, "allowed": True, "subject": request.subject, "owner": request.owner, "kind": request.kind,
+             "format": request.format, "scope": sorted(request.scope), "audience": sorted(request.audience),
+             "lifetime": lifetime, "expires_at": format_instant(judgement.expires_at), "parent": request.parent,
+             "rules": rules, "policy": backend.policy.hash,
+             "limits": [{"rule": limit.rule, "living": living, "most": limit.most} for limit, living in judgement.living]}
         )  # fmt: skip
-    else:
-        context.console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
+        return 0
+    console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
+    for rule in rules:
+        console.answer(f"decided by   {rule}")
+    for limit, living in judgement.living:
+        console.answer(f"limit        {escape(request.owner)} has {living} of {limit.most} ({limit.rule})")
+    if request.parent is not None:
+        console.answer(f"parent       {request.parent} has all of it and lives as long")
     return 0

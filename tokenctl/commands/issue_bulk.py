@@ -119,11 +119,7 @@ def _checked(context: Context, backend: LocalAuthority, rows: list[Row], batch: 
     """Return the rows that are not delivered yet, all admitted; refuse all of them for one that is not."""
     waiting: list[Row] = []
     refused: list[tuple[Row, TokenctlError]] = []
-    # Rows that ask for the very same are one question.
-    asked = {id(row.request): row.request for row in rows}
-    foreseen = dict(zip(asked, backend.foresee(asked.values()), strict=True))
-    for row in rows:
-        error = foreseen[id(row.request)]
+    for row, error in zip(rows, backend.foresee(row.request for row in rows), strict=True):
         if error is None:
             waiting.append(row)
         elif error.reason != "request_id_used":
@@ -225,16 +221,19 @@ class _Bulk:
         self._position = 0
 
     def run(self, sink: _Sink) -> int:
-        """Mint and deliver; raises what stopped it, after telling how far it came."""
+        """Mint and deliver; raises what stopped it, after telling how far it came. An interrupt waits for its batch."""
         progress = Progress(self._context.console, "issued", len(self._rows))
         size = _FIRST_BATCH
         try:
-            while self._position < len(self._rows):
-                started = time.monotonic()
-                self._deliver(self._rows[self._position : self._position + size], sink)
-                progress.reach(self._done)
-                quickness = _BATCH_SECONDS / max(time.monotonic() - started, 0.001)
-                size = max(1, min(int(size * min(quickness, 4)), _LARGEST_BATCH))
+            with process.Unbroken() as unbroken:
+                while self._position < len(self._rows):
+                    unbroken.pause()
+                    unbroken.resume()
+                    started = time.monotonic()
+                    self._deliver(self._rows[self._position : self._position + size], sink)
+                    progress.reach(self._done)
+                    quickness = _BATCH_SECONDS / max(time.monotonic() - started, 0.001)
+                    size = max(1, min(int(size * min(quickness, 4)), _LARGEST_BATCH))
         except BaseException:
             progress.finish()
             self._tell_rest()
@@ -258,10 +257,9 @@ class _Bulk:
             else:
                 failed = error
         if made:
-            with process.interrupts_held():
-                self._write(rows, made, sink)
-                self._backend.delivered([issued.token.id for issued in made])
-                self._done += len(made)
+            self._write(rows, made, sink)
+            self._backend.delivered([issued.token.id for issued in made])
+            self._done += len(made)
         self._position += len(made) + skipped
         self._before += skipped
         if failed is not None:

@@ -14,7 +14,6 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
-from tokenctl.model import policy
 from tokenctl.model.record import canonical
 from tokenctl.model.times import SECOND, parse_duration, parse_instant
 from tokenctl.model.token import FORMATS, KINDS, TokenRequest
@@ -85,7 +84,7 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
     )  # fmt: skip
     if faults:
         if wish.kind in KINDS:
-            faults += policy.faults(request)
+            faults += map(str, backend.policy.decide(request).faults)
         raise _together(faults)
     return request
 

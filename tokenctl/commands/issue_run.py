@@ -33,9 +33,10 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
     with context.backend() as backend:
         request = read_wish(wish, context, backend)
         if request.lifetime is None:
-            request = request._replace(lifetime=_LIFETIME)
+            longest = min(verdict.longest for verdict in backend.policy.decide(request).verdicts)
+            request = request._replace(lifetime=min(_LIFETIME, longest))
         if manner.dry_run:
-            return preview(context, request)
+            return preview(context, backend, request)
         with run_child.signals_held() as mask:
             issued = next(backend.issue([request._replace(run=runs.current())]))
             return _run(context, backend, issued, command, mask)

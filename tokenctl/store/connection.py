@@ -36,8 +36,11 @@ class Store:
         self._connection = connection
 
     @classmethod
-    def open(cls, path: str) -> Store | None:
+    def open(cls, path: str, *, only_look: bool = False) -> Store | None:
         """Open an existing store; ``None`` where there is none.
+
+        Args:
+            only_look: Leave every byte as it is: no log is moved into the file, nothing is made.
 
         Raises:
             InvalidConfiguration: planted, too open, on a network file system, made by a newer tokenctl (exit 9).
@@ -55,7 +58,7 @@ class Store:
         files.check_parents(os.path.dirname(path))
         refuse_network(os.path.dirname(path))
         with translated():
-            store = cls._open(path)
+            store = cls._look(path) if only_look else cls._open(path)
         try:
             with translated():
                 store.check_schema()
@@ -80,7 +83,21 @@ class Store:
             connection.close()
             if not _closed_cleanly(path):
                 raise
-        connection = apsw.Connection(f"file:{_quoted(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return cls._read(path, "immutable=1")
+
+    @classmethod
+    def _look(cls, path: str) -> Store:
+        if os.path.lexists(f"{path}-shm"):
+            return cls._read(path, "mode=ro&readonly_shm=1")
+        if not _closed_cleanly(path):
+            raise TemporarilyUnavailable(
+                f"the log beside {path} is not moved into it yet", hint="tokenctl store info", reason="log"
+            )
+        return cls._read(path, "immutable=1")
+
+    @classmethod
+    def _read(cls, path: str, how: str) -> Store:
+        connection = apsw.Connection(f"file:{_quoted(path)}?{how}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         defend(connection)
         return cls(path, connection, read_only=True)
 
@@ -146,6 +163,11 @@ class Store:
     @property
     def version(self) -> int:
         return self.integer("PRAGMA user_version")
+
+    @property
+    def library(self) -> str:
+        """The version of SQLite at work."""
+        return str(apsw.sqlite_lib_version())
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; called inside a write transaction."""
@@ -221,7 +243,10 @@ def defend(connection: apsw.Connection) -> None:
         (apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0),
     ):
         connection.config(option, value)
-    connection.execute("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON")
+    # The cache grows as it is used: a bulk change of a large store touches pages all over its indexes.
+    connection.execute(
+        "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536"
+    )
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA journal_size_limit = 0")

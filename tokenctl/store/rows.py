@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
+from tokenctl.store import choosing
 from tokenctl.store.connection import Store
 from tokenctl.store.schema import ADDED_COLUMNS
 
@@ -226,6 +227,31 @@ class Rows:
         sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
         return [str(row[0]) for row in self._store.rows(sql, before, limit)]
 
+    def living_of(
+        self, owner: str, kinds: Sequence[str], *, now: int, undelivered_since: int
+    ) -> list[tuple[str, str | None, int]]:
+        """Count the tokens of an owner that may still be accepted, by subject and run."""
+        run = "run" if self._has("run") else "NULL"
+        sql = f"""SELECT subject, {run}, count(*) FROM token
+            WHERE owner = ? AND expires_at > ? AND revoked_at IS NULL AND kind IN ({", ".join("?" * len(kinds))})
+            AND (delivered_at IS NOT NULL OR issued_at > ?) AND (max_uses IS NULL OR uses < max_uses)
+            AND (grace_until IS NULL OR grace_until > ?)
+            AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised')) GROUP BY 1, 2"""
+        found = self._store.rows(sql, owner, now, *kinds, undelivered_since, now)
+        return [
+            (str(subject), None if run is None else str(run), count)
+            for subject, run, count in found
+            if isinstance(count, int)
+        ]  # fmt: skip
+
+    def replaceable(self, request: str, actor: str, *, undelivered_since: int) -> int:
+        """Return how many living tokens make way when a request is made again: those that never reached their taker."""
+        return self._store.integer(
+            """SELECT count(*) FROM token WHERE request = ? AND issued_by = ? AND delivered_at IS NULL
+               AND revoked_at IS NULL AND issued_at > ?""",
+            request, actor, undelivered_since,
+        )  # fmt: skip
+
     def running(self) -> list[tuple[str, str]]:
         """Return the unrevoked tokens that live with a process: id and run."""
         if not self._has("run"):
@@ -247,24 +273,23 @@ class Rows:
             yield _untagged(row)
 
     def survey_of(self, selector: Selector, *, now: int) -> Iterator[Token]:
-        """Yield what :meth:`select` chooses like :meth:`survey`."""
-        sql, parameters = self._selection(selector, now, None)
+        """Yield what :meth:`page` chooses like :meth:`survey`."""
+        sql, parameters = choosing.statement(self._select_token, selector, now=now, batches=self._has("batch"))
         for row in self._store.rows(sql, *parameters):
             yield _untagged(row)
 
-    def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
-        """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        sql, parameters = self._selection(selector, now, after)
-        for row in self._store.rows(sql, *parameters):
-            yield self._token(row)
+    def page(
+        self, selector: Selector, *, now: int, after: tuple[int, str] | None = None, limit: int
+    ) -> list[tuple[int, str]]:  # fmt: skip
+        """Return where the next tokens stand that a selector's columns choose, in order; states are the caller's to judge."""
+        sql, parameters = choosing.statement(
+            "SELECT token.expires_at, token.id FROM token", selector, now=now, after=after, batches=self._has("batch")
+        )
+        return [(int(str(at)), str(identifier)) for at, identifier in self._store.rows(f"{sql} LIMIT ?", *parameters, limit)]
 
-    def _selection(self, selector: Selector, now: int, after: tuple[int, str] | None) -> tuple[str, list[object]]:
-        conditions, parameters = _conditions(selector, now, batches=self._has("batch"))
-        if after is not None:
-            conditions.append("(token.expires_at, token.id) > (?, ?)")
-            parameters.extend(after)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return f"{self._select_token}{where} ORDER BY token.expires_at, token.id", parameters
+    def total(self) -> int:
+        """Return how many tokens there are: none is ever deleted."""
+        return self._store.integer("SELECT max(rowid) FROM token")
 
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
@@ -300,67 +325,3 @@ class Rows:
     def last_expiry_under(self, kid: str) -> int | None:
         value = self._store.value("SELECT max(expires_at) FROM token WHERE kid = ?", kid)
         return value if isinstance(value, int) else None
-
-
-def _conditions(selector: Selector, now: int, *, batches: bool) -> tuple[list[str], list[object]]:
-    conditions: list[str] = []
-    parameters: list[object] = []
-
-    def any_of(column: str, values: Sequence[str], operator: str = "=") -> None:
-        if values:
-            conditions.append(f"({' OR '.join([f'{column} {operator} ?'] * len(values))})")
-            parameters.extend(values)
-
-    def pattern(column: str, values: Sequence[str]) -> None:
-        if any("*" in value for value in values):
-            any_of(column, [_glob(value) for value in values], "GLOB")
-        else:
-            any_of(column, values)
-
-    def tagged(name: str, values: Sequence[str], *, patterns: bool) -> None:
-        if not values:
-            return
-        operator = "GLOB" if patterns and any("*" in value for value in values) else "="
-        chosen = [_glob(value) for value in values] if operator == "GLOB" else values
-        alternatives = " OR ".join([f"value {operator} ?"] * len(values))
-        conditions.append(f"token.id IN (SELECT token FROM tag WHERE name = ? AND ({alternatives}))")
-        parameters.extend([name, *chosen])
-
-    pattern("token.subject", selector.subject)
-    pattern("token.owner", selector.owner)
-    for column in ("kind", "format", "kid", "parent"):
-        any_of(f"token.{column}", getattr(selector, column))
-    if selector.batch:
-        columns = ("token.request", "token.batch") if batches else ("token.request",)
-        conditions.append(f"({' OR '.join(f'{column} = ?' for column in columns for _ in selector.batch)})")
-        parameters.extend([*selector.batch] * len(columns))
-    tagged("scope", selector.scope, patterns=False)
-    tagged("audience", selector.audience, patterns=True)
-    tagged("label", [label if "=" in label else f"{label}=*" for label in selector.labels], patterns=True)
-    for column, operator, instant in (
-        ("issued_at", ">=", selector.issued_after),
-        ("issued_at", "<", selector.issued_before),
-        ("expires_at", ">=", selector.expires_after),
-        ("expires_at", "<", selector.expires_before),
-    ):
-        if instant is not None:
-            conditions.append(f"token.{column} {operator} ?")
-            parameters.append(instant)
-    if selector.unused_for is not None:
-        conditions.append("coalesce(token.last_used_at, token.issued_at) <= ?")
-        parameters.append(now - selector.unused_for)
-    if selector.never_used:
-        conditions.append("token.last_used_at IS NULL")
-    if (selector.never_used or selector.unused_for is not None) and not selector.untracked:
-        conditions.append("token.format <> 'jwt'")
-    if not {"expired", "revoked", "undelivered"} & set(selector.states):
-        conditions.append("token.expires_at > ? AND token.revoked_at IS NULL")
-        parameters.append(now)
-    elif set(selector.states) == {"undelivered"}:
-        conditions.append("(token.reason = 'undelivered' OR token.delivered_at IS NULL)")
-    return conditions, parameters
-
-
-def _glob(text: str) -> str:
-    """Translate: only ``*`` is special to us, ``?`` and ``[`` are too to SQLite."""
-    return "".join(f"[{character}]" if character in "?[" else character for character in text)

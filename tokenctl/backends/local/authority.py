@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
 from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
@@ -26,7 +28,12 @@ from tokenctl.model.token import (
 )
 from tokenctl.secret import Secret
 
+if TYPE_CHECKING:
+    from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.model.policy import Policy
+
 _CHUNK = 500  # ids asked for at once
+_FIRST_PAGE = 64  # ids; more than a screen shows
 
 
 class LocalAuthority:
@@ -35,12 +42,18 @@ class LocalAuthority:
     It is its own directory, suspension, usage, delivery and signing keys.
     """
 
-    def __init__(self, profile: Profile, journal: Journal) -> None:
+    def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
         self.name = profile.name
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
         self._profile = profile
+        self._read_policy = policy
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
+        return self._read_policy()
 
     @property
     def directory(self) -> LocalAuthority:
@@ -84,17 +97,19 @@ class LocalAuthority:
 
         started = time.monotonic()
         failed: TokenctlError | None = None
+        policy = self.policy
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
             housekeep(change)
-            minting = issuing.Minting(change, self._profile, self.journal.clock)
+            issuing.note_policy(change, policy)
+            minting = issuing.Minting(change, policy, self._profile, self.journal.clock)
             try:
                 for request in requests:
                     minting.add(request)
                     if time.monotonic() - started > BATCH_SECONDS:
                         break
             except PolicyDenied as error:
-                change.append(issuing.refusal(request, error))
+                change.append(issuing.refusal(request, policy, error))
                 failed = error
             except (Conflict, NotFound) as error:
                 if not minting.made:
@@ -103,19 +118,26 @@ class LocalAuthority:
             minting.write()
         return minting.made, failed
 
-    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
-        """Say of each request what would keep it from being answered now; nothing is changed."""
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Say what would become of a request, and change nothing.
+
+        Raises:
+            NotFound: its parent is unknown (exit 5).
+            Conflict: its request id is used (exit 6).
+            IntegrityError: quarantined (exit 10).
+        """
         from tokenctl.backends.local import issuing
 
-        actor = str(self.journal.actor)
         with self.journal.reading() as view:
-            for request in requests:
-                try:
-                    issuing.foresee(view, request, actor)
-                except TokenctlError as error:
-                    yield error
-                else:
-                    yield None
+            return issuing.Foresight(view, self.policy, self.journal).judge(request)
+
+    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
+        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            foresight = issuing.Foresight(view, self.policy, self.journal)
+            yield from map(foresight.error, requests)
 
     def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
         """Record requests that are refused together with others of a bulk issue."""
@@ -123,8 +145,9 @@ class LocalAuthority:
 
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
+            issuing.note_policy(change, self.policy)
             for request, error in refused:
-                change.append(issuing.refusal(request, error))
+                change.append(issuing.refusal(request, self.policy, error))
 
     def delivered(self, identifiers: Sequence[str]) -> None:
         with self.journal.changing() as change:
@@ -269,29 +292,36 @@ class LocalAuthority:
     def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]:
         """Yield the chosen tokens by (expires_at, id), from the one behind ``after`` on.
 
+        They are read page by page, so that a slow taker keeps no transaction open.
+
         Raises:
             NotFound: ``after`` is no token here (exit 5).
         """
-        with self.journal.reading() as view:
-            if view is None:
-                return
-            position = None
-            if after is not None:
-                last = view.rows.token(after)
-                if last is None:
-                    raise NotFound(f"no token {after} to go on after")
-                position = (last.row.expires_at, last.row.id)
-            for stored in view.rows.select(selector, now=view.now, after=position):
-                found = look(view, stored)
+        position = self._position_of(after) if after is not None else None
+        size = _FIRST_PAGE
+        while True:
+            with self.journal.reading() as view:
+                page = view.rows.page(selector, now=view.now, after=position, limit=size) if view is not None else []
+                known = look_at(view, [identifier for _, identifier in page]) if view is not None else {}
+            for place in page:
+                found = known[place[1]][1]
                 if found.standing.state in selector.states or ("undelivered" in selector.states and _undelivered(found)):
                     yield found
+            if len(page) < size:
+                return
+            position, size = page[-1], _CHUNK
 
-    def hidden(self, states: Sequence[str]) -> int:
-        """Return how many tokens are in none of these states, so that a list can say what it does not show."""
+    def _position_of(self, identifier: str) -> tuple[int, str]:
         with self.journal.reading() as view:
-            if view is None or set(states) != set(Selector().states):
-                return 0
-            return view.store.integer("SELECT count(*) FROM token WHERE expires_at <= ? OR revoked_at IS NOT NULL", view.now)
+            last = view.rows.token(identifier) if view is not None else None
+        if last is None:
+            raise NotFound(f"no token {identifier} to go on after")
+        return last.row.expires_at, last.row.id
+
+    def total(self) -> int:
+        """Return how many tokens there are, of whatever state."""
+        with self.journal.reading() as view:
+            return view.rows.total() if view is not None else 0
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""

@@ -8,16 +8,16 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import DEEPEST, event_about, look, record_about
+from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.judging import Judgement, count_issued, judge
+from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
-from tokenctl.errors import Conflict, IntegrityError, NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.errors import Conflict, IntegrityError, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque
-from tokenctl.model import policy
 from tokenctl.model.identifier import new_id
-from tokenctl.model.introspection import Found
+from tokenctl.model.policy import Policy
 from tokenctl.model.record import Event, Record, canonical
-from tokenctl.model.times import LAST_INSTANT, MINUTE, SECOND, format_duration
+from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Key, Token, TokenRequest
 from tokenctl.secret import Secret
 from tokenctl.store.rows import Stored
@@ -26,46 +26,55 @@ if TYPE_CHECKING:
     from tokenctl.formats.signing import SigningKey
 
 DEFAULT_ALGORITHM = "ES256"
-_CLOCK_TOLERANCE = 5 * MINUTE
+CLOCK_TOLERANCE = 5 * MINUTE
+
+
+def note_policy(change: Change, policy: Policy) -> None:
+    """Record that the effective policy is another than the last one; a store begins with the built-in limits."""
+    known = change.fact("policy")
+    if known == policy.hash or (known is None and policy.built_in):
+        return
+    change.write_fact("policy", policy.hash)
+    change.append(Event(operation="store.policy", target=change.store_id, policy=policy.hash, parameters=policy.plain()))
 
 
 class Minting:
     """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
 
-    def __init__(self, change: Change, profile: Profile, clock: int) -> None:
-        if clock < change.last_time - _CLOCK_TOLERANCE:
+    def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
+        if clock < change.last_time - CLOCK_TOLERANCE:
             behind = format_duration(change.last_time - clock)
             raise TemporarilyUnavailable(
-                f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
-            )
+                f"the clock stands {behind} behind the last record",
+                hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+            )  # fmt: skip
         self.made: list[IssuedToken] = []
         self._change = change
+        self._policy = policy
         self._profile = profile
         self._records: list[Record] = []
-        self._parents: dict[str, Found] = {}
         self._signers: dict[str | None, tuple[Key, SigningKey]] = {}
-        self._policy = policy.policy_hash()
         self._parameters = cache(_parameters)
 
     def add(self, request: TokenRequest) -> IssuedToken:
         """Make one token.
 
         Raises:
-            PolicyDenied: the policy or the parent forbids it (exit 12); the caller records the refusal.
+            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
             Conflict: the request id is used, or no key of that algorithm is active (exit 6).
             NotFound: there is no such parent (exit 5).
         """
-        broken = policy.faults(request)
-        if broken:
-            raise policy.denied(broken)
         change = self._change
+        # A rerun is told of the token it has, not of the limit that this token fills.
+        waiting = earlier(change, request, change.actor_name)
+        judgement = judge(change, request, self._policy, change.now, change.actor_name, change.living)
+        judgement.require()
+        signer = self._signer(request.algorithm) if request.format == "jwt" else None
         own = request.request_id or (None if request.batch is not None else new_id(change.now))
         named = request.batch or own or ""
-        token = _draft(change, request, own, change.actor_name)
-        self._check_parent(token)
-        signer = self._signer(request.algorithm) if request.format == "jwt" else None
+        token = _draft(change, request, own, judgement.expires_at)
         if request.request_id is not None:
-            _claim_request(change, request)
+            _claim_request(change, request, waiting)
         text: Secret
         if signer is not None:
             token, text = _sign(change, token, request, self._profile, signer)
@@ -74,8 +83,9 @@ class Minting:
             verifier = sealing.verifier(change.keys, change.store_id, text)
             token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
-        event = event_about("token.issue", token, request_id=named, policy=self._policy, parameters=parameters)
+        event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
+        count_issued(change.living, judgement.decision, token.owner)
         issued = IssuedToken(token=token, text=text, request_id=request.request_id or named)
         self.made.append(issued)
         return issued
@@ -97,12 +107,43 @@ class Minting:
             self._signers[algorithm] = key, signing.load(key.alg, private.reveal())
         return self._signers[algorithm]
 
-    def _check_parent(self, token: Token) -> None:
-        if token.parent is None:
-            return
-        if token.parent not in self._parents:
-            self._parents[token.parent] = _parent(self._change, token.parent)
-        check_parent(self._change, token, self._parents[token.parent])
+
+class Foresight:
+    """What would become of requests, one after the other; nothing is changed.
+
+    Args:
+        view: The store as it is; ``None`` where there is none yet.
+    """
+
+    def __init__(self, view: View | None, policy: Policy, journal: Journal) -> None:
+        if view is not None:
+            view.require_trust()
+        self._view = view
+        self._policy = policy
+        self._now = view.now if view is not None else journal.clock
+        self._actor = str(journal.actor)
+        self._living: dict[tuple[str, str], int] = view.living if view is not None else {}
+        self._plain: TokenRequest | None = None
+
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Return the judgement; raises NotFound and Conflict like :meth:`Minting.add`."""
+        if self._view is not None:
+            earlier(self._view, request, self._actor)
+        return judge(self._view, request, self._policy, self._now, self._actor, self._living)
+
+    def error(self, request: TokenRequest) -> TokenctlError | None:
+        """Return what would keep a request from being answered; one that would be, counts for the next ones."""
+        if request is self._plain:
+            return None  # asked for again, and nothing counts or changes its answer
+        try:
+            judgement = self.judge(request)
+            judgement.require()
+        except TokenctlError as error:
+            return error
+        count_issued(self._living, judgement.decision, request.owner)
+        if not judgement.living and request.request_id is None:
+            self._plain = request
+        return None
 
 
 def _parameters(
@@ -112,67 +153,32 @@ def _parameters(
     return canonical({"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note})
 
 
-def refusal(request: TokenRequest, error: PolicyDenied) -> Event:
+def refusal(request: TokenRequest, policy: Policy, error: PolicyDenied) -> Event:
     """Return the record of a refused issue."""
     return Event(
         operation="token.deny", subject=request.subject, owner=request.owner, kind=request.kind, format=request.format,
         scope=tuple(sorted(request.scope)), audience=tuple(sorted(request.audience)), parent=request.parent,
-        outcome="denied", reason=error.reason, request_id=request.batch or request.request_id, policy=policy.policy_hash(),
+        outcome="denied", reason=error.reason, request_id=request.batch or request.request_id, policy=policy.hash,
     )  # fmt: skip
 
 
-def foresee(view: View | None, request: TokenRequest, actor: str) -> None:
-    """Say what would become of a request, as :meth:`Minting.add` would; nothing is changed."""
-    broken = policy.faults(request)
-    if broken:
-        raise policy.denied(broken)
-    if request.parent is not None:
-        if view is None:
-            raise NotFound(f"no token {request.parent} to be the parent")
-        check_parent(view, _draft(view, request, request.request_id, actor), _parent(view, request.parent))
-    if view is not None and request.request_id is not None:
-        _earlier(view, request, actor)
-
-
-def _draft(view: View, request: TokenRequest, request_id: str | None, issued_by: str) -> Token:
-    issued_at = view.now - view.now % SECOND
-    start = max(issued_at, request.not_before or 0)
-    expires_at = start + policy.lifetime_of(request)
-    if expires_at > LAST_INSTANT:
-        raise policy.denied(["max-lifetime: it would end after the year 9999"])
+def _draft(change: Change, request: TokenRequest, request_id: str | None, expires_at: int) -> Token:
     return Token(
-        id=new_id(view.now), kind=request.kind, format=request.format, subject=request.subject, owner=request.owner,
-        issued_by=issued_by, issued_at=issued_at, not_before=request.not_before,
-        expires_at=expires_at - expires_at % SECOND, parent=request.parent, max_uses=request.max_uses, note=request.note,
-        request=request_id, scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
+        id=new_id(change.now), kind=request.kind, format=request.format, subject=request.subject, owner=request.owner,
+        issued_by=change.actor_name, issued_at=change.now - change.now % SECOND, not_before=request.not_before,
+        expires_at=expires_at, parent=request.parent, max_uses=request.max_uses, note=request.note, request=request_id,
+        scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
         labels=tuple(sorted(request.labels)), batch=request.batch, run=request.run,
     )  # fmt: skip
 
 
-def _claim_request(change: Change, request: TokenRequest) -> None:
-    """Bind the request id to these parameters; an earlier token that was never delivered makes way."""
-    actor = change.actor_name
-    waiting = _earlier(change, request, actor)
-    if waiting is None:
-        change.store.run(
-            "INSERT INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
-        )
-    for stored in waiting or []:
-        record_about(
-            change, stored, "token.revoke", {"reason": "undelivered", "request_id": request.batch or request.request_id},
-            revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=request.batch or request.request_id,
-        )  # fmt: skip
-
-
-def _earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]] | None:
-    """Return the unrevoked, undelivered tokens of an earlier run of a request; ``None`` where its id is new.
-
-    Raises:
-        Conflict: the id was used with other parameters, or was answered (exit 6).
-    """
+def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]]:
+    """Return what a request id has brought so far and never reached its taker; raises Conflict where it is used (exit 6)."""
+    if request.request_id is None:
+        return []
     known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     if known is None:
-        return None
+        return []
     if not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request)):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     waiting = []
@@ -189,52 +195,22 @@ def _earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token
     return waiting
 
 
+def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
+    """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
+    actor, named = change.actor_name, request.batch or request.request_id
+    change.store.run(
+        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
+    )
+    for stored in waiting:
+        record_about(
+            change, stored, "token.revoke", {"reason": "undelivered", "request_id": named},
+            revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=named,
+        )  # fmt: skip
+        change.living.clear()
+
+
 def _fingerprint(view: View, request: TokenRequest) -> bytes:
     return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
-
-
-def _parent(view: View, identifier: str) -> Found:
-    stored = view.rows.token(identifier)
-    if stored is None:
-        raise NotFound(f"no token {identifier} to be the parent")
-    return look(view, stored)
-
-
-def check_parent(view: View, token: Token, found: Found) -> None:
-    """A child's rights are a subset of its parent's, and it does not outlive it.
-
-    Raises:
-        PolicyDenied: it would have more (exit 12).
-        IntegrityError: the parent's row does not check out (exit 10).
-    """
-    parent = found.token
-    if not found.intact:
-        raise IntegrityError(f"the row of the parent {parent.id} does not check out", hint="tokenctl audit verify")
-    broken = []
-    if _depth(view, parent) + 1 >= DEEPEST:
-        broken.append(f"parent-depth: at most {DEEPEST} generations")
-    if not found.standing.active:
-        broken.append(f"parent: {parent.id} is {found.standing.state}")
-    beyond = sorted(set(token.scope) - set(parent.scope))
-    if beyond:
-        broken.append(f"parent-scope: the parent lacks {beyond[0]}")
-    if parent.audience and not (token.audience and set(token.audience) <= set(parent.audience)):
-        broken.append("parent-audience: the parent is for other audiences")
-    if token.expires_at > parent.expires_at:
-        broken.append("parent-lifetime: the parent expires earlier")
-    if broken:
-        raise policy.denied(broken)
-
-
-def _depth(view: View, token: Token) -> int:
-    """Return how many ancestors a token has."""
-    depth = 0
-    while token.parent is not None and depth < DEEPEST:
-        above = view.rows.token(token.parent)
-        if above is None:
-            break
-        token, depth = above.row, depth + 1
-    return depth
 
 
 def _sign(

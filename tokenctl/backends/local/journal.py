@@ -36,7 +36,8 @@ class View:
     """A checked store inside one transaction.
 
     Attributes:
-        now: max(system clock, time of the newest record), milliseconds UTC: rights end by it.
+        clock: The system clock, milliseconds UTC.
+        now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
     """
 
@@ -45,18 +46,26 @@ class View:
         self.keys = keys
         self.store_id = store_id
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
+        # Before the head, whose reading fixes the snapshot: a commit in between must not make the anchor seem ahead.
+        self.anchor = anchors.read(anchor_path)
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
+        self.clock = clock
         self.now = max(clock, self.last_time)
-        self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
+        # What judging many requests in one transaction need not ask twice.
+        self.living: dict[tuple[str, str], int] = {}  # tokens by limit and owner
 
     def run_ended(self, run: str) -> bool:
         """Whether the process that a token lives with is gone; looked up once a command."""
         if run not in self._ended:
             self._ended[run] = runs.ended(run)
         return self._ended[run]
+
+    def fact(self, name: str) -> object:
+        """Return what the store says about itself; ``None`` for nothing."""
+        return self.store.value("SELECT value FROM meta WHERE name = ?", name)
 
     def _judge(self) -> str | None:
         if not self.head_intact:
@@ -147,6 +156,18 @@ class Change(View):
     def write_records(self, records: Sequence[Record]) -> None:
         self.store.run_many(_INSERT_RECORD, records)
 
+    def write_fact(self, name: str, value: str) -> None:
+        """Write what the store says about itself; the caller appends the record that tells of it."""
+        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
+        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
+        for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
+            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
+
+    def turn_back(self, event: Event) -> Record:
+        """Append a record at the system clock, behind the one before; the caller ends what the time before had ended."""
+        self.now = self.clock
+        return self.append(event)
+
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
         self.quarantine = None
@@ -194,6 +215,7 @@ class Journal:
         self.clock = clock
         self.actor = actor
         self.lock_deadline = lock_deadline
+        self.only_looks = False  # then nothing is changed, not even by closing
         self._anchor_path = places.anchor(profile)
         self._root_path = places.root_secret(profile)
         self._shown = places.shown
@@ -303,11 +325,11 @@ class Journal:
     def _open(self) -> bool:
         if self._store is not None:
             return True
-        store = Store.open(self.path)
+        store = Store.open(self.path, only_look=self.only_looks)
         if store is None:
             return False
         try:
-            meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            meta = _read_meta(store)
             if not meta.keys() >= _FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
@@ -319,15 +341,11 @@ class Journal:
                     hint="put back the one that belongs to this store",
                 )
             keys = sealing.derive(root)
-            mac = meta.get("mac")
-            if not isinstance(mac, bytes) or not hmac.compare_digest(
-                mac, Protector(key=keys.row, store_id=store_id).meta_mac(meta)
-            ):
-                raise IntegrityError(f"the facts of {self.shown_path} about itself were changed", hint="restore it from a backup")
+            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
         except BaseException:
             store.close()
             raise
-        if store.read_only:
+        if store.read_only and not self.only_looks:
             self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
         self._store, self._keys, self._store_id = store, keys, store_id
         return True
@@ -376,6 +394,16 @@ def _elapsed() -> float:
     """Return seconds that nobody can set, those that the machine slept included."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
+
+
+def _read_meta(store: Store) -> dict[str, object]:
+    return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+
+
+def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+    mac = meta.get("mac")
+    if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
+        raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:

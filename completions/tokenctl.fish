@@ -1,0 +1,726 @@
+# Completion of tokenctl for fish.
+# Made from the program's grammar: do not edit. It starts no program, and data is never evaluated.
+
+function __tokenctl_node --no-scope-shadowing
+    switch "$argv[1]"
+        case ''
+            set verbs issue inspect list revoke rotate-keys audit profile store doctor completion
+            set verbs_told
+            set -a verbs_told 'issue'\t'Make a token and print it, once'
+            set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
+            set -a verbs_told 'list'\t'List tokens, the first to expire first'
+            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time, and tell what became of each'
+            set -a verbs_told 'rotate-keys'\t'Show the signing keys and their public part'
+            set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
+            set -a verbs_told 'profile'\t'Choose where tokenctl works'
+            set -a verbs_told 'store'\t'Look after the local store'
+            set -a verbs_told 'doctor'\t'Look for what is wrong, and name what mends it'
+            set -a verbs_told 'completion'\t'Print the completion script of a shell'
+            set flags_told
+            set -a flags_told '-V'\t'Print the version'
+            set -a flags_told '--version'\t'Print the version'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'issue'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--subject'\t'Whom the token stands for'
+            set -a flags_told '--scope'\t'What it may do; once for each'
+            set -a flags_told '--audience'\t'Which service accepts it'
+            set -a flags_told '--ttl'\t'How long it lives: 15m, 12h, 30d'
+            set -a flags_told '--format'\t'opaque (default) or jwt'
+            set -a flags_told '--algorithm'\t'ES256, EdDSA, PS256 or RS256'
+            set -a flags_told '--kind'\t'access, personal or service'
+            set -a flags_told '--owner'\t'Who answers for it; default you'
+            set -a flags_told '--label'\t'A mark to select it by'
+            set -a flags_told '--claim'\t'A claim of a JWT; never stored'
+            set -a flags_told '--not-before'\t'Not accepted before'
+            set -a flags_told '--max-uses'\t'Spent after N uses'
+            set -a flags_told '--parent'\t'It dies with this token'
+            set -a flags_told '--note'\t'What it is for'
+            set -a flags_told '--request-id'\t'Makes a rerun safe'
+            set -a flags_told '--out'\t'Write the token there, 0600'
+            set -a flags_told '--mode'\t'Mode of that file'
+            set -a flags_told '--group'\t'Group of that file'
+            set -a flags_told '--fd'\t'Write the token to a descriptor'
+            set -a flags_told '--count'\t'Make so many, as JSON lines'
+            set -a flags_told '--from'\t'Make one for each line of JSON'
+            set -a flags_told '--env'\t'CMD\'s variable, not TOKENCTL_TOKEN'
+            set -a flags_told '--child-fd'\t'CMD reads it from there'
+            set -a flags_told '--no-mask'\t'CMD\'s output is not looked at'
+            set -a flags_told '-n'\t'Say what would be issued, and which rule decides'
+            set -a flags_told '--dry-run'\t'Say what would be issued, and which rule decides'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'inspect'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--file'\t'Read tokens from a file'
+            set -a flags_told '--fd'\t'Read tokens from a descriptor'
+            set -a flags_told '--use'\t'Accept the token: check, count and spend one use'
+            set -a flags_told '--offline'\t'Form, checksum, signature and time only'
+            set -a flags_told '--valid-for'\t'It must last this long'
+            set -a flags_told '--jwks'\t'Keys of a JWT\'s issuer'
+            set -a flags_told '--issuer'\t'The issuer it must be from'
+            set -a flags_told '--audience'\t'Who you are to the token'
+            set -a flags_told '--any-audience'\t'Whoever it is for'
+            set -a flags_told '--scope'\t'What it must grant'
+            set -a flags_told '--leeway'\t'Clock skew allowed, at most 5m'
+            set -a flags_told '--ignore-binding'\t'Accept it without proof of its key'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --file --fd --valid-for --jwks --issuer --audience --scope --leeway -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'list'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--limit'\t'At most so many'
+            set -a flags_told '--after'\t'Go on behind this one'
+            set -a flags_told '--subject'\t'By subject; * is any text'
+            set -a flags_told '--owner'\t'By owner; * is any text'
+            set -a flags_told '--scope'\t'By scope'
+            set -a flags_told '--audience'\t'By audience; * is any text'
+            set -a flags_told '--kind'\t'access, personal or service'
+            set -a flags_told '--format'\t'opaque or jwt'
+            set -a flags_told '--kid'\t'By signing key'
+            set -a flags_told '--label'\t'By label; * is any text'
+            set -a flags_told '--parent'\t'Children of a token'
+            set -a flags_told '--batch'\t'By request id'
+            set -a flags_told '--issued-after'\t'Issued at or after'
+            set -a flags_told '--issued-before'\t'Issued before'
+            set -a flags_told '--expires-after'\t'Expires at or after'
+            set -a flags_told '--expires-before'\t'Expires before'
+            set -a flags_told '--unused-for'\t'Not used for so long'
+            set -a flags_told '--never-used'\t'Never used'
+            set -a flags_told '--include-untracked'\t'With tokens whose use is not seen here'
+            set -a flags_told '--state'\t'By state, or all; default the living ones'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --limit --after --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'revoke'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--from'\t'Read what leaked from a file'
+            set -a flags_told '--reason'\t'compromised, superseded, unused, owner_left, policy, test or other'
+            set -a flags_told '--note'\t'What happened'
+            set -a flags_told '--ticket'\t'Where it is followed up'
+            set -a flags_told '--keep-children'\t'Leave the children alone'
+            set -a flags_told '--suspend'\t'Deny until lifted, or for a time'
+            set -a flags_told '--for'\t'Suspend so long; needs --then'
+            set -a flags_told '--then'\t'What comes after --for: lift or revoke'
+            set -a flags_told '--lift'\t'End a suspension'
+            set -a flags_told '-n'\t'Say what would be done'
+            set -a flags_told '--dry-run'\t'Say what would be done'
+            set -a flags_told '--out'\t'With --dry-run: write a plan'
+            set -a flags_told '--plan'\t'Carry out a plan, within 1h'
+            set -a flags_told '--expect'\t'Do it only if it changes N tokens'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '--ignore-not-found'\t'An unknown id is no failure'
+            set -a flags_told '--subject'\t'By subject; * is any text'
+            set -a flags_told '--owner'\t'By owner; * is any text'
+            set -a flags_told '--scope'\t'By scope'
+            set -a flags_told '--audience'\t'By audience; * is any text'
+            set -a flags_told '--kind'\t'access, personal or service'
+            set -a flags_told '--format'\t'opaque or jwt'
+            set -a flags_told '--kid'\t'By signing key'
+            set -a flags_told '--label'\t'By label; * is any text'
+            set -a flags_told '--parent'\t'Children of a token'
+            set -a flags_told '--batch'\t'By request id'
+            set -a flags_told '--issued-after'\t'Issued at or after'
+            set -a flags_told '--issued-before'\t'Issued before'
+            set -a flags_told '--expires-after'\t'Expires at or after'
+            set -a flags_told '--expires-before'\t'Expires before'
+            set -a flags_told '--unused-for'\t'Not used for so long'
+            set -a flags_told '--never-used'\t'Never used'
+            set -a flags_told '--include-untracked'\t'With tokens whose use is not seen here'
+            set -a flags_told '--state'\t'By state, or all; default the living ones'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'rotate-keys'
+            set verbs status jwks
+            set verbs_told
+            set -a verbs_told 'status'\t'List the signing keys and their states'
+            set -a verbs_told 'jwks'\t'Print the public keys as a JWK Set'
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'rotate-keys status'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'rotate-keys jwks'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--out'\t'Write it there, 0644, whole'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --out -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit'
+            set verbs log show verify
+            set verbs_told
+            set -a verbs_told 'log'\t'List the records, oldest first'
+            set -a verbs_told 'show'\t'Tell the life of one token or key'
+            set -a verbs_told 'verify'\t'Check the whole log, and every row against it'
+            set flags_told
+            set -a flags_told '--since'\t'From then on; 2h is two hours ago'
+            set -a flags_told '--until'\t'Before then'
+            set -a flags_told '--operation'\t'By operation, for example token.issue'
+            set -a flags_told '--actor'\t'By actor, for example alice@build-07'
+            set -a flags_told '--request-id'\t'By request id'
+            set -a flags_told '--limit'\t'The newest N only'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --since --until --operation --actor --request-id --limit -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit log'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--since'\t'From then on; 2h is two hours ago'
+            set -a flags_told '--until'\t'Before then'
+            set -a flags_told '--operation'\t'By operation, for example token.issue'
+            set -a flags_told '--actor'\t'By actor, for example alice@build-07'
+            set -a flags_told '--request-id'\t'By request id'
+            set -a flags_told '--limit'\t'The newest N only'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --since --until --operation --actor --request-id --limit -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit show'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit verify'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile'
+            set verbs add list show use remove
+            set verbs_told
+            set -a verbs_told 'add'\t'Make a profile'
+            set -a verbs_told 'list'\t'List the profiles'
+            set -a verbs_told 'show'\t'Show a profile\'s settings, places and policy'
+            set -a verbs_told 'use'\t'Choose the profile that is meant where none is named'
+            set -a verbs_told 'remove'\t'Remove a profile; its store stays'
+            set flags_told
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued 
+        case 'profile add'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--backend'\t'What keeps the tokens: local'
+            set -a flags_told '--issuer'\t'iss of its JWTs'
+            set -a flags_told '--default-audience'\t'aud of its JWTs'
+            set -a flags_told '--eddsa-name'\t'EdDSA or Ed25519 in headers'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --backend --issuer --default-audience --eddsa-name -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile list'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile show'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile use'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile remove'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store'
+            set verbs info accept-clock release
+            set verbs_told
+            set -a verbs_told 'info'\t'Tell what the store is, where it lies and how it stands'
+            set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record made far ahead of it'
+            set -a verbs_told 'release'\t'Accept a quarantined store as it is, with a record'
+            set flags_told
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued 
+        case 'store info'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store accept-clock'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--reason'\t'Why the last record was ahead'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --reason -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store release'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--reason'\t'Why the store may be believed'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --reason -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'doctor'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--strict'\t'Exit 3 when there are warnings'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'completion'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+    end
+end
+
+function __tokenctl_value --no-scope-shadowing
+    switch "$argv[1]"
+        case '*:-p' '*:--profile'
+            __tokenctl_profiles
+        case '*:-o' '*:--output'
+            __tokenctl_words text json jsonl
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan'
+            __tokenctl_files
+        case '*:--format'
+            __tokenctl_words opaque jwt
+        case '*:--algorithm'
+            __tokenctl_words ES256 EdDSA Ed25519 PS256 RS256
+        case '*:--kind'
+            __tokenctl_words access personal service
+        case '*:--state'
+            __tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all
+        case 'revoke:--reason'
+            __tokenctl_words compromised superseded unused owner_left policy undelivered test other
+        case '*:--backend'
+            __tokenctl_words local
+        case '*:--eddsa-name'
+            __tokenctl_words EdDSA Ed25519
+    end
+end
+
+function __tokenctl_argument --no-scope-shadowing
+    switch "$argv[1]"
+        case 'profile show:0' 'profile use:0' 'profile remove:0'
+            __tokenctl_profiles
+        case 'completion:0'
+            __tokenctl_words bash zsh fish
+        case '*'
+            return 1
+    end
+end
+
+function __tokenctl_words --no-scope-shadowing
+    set -a offers $prefix$argv
+    return 0
+end
+
+function __tokenctl_files --no-scope-shadowing
+    set wants_files yes
+    return 0
+end
+
+function __tokenctl_profiles --no-scope-shadowing
+    set -l base $XDG_CONFIG_HOME
+    string match -q '/*' -- "$base"; or set base $HOME/.config
+    set -l config $base/tokenctl
+    test -n "$TOKENCTL_CONFIG"; and set config $TOKENCTL_CONFIG
+    set -l names local
+    for file in $config/profiles/*.toml
+        set -l found (string match -r '(?s)\A.*/([A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})\.toml\z' -- $file)
+        or continue
+        contains -- $found[-1] $names; or set -a names $found[-1]
+    end
+    __tokenctl_words $names
+end
+
+function __tokenctl_offer --description 'Offer what can stand at the cursor; with "files", tell whether a file can'
+    set -l words (commandline -opc)
+    set -l typed (commandline -ct)
+    set -l verb ''
+    set -l verbs
+    set -l verbs_told
+    set -l flags_told
+    set -l valued
+    set -l option ''
+    set -l prefix ''
+    set -l offers
+    set -l wants_files no
+    set -l given 0
+    __tokenctl_node ''
+    set -e words[1]
+    while set -q words[1]
+        set -l word $words[1]
+        set -e words[1]
+        if test "$word" = --
+            contains -- "$verb" 'issue'; or return 1
+            test "$argv" = files; and return 1
+            complete -C (string join ' ' -- (string escape -- $words) $typed)
+            return
+        else if contains -- "$word" $valued
+            set -q words[1]; or set option $word
+            set -e words[1]
+        else if not string match -q -- '-*' "$word"
+            if test $given = 0; and contains -- "$word" $verbs
+                set verb (string trim -- "$verb $word")
+                __tokenctl_node "$verb"
+            else
+                set given 1
+            end
+        end
+    end
+
+    if test -z "$option"; and string match -q -- '--*=*' "$typed"
+        set option (string replace -r '(?s)=.*' '' -- "$typed")
+        set prefix $option=
+        contains -- "$option" $valued; or return 1
+    end
+    if test -n "$option"
+        __tokenctl_value "$verb:$option"
+    else if string match -q -- '-*' "$typed"
+        set offers $flags_told
+    else if set -q verbs[1]; and test $given = 0
+        set offers $verbs_told
+    else if not __tokenctl_argument "$verb:$given"; and test -z "$typed"
+        set offers $flags_told
+    end
+    if test "$argv" = files
+        test $wants_files = yes
+    else if set -q offers[1]
+        printf '%s\n' $offers
+    end
+end
+
+complete -c tokenctl -f
+complete -c tokenctl -n '__tokenctl_offer files' -F
+complete -c tokenctl -a '(__tokenctl_offer)'
