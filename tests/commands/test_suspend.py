@@ -151,6 +151,18 @@ def test_the_children_of_a_suspended_parent_die_when_it_ends_in_a_revocation(cli
     assert cli.at(later, "inspect", child, "-o", "json").json["state"] == "revoked"
 
 
+def test_kept_children_outlive_the_end_of_a_suspension(cli):
+    parent = issued(cli)
+    child = cli.id_of(cli.token("--parent", parent, "--ttl", "50m"))
+    suspended(cli, parent, "--for", "10m", "--then", "revoke", "--keep-children")
+    later = time.time_ns() // 1_000_000 + HOUR // 2
+    assert cli.at(later, "inspect", child, "-q").code == 0
+    assert child in cli.at(later, "list").out
+    assert operations(cli, parent)[-1] == "token.revoke"
+    assert cli.at(later, "inspect", child, "-q").code == 0
+    assert_sound(cli)
+
+
 def test_a_child_suspended_itself_stays_so_when_its_parent_is_lifted(cli):
     parent = issued(cli)
     child = cli.id_of(cli.token("--parent", parent, "--ttl", "30m"))
