@@ -501,6 +501,30 @@ def test_list_and_revoke_close(cli, output):
     assert revoked(cli, pretty).json["counts"] == {"already_revoked": 3}
 
 
+def test_a_bulk_issue_and_revoke_close(cli):
+    for output in ("json", "jsonl"):
+        issued = cli("issue", "--subject", "bulk", "--count", "3", "-o", output)
+        assert issued.code == 0
+        named = "".join(line for line in issued.out.splitlines(keepends=True)).replace('"token": "tkc_at_', '"token": "')
+        done = revoked(cli, named)
+        assert (done.code, done.json["counts"]) == (0, {"revoked": 3}), output
+
+
+def test_a_list_of_ours_that_is_cut_or_followed_by_text_names_what_it_holds(cli):
+    tokens = [cli.token() for _ in range(4)]
+    ids = list(map(cli.id_of, tokens))
+    listed = cli("list", "-o", "json").out
+    last = listed.splitlines()[-1]
+    text = listed.replace(last, f",{ids[3]} said\n")  # not closed, and a line that only looks like an element
+    cli("revoke", ids[3], "--lift", "--yes")
+    done = revoked(cli, "\n".join(line for line in text.splitlines() if f'"id": "{ids[3]}"' not in line))
+    assert (done.code, outcomes(done)) == (0, dict.fromkeys(ids[:3], "revoked"))
+    assert lives(cli, tokens[3])
+    listed = cli("list", "-o", "json").out
+    done = revoked(cli, f"{listed}{ids[0]}\n")
+    assert outcomes(done) == {ids[3]: "revoked", ids[0]: "already_revoked"}
+
+
 def test_the_output_of_revoke_can_be_revoked_again(cli):
     cli.token(), cli.token()
     for output in ("text", "jsonl"):

@@ -50,7 +50,7 @@ def test_a_suspended_token_denies_and_a_lifted_one_is_accepted_again(cli):
     assert cli("inspect", "-", "--any-audience", input=token).code == 3
     assert cli("inspect", "-", "--use", "--any-audience", "-q", input=token).code == 3
     shown = cli("inspect", identifier)
-    assert shown.out.startswith("not active: suspended 0s ago, until it is lifted\n")
+    assert re.match(r"not active: suspended \d+s ago, until it is lifted\n", shown.out)
     assert "  note      who is it?\n" in shown.out
     known = cli("inspect", identifier, "-o", "json").json
     assert (known["state"], known["revoked"], known["suspended"]["until"], known["suspended"]["then"]) == (
