@@ -80,6 +80,24 @@ def test_a_signal_lets_the_batch_end_and_the_same_command_finishes_the_rest(cli,
     assert_sound(cli)
 
 
+def test_a_signal_while_another_writes_takes_effect_at_once(cli):
+    import fcntl
+
+    identifier = cli.id_of(cli.token())
+    with (cli.store.parent / "store.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = subprocess.Popen(
+            [*PROGRAM, "revoke", identifier, "--yes"], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        time.sleep(2)  # until it waits for the lock
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=10)
+    assert (child.returncode, out) == (-signal.SIGINT, b"")
+    assert err.startswith(b"interrupted: 0 of 1 done, 1 not done;")
+    assert cli("inspect", identifier, "-q").code == 0
+
+
 def test_an_interrupted_document_names_what_was_not_done(cli, many):
     child = subprocess.Popen(
         [*PROGRAM, "revoke", "--subject", "bulk", "--yes", "-o", "json"], env=cli.env, cwd=cli.home,

@@ -341,6 +341,21 @@ def test_an_old_row_put_back_is_not_lifted_when_its_time_comes(cli):
     assert cli("inspect", "-", "--any-audience", input=token).code in (3, 10)
 
 
+def test_a_quarantined_store_suspends_and_lifts_nothing(cli):
+    first, other = issued(cli), issued(cli)
+    suspended(cli, first, "--for", "10m", "--then", "lift")
+    cli.anchor.write_text("damaged")
+    refused = cli("revoke", first, "--lift", "--yes")
+    assert (refused.code, refused.out) == (10, "")
+    assert "the store is quarantined" in refused.err
+    suspended(cli, other)
+    later = time.time_ns() // 1_000_000 + HOUR // 2
+    assert cli.at(later, "revoke", UNKNOWN, "--yes").code == 5
+    assert "token.lift" not in operations(cli, first)
+    assert cli("store", "release", "--reason", "known", "--yes").code == 0
+    assert cli("revoke", first, "--lift", "--yes").code == 0
+
+
 def test_a_note_of_a_suspension_from_outside_is_escaped(cli):
     identifier = issued(cli)
     suspended(cli, identifier, "--note", "a\x1b[31m\u202eb")

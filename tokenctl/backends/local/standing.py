@@ -174,7 +174,7 @@ def _revoke_due(
 
 
 def _end_suspension(change: Change, stored: Stored[Token]) -> None:
-    """Record how a suspension ended, for the reason that it began with; a row that does not check out is never revived."""
+    """Record how a suspension ended, for the reason that it began with; what does not check out is never revived."""
     from tokenctl.audit import query
 
     facts: dict[str, object] = {}
@@ -187,6 +187,6 @@ def _end_suspension(change: Change, stored: Stored[Token]) -> None:
             change, stored, reason=str(reason or "other"), note="its suspension ended",
             ticket=None if ticket is None else str(ticket), request=None if request is None else str(request),
         )  # fmt: skip
-    elif stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
+    elif change.quarantine is None and stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
         told = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
         record_about(change, stored, "token.lift", told, **NOT_SUSPENDED)
