@@ -1,7 +1,7 @@
-"""``revoke`` of 100,000 tokens as a ratio to bare SQL: ``python -m tests.bench.bulk_revoke [TOKENS]``.
+"""``revoke`` of 100,000 tokens as a ratio to bare SQL: ``python -m tests.bench bulk_revoke``.
 
 The bare SQL writes the same rows into the same tables and indexes of a copy of the store, with the same PRAGMAs, in batches
-of the same size, and hashes each record; it reads nothing, checks nothing and authenticates nothing. It asserts nothing.
+of the same size, and hashes each record; it reads nothing, checks nothing and authenticates nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
+import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import apsw
 
+from tests.bench.measure import Bench, Row, folder, table
 from tokenctl import wiring
+from tokenctl.backends.local.journal import BATCH_SECONDS
 from tokenctl.backends.local.standing import event_about
 from tokenctl.model.identifier import new_id
 from tokenctl.model.times import DAY
@@ -26,7 +27,7 @@ from tokenctl.store.connection import defend
 
 TOKENS = 100_000
 _AT_ONCE = 10_000
-_BATCH_SECONDS = 0.1
+_RUNS = 3
 
 
 def fill(home: Path, count: int, **facts: object) -> list[str]:
@@ -55,12 +56,9 @@ def fill(home: Path, count: int, **facts: object) -> list[str]:
     return ids
 
 
-def revoke(home: Path, count: int) -> float:
+def revoke(bench: Bench, count: int) -> float:
     """Run the program once; return its seconds."""
-    command = [sys.executable, "-m", "tokenctl", "revoke", "--subject", "bulk", "--expect", str(count), "--yes", "-q"]
-    started = time.perf_counter()
-    subprocess.run(command, env={"HOME": str(home), "PATH": os.environ["PATH"]}, cwd=home, check=True)
-    return time.perf_counter() - started
+    return bench.seconds("revoke", "--subject", "bulk", "--expect", str(count), "--yes", "-q")
 
 
 def bare(store: Path, batch: int) -> float:
@@ -94,24 +92,28 @@ def bare(store: Path, batch: int) -> float:
     return time.perf_counter() - started
 
 
-def main() -> int:
-    """Measure and print."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else TOKENS
+def rows() -> list[Row]:
+    """Return the row of bulk revocation, medians of some runs, each beside its floor."""
     os.umask(0o077)
-    with tempfile.TemporaryDirectory(prefix="tokenctl-bench-") as folder:
-        home, spare = Path(folder) / "home", Path(folder) / "spare"
-        home.mkdir()
-        fill(home, count)
-        shutil.copytree(home, spare)
-        told = revoke(home, count)
-        batch = max(1, round(count * _BATCH_SECONDS / told))
-        floor = bare(spare / ".local/share/tokenctl/local/store.db", batch)
-    sys.stdout.write(
-        f"| `revoke` of {count:,} tokens | {told:.1f} s, {count / told:,.0f}/s "
-        f"| bare SQL, batches of {batch:,}: {floor:.1f} s | {told / floor:.2f} × |\n"
-    )
-    return 0
+    ours, floors = [], []
+    with folder() as place:
+        filled = Bench(place / "filled")
+        fill(filled.home, TOKENS)
+        for number in range(_RUNS):
+            bench, spare = Bench(place / f"ours-{number}"), Bench(place / f"floor-{number}")
+            for copy in (bench, spare):
+                shutil.copytree(filled.home, copy.home, dirs_exist_ok=True)
+            ours.append(revoke(bench, TOKENS))
+            floors.append(bare(spare.store, max(1, round(TOKENS * BATCH_SECONDS / ours[-1]))))
+            for copy in (bench, spare):
+                shutil.rmtree(copy.home)
+    return [
+        Row(
+            shown=f"`tokenctl revoke --subject S --yes -q`, {TOKENS:,} tokens", ours=statistics.median(ours),
+            floor=statistics.median(floors), floor_shown="bare SQL, the same rows and leaves", goal="≤ 2", unit="s",
+        )
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.stdout.write(table(rows()) + "\n")
