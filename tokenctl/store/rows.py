@@ -32,7 +32,7 @@ _token_columns = attrgetter(*_TOKEN_COLUMNS)
 _limited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED))
 # Uses are an observation where they are not limited.
 _unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED | {"uses"}))
-_written = json.JSONEncoder(separators=(",", ":")).encode
+_written = json.JSONEncoder(separators=(",", ":"), default=bytes.hex).encode
 _SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
 _CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
@@ -53,7 +53,7 @@ class Protector(NamedTuple):
 
     def token_mac(self, token: Token) -> bytes:
         protected = _limited_columns if token.max_uses is not None else _unlimited_columns
-        columns = [value.hex() if isinstance(value, bytes) else value for value in protected(token)]
+        columns = protected(token)
         # A column that came later counts where it is filled, so that the rows of an older store keep their MAC.
         added = [[name, getattr(token, name)] for name in ADDED_COLUMNS if getattr(token, name) is not None]
         return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels), *added])
@@ -115,10 +115,10 @@ class Rows:
         """Return the tokens of these ids that there are."""
         chosen = json.dumps(list(identifiers))
         tags: dict[object, list[Sequence[object]]] = {}
-        for tag in self._store.rows(f"{_SELECT_TAGS} IN {_CHOSEN} ORDER BY token, name, value", chosen):
+        for tag in self._store.rows(f"{_SELECT_TAGS} IN {_CHOSEN}", chosen):
             tags.setdefault(tag[3], []).append(tag)
         rows = self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", chosen)
-        return {str(row[1]): self._with_tags(row, tags.get(row[1], ())) for row in rows}
+        return {str(row[1]): self._with_tags(row, sorted(tags.get(row[1], ()))) for row in rows}  # type: ignore[type-var]  # TEXT
 
     def _token(self, row: Sequence[object]) -> Stored[Token]:
         return self._with_tags(row, self._store.rows(f"{_SELECT_TAGS} = ? ORDER BY name, value", row[1]))
@@ -130,7 +130,8 @@ class Rows:
             tags.setdefault(str(name), []).append(str(value))
             expiries.add(expires_at)
         labels = tuple((name, value) for name, _, value in (label.partition("=") for label in tags["label"]))
-        token = _untagged(row)._replace(scope=tuple(tags["scope"]), audience=tuple(tags["audience"]), labels=labels)
+        named = (tuple(tags["scope"]), tuple(tags["audience"]), labels)
+        token = Token._make((*row[1 : _TAGS_AT + 1], *named, *row[_TAGS_AT + 1 :]))
         known = len(tags) == 3 and expiries <= {token.expires_at}
         mac = row[0]
         intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.token_mac(token))
@@ -187,8 +188,9 @@ class Rows:
 
     def newest_leaves(self, targets: Sequence[str]) -> dict[str, int]:
         """Return :meth:`newest_leaf` of each target that has one."""
-        sql = f"SELECT target, max(seq) FROM record WHERE target IN {_CHOSEN} GROUP BY target"
-        return {str(target): int(str(seq)) for target, seq in self._store.rows(sql, json.dumps(list(targets)))}
+        sql = "SELECT value, (SELECT max(seq) FROM record WHERE target = value) FROM json_each(?)"
+        found = self._store.rows(sql, json.dumps(list(targets)))
+        return {str(target): seq for target, seq in found if isinstance(seq, int)}
 
     def marks(self, identifiers: Sequence[str]) -> dict[str, tuple[object, ...]]:
         """Return what every change of a token leaves in its row: its newest record, and since when it is denied."""
