@@ -108,7 +108,8 @@ def _parameter(parameter: Any, path: tuple[str, ...]) -> Parameter:
     metavar = None if is_option and parameter.is_flag else parameter.metavar or parameter.name.upper()
     many = parameter.nargs == -1 or (getattr(parameter, "multiple", False) and parameter.name not in GLOBAL_OPTIONS)
     return Parameter(
-        flags=tuple(parameter.opts) if is_option else (), metavar=metavar, help=(parameter.help or "").strip(), many=many,
+        flags=(*parameter.opts, *parameter.secondary_opts) if is_option else (),
+        metavar=metavar, help=(parameter.help or "").strip(), many=many,
         values=_values(parameter.name, metavar, path, is_option=is_option) if metavar else (),
     )  # fmt: skip
 
