@@ -5,13 +5,13 @@
 _tokenctl_node() { # VERB: what can follow it
   case $1 in
     '')
-      verbs=(issue inspect list revoke rotate-keys audit profile store completion)
+      verbs=(issue inspect list revoke rotate-keys audit profile store doctor completion)
       flags=(-V --version -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'issue')
       verbs=()
-      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'inspect')
       verbs=()
       flags=(--file --fd --use --offline --valid-for --jwks --issuer --audience --any-audience --scope --leeway --ignore-binding -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -22,8 +22,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --limit --after --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'revoke')
       verbs=()
-      flags=(--from --reason --note --ticket --expect -n --dry-run -y --yes --ignore-not-found --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --from --reason --note --ticket --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--from --reason --note --ticket --keep-children --suspend --for --then --lift -n --dry-run --out --plan --expect -y --yes --ignore-not-found --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys')
       verbs=(status jwks)
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -77,13 +77,25 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store')
-      verbs=(release)
+      verbs=(info accept-clock release)
       flags=(-h --help)
       valued='  ' ;;
+    'store info')
+      verbs=()
+      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store accept-clock')
+      verbs=()
+      flags=(--reason -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --reason -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store release')
       verbs=()
       flags=(--reason -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --reason -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'doctor')
+      verbs=()
+      flags=(--strict -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'completion')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -95,12 +107,13 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
     *':-o'|*':--output') _tokenctl_words text json jsonl ;;
-    *':--credential-file'|*':--out'|*':--file'|*':--jwks'|*':--from') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;
     *':--state') _tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all ;;
     'revoke:--reason') _tokenctl_words compromised superseded unused owner_left policy undelivered test other ;;
+    *':--then') _tokenctl_words lift revoke ;;
     *':--backend') _tokenctl_words local ;;
     *':--eddsa-name') _tokenctl_words EdDSA Ed25519 ;;
   esac
@@ -184,7 +197,7 @@ _tokenctl() {
     word=${words[i]}
     if [[ $word == -- ]]; then
       case $verb in
-        '--') _tokenctl_command "${starts[i + 1]}" ;;
+        'issue') _tokenctl_command "${starts[i + 1]}" ;;
       esac
       return
     elif [[ $valued == *" $word "* ]]; then

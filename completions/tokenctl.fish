@@ -4,16 +4,17 @@
 function __tokenctl_node --no-scope-shadowing
     switch "$argv[1]"
         case ''
-            set verbs issue inspect list revoke rotate-keys audit profile store completion
+            set verbs issue inspect list revoke rotate-keys audit profile store doctor completion
             set verbs_told
             set -a verbs_told 'issue'\t'Make a token and print it, once'
             set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
             set -a verbs_told 'list'\t'List tokens, the first to expire first'
-            set -a verbs_told 'revoke'\t'Deny tokens, and tell what became of each'
+            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time, and tell what became of each'
             set -a verbs_told 'rotate-keys'\t'Show the signing keys and their public part'
             set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
             set -a verbs_told 'profile'\t'Choose where tokenctl works'
             set -a verbs_told 'store'\t'Look after the local store'
+            set -a verbs_told 'doctor'\t'Look for what is wrong, and name what mends it'
             set -a verbs_told 'completion'\t'Print the completion script of a shell'
             set flags_told
             set -a flags_told '-V'\t'Print the version'
@@ -57,8 +58,13 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--mode'\t'Mode of that file'
             set -a flags_told '--group'\t'Group of that file'
             set -a flags_told '--fd'\t'Write the token to a descriptor'
-            set -a flags_told '-n'\t'Say what would be issued'
-            set -a flags_told '--dry-run'\t'Say what would be issued'
+            set -a flags_told '--count'\t'Make so many, as JSON lines'
+            set -a flags_told '--from'\t'Make one for each line of JSON'
+            set -a flags_told '--env'\t'CMD\'s variable, not TOKENCTL_TOKEN'
+            set -a flags_told '--child-fd'\t'CMD reads it from there'
+            set -a flags_told '--no-mask'\t'CMD\'s output is not looked at'
+            set -a flags_told '-n'\t'Say what would be issued, and which rule decides'
+            set -a flags_told '--dry-run'\t'Say what would be issued, and which rule decides'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -74,7 +80,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
         case 'inspect'
             set verbs
             set verbs_told
@@ -155,9 +161,16 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--reason'\t'compromised, superseded, unused, owner_left, policy, test or other'
             set -a flags_told '--note'\t'What happened'
             set -a flags_told '--ticket'\t'Where it is followed up'
-            set -a flags_told '--expect'\t'Do it only if it revokes N tokens'
-            set -a flags_told '-n'\t'Say what would be revoked'
-            set -a flags_told '--dry-run'\t'Say what would be revoked'
+            set -a flags_told '--keep-children'\t'Leave the children alone'
+            set -a flags_told '--suspend'\t'Deny until lifted, or for a time'
+            set -a flags_told '--for'\t'Suspend so long; needs --then'
+            set -a flags_told '--then'\t'What comes after --for: lift or revoke'
+            set -a flags_told '--lift'\t'End a suspension'
+            set -a flags_told '-n'\t'Say what would be done'
+            set -a flags_told '--dry-run'\t'Say what would be done'
+            set -a flags_told '--out'\t'With --dry-run: write a plan'
+            set -a flags_told '--plan'\t'Carry out a plan, within 1h'
+            set -a flags_told '--expect'\t'Do it only if it changes N tokens'
             set -a flags_told '-y'\t'Do not ask'
             set -a flags_told '--yes'\t'Do not ask'
             set -a flags_told '--ignore-not-found'\t'An unknown id is no failure'
@@ -194,7 +207,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --from --reason --note --ticket --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
         case 'rotate-keys'
             set verbs status jwks
             set verbs_told
@@ -358,7 +371,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs_told
             set -a verbs_told 'add'\t'Make a profile'
             set -a verbs_told 'list'\t'List the profiles'
-            set -a verbs_told 'show'\t'Show a profile\'s settings and places'
+            set -a verbs_told 'show'\t'Show a profile\'s settings, places and policy'
             set -a verbs_told 'use'\t'Choose the profile that is meant where none is named'
             set -a verbs_told 'remove'\t'Remove a profile; its store stays'
             set flags_told
@@ -472,13 +485,58 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'store'
-            set verbs release
+            set verbs info accept-clock release
             set verbs_told
+            set -a verbs_told 'info'\t'Tell what the store is, where it lies and how it stands'
+            set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record made far ahead of it'
             set -a verbs_told 'release'\t'Accept a quarantined store as it is, with a record'
             set flags_told
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued 
+        case 'store info'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store accept-clock'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--reason'\t'Why the last record was ahead'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --reason -p --profile -o --output --timeout --credential-file --credential-fd
         case 'store release'
             set verbs
             set verbs_told
@@ -502,6 +560,27 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued --reason -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'doctor'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--strict'\t'Exit 3 when there are warnings'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'completion'
             set verbs
             set verbs_told
@@ -531,7 +610,7 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_profiles
         case '*:-o' '*:--output'
             __tokenctl_words text json jsonl
-        case '*:--credential-file' '*:--out' '*:--file' '*:--jwks' '*:--from'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
@@ -543,6 +622,8 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all
         case 'revoke:--reason'
             __tokenctl_words compromised superseded unused owner_left policy undelivered test other
+        case '*:--then'
+            __tokenctl_words lift revoke
         case '*:--backend'
             __tokenctl_words local
         case '*:--eddsa-name'
@@ -603,7 +684,7 @@ function __tokenctl_offer --description 'Offer what can stand at the cursor; wit
         set -l word $words[1]
         set -e words[1]
         if test "$word" = --
-            contains -- "$verb" '--'; or return 1
+            contains -- "$verb" 'issue'; or return 1
             test "$argv" = files; and return 1
             complete -C (string join ' ' -- (string escape -- $words) $typed)
             return

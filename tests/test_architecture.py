@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 # From the bottom up; a room imports from rooms below it only.
 FLOORS = (
     {"errors", "secret", "deadline"},
-    {"model", "files", "process"},
+    {"model", "files", "process", "runs"},
     {"terminal", "config", "http", "formats", "store"},
     {"audit"},
     {"backends"},
@@ -137,6 +137,8 @@ def test_one_verb_does_not_import_another(tmp_path: Path) -> None:
     names, _ = loaded(tmp_path, "issue", "--subject", "a", "-q")
     assert {name for name in names if name.startswith("tokenctl.commands.")} <= {
         "tokenctl.commands.issue",
+        "tokenctl.commands.issue_request",
+        "tokenctl.commands.issue_delivery",
         "tokenctl.commands.context",
     }
 

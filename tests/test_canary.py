@@ -85,6 +85,15 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
     "store": [
         (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "release", "--reason", "{token}", "--yes"), None),
+        (("store", "info"), None),
+        (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
+        (("store", "accept-clock", "--yes"), None),
+    ],
+    "doctor": [
+        (("doctor",), None),
+        (("doctor", "--strict"), None),
+        (("doctor", "-p", "{token}"), None),
+        (("doctor", "{token}"), None),
     ],
 }
 SETTINGS = [

@@ -19,7 +19,7 @@ from tokenctl import errors
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-VERBS = ("issue", "inspect", "list", "revoke", "rotate-keys", "audit", "profile", "store", "completion")
+VERBS = ("issue", "inspect", "list", "revoke", "rotate-keys", "audit", "profile", "store", "doctor", "completion")
 NOTICE = "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
 
 
@@ -52,7 +52,8 @@ def help_block(text: str) -> str:
 def examples() -> list[str]:
     """Return every tokenctl command of README's shell blocks."""
     lines = [line for shell in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in shell.splitlines()]
-    found = [re.split(r"\s[#<>]|\|\|", part)[0] for line in lines for part in re.split(r" \| |\$\(", line)]
+    ours = [line.partition(" -- ")[0] for line in lines]
+    found = [re.split(r"\s[#<>]|\|\|", part)[0] for line in ours for part in re.split(r" \| |\$\(", line)]
     return [part.strip().rstrip(")") for part in found if part.strip().startswith("tokenctl ")]
 
 

@@ -1,22 +1,28 @@
 """Profiles and places: one TOML file a profile, and the directories of configuration, data and state.
 
-Reading creates nothing. A profile names services and places, never a command, a plugin or a secret.
+Reading creates nothing. A profile names services and places, never a command, a plugin or a secret. What it says of policy
+is kept as it stands and read where something is issued: a mistake in a rule must not keep anyone from revoking.
 """
 
 import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
-from tokenctl.errors import InvalidConfiguration, InvalidRequest, NotFound
+from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from tokenctl.model.policy import Policy  # only what issues needs it
 
 DEFAULT_PROFILE = "local"
+CEILING = "/etc/tokenctl/policy.toml"
 BACKENDS = ("local",)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 _FILE_LIMIT = 64 * 1024  # bytes
 _STRINGS = ("backend", "issuer", "default_audience", "eddsa_name")
+_POLICY = ("default_lifetime", "max_lifetime", "rule")
 
 
 class Profile(NamedTuple):
@@ -26,6 +32,7 @@ class Profile(NamedTuple):
         issuer: ``iss`` of its JWTs; ``None`` stands for ``urn:tokenctl:<store id>``.
         default_audience: ``aud`` where a JWT is asked for without one.
         eddsa_name: How the header of an Ed25519 JWT names its algorithm: ``EdDSA`` (RFC 8037) or ``Ed25519`` (RFC 9864).
+        tables: What its file says of policy, as it stands there; ``None`` for nothing.
     """
 
     name: str
@@ -33,9 +40,10 @@ class Profile(NamedTuple):
     issuer: str | None = None
     default_audience: str | None = None
     eddsa_name: str = "EdDSA"
+    tables: Mapping[str, object] | None = None
 
     def settings(self) -> dict[str, str]:
-        """Return what its file holds."""
+        """Return what its file holds beside its policy."""
         settings = {name: getattr(self, name) for name in _STRINGS}
         if self.eddsa_name == "EdDSA":
             del settings["eddsa_name"]
@@ -46,11 +54,12 @@ class Places:
     """Where things lie, by the XDG base directory specification, on every system.
 
     Configuration (profiles, root secrets), data (stores) and state (anchors) lie apart, so that one lost or copied
-    directory is not all of it.
+    directory is not all of it. Nothing in the environment moves the ceiling.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], ceiling: str = CEILING) -> None:
         self._environment = environment
+        self.ceiling = ceiling
 
     @cached_property
     def _home(self) -> str:
@@ -157,20 +166,55 @@ def load_profile(places: Places, name: str) -> Profile:
     return _parse(name, path, data)
 
 
-def _parse(name: str, path: str, data: bytes) -> Profile:
+def load_policy(places: Places, profile: Profile) -> "Policy":
+    """Read what a profile and the machine's ceiling allow to be issued.
+
+    Raises:
+        InvalidConfiguration: one of them is not understood, or the ceiling is not root's alone (exit 9).
+    """
+    from tokenctl.model.policy import Policy
+
+    data = files.read_system(places.ceiling, limit=_FILE_LIMIT)
+    if profile.tables is None and data is None:
+        return Policy()
+    from tokenctl.model.policy_file import read_rules
+
+    own = read_rules(profile.tables, places.profile(profile.name)) if profile.tables is not None else None
+    if data is None:
+        return Policy(own)
+    tables = _tables(places.ceiling, data)
+    _refuse_unknown(places.ceiling, tables, _POLICY)
+    return Policy(own, read_rules(tables, places.ceiling, place="ceiling"))
+
+
+def _tables(path: str, data: bytes) -> dict[str, object]:
     import tomllib
 
     try:
-        settings = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
-        raise InvalidConfiguration(f"{path} is not TOML", hint="mend it with an editor") from None
-    unknown = sorted(set(settings) - set(_STRINGS))
+        return tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:  # also bytes that are no text, and a number of thousands of digits
+        place = re.search(r"\(at (line [0-9]+, column [0-9]+)\)", str(error))
+        where = f": {place[1]}" if place else ""
+    except RecursionError:
+        where = ": nested too deeply"
+    raise InvalidConfiguration(f"{path} is not TOML{where}", hint="mend it with an editor")
+
+
+def _refuse_unknown(path: str, settings: Mapping[str, object], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(_STRINGS)}")
-    for setting, value in settings.items():
-        if not isinstance(value, str) or not value or not value.isprintable():
-            raise InvalidConfiguration(f"{path}: {setting} is not a printable text")
-    profile = Profile(name=name, **settings)
+        raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(known)}")
+
+
+def _parse(name: str, path: str, data: bytes) -> Profile:
+    settings = _tables(path, data)
+    _refuse_unknown(path, settings, _STRINGS + _POLICY)
+    tables = {setting: settings.pop(setting) for setting in _POLICY if setting in settings}
+    strings = {setting: value for setting, value in settings.items() if isinstance(value, str) and value and value.isprintable()}
+    if len(strings) < len(settings):
+        wrong = min(settings.keys() - strings.keys())
+        raise InvalidConfiguration(f"{path}: {wrong} is not a printable text")
+    profile = Profile(name=name, tables=tables or None, **strings)
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
     if profile.eddsa_name not in ("EdDSA", "Ed25519"):
@@ -179,10 +223,23 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
 
 
 def save_profile(places: Places, profile: Profile) -> None:
-    """Write a profile's file, whole; raises like :func:`tokenctl.files.make_directory`."""
+    """Write a profile's settings; what its file says of policy stays, to the letter.
+
+    Raises:
+        Conflict: its file says otherwise (exit 6).
+        InvalidConfiguration: it cannot be written (exit 9); TemporarilyUnavailable where the medium is full (exit 7).
+    """
     import tomli_w
 
-    _write(places.profile(profile.name), tomli_w.dumps(profile.settings()).encode())
+    path = places.profile(profile.name)
+    data = files.read_owned(path, limit=_FILE_LIMIT) or b""
+    there = _tables(path, data)
+    settings = profile.settings()
+    if any(there.get(name, value) != value for name, value in settings.items()):
+        raise Conflict(f"{path} says otherwise", hint="change it with an editor")
+    added = {name: value for name, value in settings.items() if name not in there}
+    # What is added stands in front: behind a table it would belong to that.
+    _write(path, tomli_w.dumps(added).encode() + (b"\n" if added and data else b"") + data)
 
 
 def select_profile(places: Places, name: str) -> None:

@@ -110,6 +110,20 @@ class PolicyDenied(TokenctlError):
     exit_code = 12
 
 
+class CommandNotExecutable(TokenctlError):
+    """`-- CMD`: it is there and cannot be executed; nothing was minted."""
+
+    slug = "command_not_executable"
+    exit_code = 126
+
+
+class CommandNotFound(TokenctlError):
+    """`-- CMD`: there is no such command; nothing was minted."""
+
+    slug = "command_not_found"
+    exit_code = 127
+
+
 @contextmanager
 def naming(option: str) -> Iterator[None]:
     """Name the option in the fault of a value that was given to it."""

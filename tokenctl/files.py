@@ -14,6 +14,7 @@ from tokenctl.errors import InvalidConfiguration, InvalidRequest, TemporarilyUna
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
+_ROOT = 0  # the user id
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
@@ -55,16 +56,20 @@ def make_directory(path: str) -> None:
     check_parents(path)
 
 
-def check_parents(directory: str) -> None:
+def check_parents(directory: str, user: int | None = None) -> None:
     """Refuse a directory that another user could exchange, as sshd does for its files.
 
-    Every directory up to the root belongs to root or to us and is not writable by others, unless it is sticky.
+    Every directory up to the root belongs to root or to the user and is not writable by others, unless it is sticky.
+
+    Args:
+        directory: The innermost one.
+        user: Whose files lie there; ours by default.
 
     Raises:
         InvalidConfiguration: one of them is too open (exit 9).
     """
     place = os.path.realpath(directory)
-    user = os.geteuid()
+    user = os.geteuid() if user is None else user
     while True:
         try:
             facts = os.lstat(place)
@@ -83,21 +88,23 @@ def check_parents(directory: str) -> None:
         place = parent
 
 
-def check_owned(path: str, facts: os.stat_result, *, secret: bool) -> None:
-    """Refuse a file of ours that is no regular file, has a second name, another owner or too open a mode.
+def check_owned(path: str, facts: os.stat_result, *, secret: bool, user: int | None = None) -> None:
+    """Refuse a file that is no regular file, has a second name, another owner than us (or ``user``) or too open a mode.
 
     Raises:
         InvalidConfiguration: with the command that mends it (exit 9).
     """
     if not stat.S_ISREG(facts.st_mode):
         raise InvalidConfiguration(f"{path} is not a regular file", hint="remove what stands there")
-    if facts.st_uid != os.geteuid():
-        raise InvalidConfiguration(f"{path} belongs to another user", hint="run tokenctl as its owner")
+    if facts.st_uid != (os.geteuid() if user is None else user):
+        hint = "run tokenctl as its owner" if user is None else f"chown {user} {path}"
+        raise InvalidConfiguration(f"{path} belongs to another user", hint=hint)
     if facts.st_nlink > 1:
         raise InvalidConfiguration(f"{path} has a second hard link", hint="remove the other name")
     forbidden = 0o077 if secret else 0o022
     if facts.st_mode & forbidden:
-        raise InvalidConfiguration(f"{path} is open to other users", hint=f"chmod 600 {path}")
+        hint = f"chmod 600 {path}" if user is None else f"chmod go-w {path}"
+        raise InvalidConfiguration(f"{path} is open to other users", hint=hint)
 
 
 def read_owned(path: str, *, limit: int, secret: bool = False) -> bytes | None:
@@ -106,14 +113,33 @@ def read_owned(path: str, *, limit: int, secret: bool = False) -> bytes | None:
     Raises:
         InvalidConfiguration: too open, planted, too large or unreadable (exit 9).
     """
+    return _read_checked(path, limit=limit, secret=secret, user=None)
+
+
+def read_system(path: str, *, limit: int) -> bytes | None:
+    """Read a small file that only root can have written; ``None`` where it is absent.
+
+    Raises:
+        InvalidConfiguration: it, or a directory above it, is not root's alone, or it cannot be read (exit 9).
+    """
+    data = _read_checked(path, limit=limit, secret=False, user=_ROOT)
+    # Who can write the directory can also take the file away.
+    if data is not None or os.path.lexists(os.path.dirname(path)):
+        check_parents(os.path.dirname(path), _ROOT)
+    return data
+
+
+def _read_checked(path: str, *, limit: int, secret: bool, user: int | None) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if user is not None and isinstance(error, PermissionError):
+            raise InvalidConfiguration(f"cannot read {path}: {cause_of(error)}", hint=f"chmod a+r {path}") from None
         raise unusable(path, error) from None
     try:
-        check_owned(path, os.fstat(descriptor), secret=secret)
+        check_owned(path, os.fstat(descriptor), secret=secret, user=user)
         data = os.read(descriptor, limit + 1)
     except OSError as error:
         raise unusable(path, error) from None
@@ -164,6 +190,30 @@ def sync_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def create_exclusive(path: str, *, mode: int, group: int | None) -> int:
+    """Make a file that grows by whole batches; return its descriptor.
+
+    Raises:
+        InvalidRequest: it is there already, or cannot be made (exit 2).
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND
+    try:
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+    except FileExistsError:
+        raise InvalidRequest(f"{path} is there already", hint="in bulk, name a new file with --out") from None
+    except OSError as error:
+        raise InvalidRequest(f"cannot write {path}: {cause_of(error)}", hint="name another file with --out") from None
+    try:
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, mode)
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        os.close(descriptor)
+        raise InvalidRequest(f"cannot write {path}: {cause_of(error)}", hint="name another file with --out") from None
+    return descriptor
 
 
 class Delivery:

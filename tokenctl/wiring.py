@@ -15,6 +15,7 @@ class Surroundings(NamedTuple):
     Attributes:
         now: Milliseconds since the epoch; read once for the whole command.
         timeout: Seconds the command may wait in all.
+        ceiling: The file of the machine's policy above every profile's.
     """
 
     environment: Mapping[str, str]
@@ -22,11 +23,12 @@ class Surroundings(NamedTuple):
     notice: Callable[[str], None]
     warn: Callable[[str], None]
     timeout: float
+    ceiling: str = config.CEILING
 
 
 def places(surroundings: Surroundings) -> config.Places:
     """Return where this user's files lie."""
-    return config.Places(surroundings.environment)
+    return config.Places(surroundings.environment, surroundings.ceiling)
 
 
 def profile_name(name: str | None, surroundings: Surroundings) -> str:
@@ -46,7 +48,9 @@ def open_journal(profile: config.Profile, surroundings: Surroundings) -> Journal
 
 
 def _local(profile: config.Profile, surroundings: Surroundings) -> LocalAuthority:
-    return LocalAuthority(profile, open_journal(profile, surroundings))
+    return LocalAuthority(
+        profile, open_journal(profile, surroundings), policy=lambda: config.load_policy(places(surroundings), profile)
+    )
 
 
 BACKENDS: dict[str, Callable[[config.Profile, Surroundings], LocalAuthority]] = {"local": _local}

@@ -26,6 +26,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "kind": token.KINDS, "format_": token.FORMATS, "format": token.FORMATS, "state": (*token.STATES, "undelivered", "all"),
     "reason": token.REASONS, "output": invocation._OUTPUTS, "backend": config.BACKENDS,
     "algorithm": signing.ALGORITHMS, "eddsa_name": ("EdDSA", "Ed25519"),
+    "then": ("lift", "revoke"),
 }  # fmt: skip
 _REASON_OF = frozenset(["revoke"])  # elsewhere a reason is free text
 _FILE_METAVAR = re.compile(r"\[?(FILE|PATH|DIR|FOLDER|PLAN)\b")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.conftest import Cli
-from tests.faults.conftest import ISSUE, assert_refused, rows
+from tests.conftest import Cli, Result
+from tests.faults.conftest import ISSUE, assert_refused, assert_sound, change, rows
 
 _DAY = 86_400_000
 _YEAR = 365 * _DAY
@@ -110,3 +110,118 @@ def test_a_first_issue_at_any_instant_works_or_is_refused(cli: Cli, name: str):
         assert cli.at(instant + 16 * 60_000, "inspect", "-", input=issued.out).code == 3
     else:
         assert issued.out == ""
+
+
+# A corrected clock
+
+
+def _standing(cli: Cli, instant: int, identifiers: list[str]) -> dict[str, bool]:
+    return {identifier: cli.at(instant, "inspect", identifier, "-q").code == 0 for identifier in identifiers}
+
+
+def _accept(cli: Cli, instant: int) -> Result:
+    done = cli.at(instant, "store", "accept-clock", "--yes", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert_sound(cli)
+    return done
+
+
+def test_what_the_false_time_ended_is_never_accepted_again(cli: Cli):
+    now = _now()
+    ttls = ("1m", "2h", "12h", "24h")
+    short = {ttl: cli.id_of(cli.token("--ttl", ttl)) for ttl in ttls}
+    jwt = cli.token("--ttl", "12h", "--format", "jwt", "--audience", "api")
+    long = cli.id_of(cli.token("--ttl", "30d", "--kind", "personal", "--scope", "a"))
+    child = cli.id_of(cli.token("--ttl", "10h", "--parent", short["12h"]))
+    revoked = cli.id_of(cli.token("--ttl", "24h"))
+    cli("revoke", revoked, "--yes", "-q")
+    early = cli.at(now + _DAY - 3_600_000, *ISSUE, "--ttl", "24h").out.split("_")[2]
+    everyone = [*short.values(), long, child, revoked, early]
+    before = _standing(cli, now, everyone)
+    _accept(cli, now)
+    after = _standing(cli, now, everyone)
+    assert [identifier for identifier in everyone if after[identifier] and not before[identifier]] == []
+    # Only what outlives the false time and was issued before it goes on.
+    assert {identifier for identifier in everyone if after[identifier]} == {short["24h"], long}
+    assert cli.at(now, "inspect", "-", "-q", "--audience", "api", input=jwt).code == 3
+    assert cli.at(now, "list", "-q").out.count("\n") == 2
+    # Its lifetime was measured on the wrong clock: it would have lived a day too long.
+    assert before[early] is True
+    assert cli.at(now, *ISSUE).code == 0
+    assert_sound(cli)
+
+
+def test_a_token_whose_delivery_was_awaited_when_time_ran_ahead_stays_denied(cli: Cli):
+    now = _now()
+    token = cli.id_of(cli.token("--ttl", "24h"))
+    change(cli.store, "UPDATE token SET delivered_at = NULL")
+    cli.at(now + _DAY // 2, "revoke", cli.id_of(cli.token()), "--yes", "-q")
+    assert cli.at(now, "inspect", token, "-q").code == 3
+    _accept(cli, now)
+    assert cli.at(now, "inspect", token, "-q").code == 3
+    assert rows(cli.store, f"SELECT reason FROM token WHERE id = '{token}'") == [("undelivered",)]
+
+
+def test_the_clock_may_jump_and_be_accepted_again_and_again(cli: Cli):
+    now = _now()
+    everyone = [cli.id_of(cli.token("--ttl", ttl)) for ttl in ("1h", "5h", "9h", "13h")]
+    ended: set[str] = set()
+    for step, jump in enumerate((2, 6, 4, 400, 10)):
+        instant = now + step * 60_000
+        ahead = cli.at(instant + jump * 3_600_000, *ISSUE)
+        assert ahead.code == 0, ahead
+        everyone.append(ahead.out.split("_")[2])
+        ended |= {identifier for identifier, active in _standing(cli, instant, everyone).items() if not active}
+        _accept(cli, instant)
+        standing = _standing(cli, instant, everyone)
+        assert [identifier for identifier in ended if standing[identifier]] == []
+        fresh = cli.at(instant, *ISSUE)
+        assert fresh.code == 0
+        everyone.append(fresh.out.split("_")[2])
+    assert len(rows(cli.store, "SELECT 1 FROM record WHERE operation = 'store.clock'")) == 5
+
+
+def test_a_clock_accepted_and_then_farther_back_accepted_again_revives_nothing(cli: Cli):
+    now = _now()
+    token = cli.id_of(cli.token("--ttl", "1h"))
+    assert cli.at(now + 2 * 3_600_000, *ISSUE).code == 0
+    _accept(cli, now + 3_600_000 + 60_000)  # the token has ended by this clock too
+    assert cli.at(now, "inspect", token, "-q").code == 3
+    _accept(cli, now)
+    assert cli.at(now, "inspect", token, "-q").code == 3
+
+
+def test_a_time_that_goes_back_without_an_acceptance_is_still_found(cli: Cli):
+    cli.token()
+    assert cli.at(_now() + _YEAR, *ISSUE).code == 0
+    _accept(cli, _now())
+    change(cli.store, "UPDATE record SET time = 5 WHERE seq = 3")
+    assert "flaw: record 4 is older" not in cli("audit", "verify").out
+    assert "flaw: record 3 is older than the one before" in cli("audit", "verify").out
+
+
+def test_a_writer_of_the_store_cannot_turn_the_clock_back(cli: Cli):
+    token = cli.id_of(cli.token("--ttl", "1h"))
+    assert cli.at(_now() + _DAY, *ISSUE).code == 0
+    change(cli.store, "UPDATE head SET time = 5")
+    assert cli("inspect", token, "-q").code in (3, 10)
+    assert cli(*ISSUE).code == 10
+    assert cli("store", "accept-clock", "--yes").code == 10
+
+
+@pytest.mark.parametrize("put_back", [False, True], ids=["still hidden", "put back"])
+def test_a_row_hidden_from_the_acceptance_is_found(cli: Cli, put_back: bool):
+    token = cli.id_of(cli.token("--ttl", "1h"))
+    assert cli.at(_now() + _DAY, *ISSUE).code == 0
+    expires = rows(cli.store, f"SELECT expires_at FROM token WHERE id = '{token}'")[0][0]
+    change(cli.store, f"UPDATE token SET expires_at = 5 WHERE id = '{token}'")
+    done = cli("store", "accept-clock", "--yes", "-q")
+    assert (done.code, done.out) == (10, "")
+    assert "does not check out" in done.err
+    if put_back:
+        change(cli.store, f"UPDATE token SET expires_at = {expires} WHERE id = '{token}'")
+        assert cli("store", "release", "--reason", "r", "--yes", "-q").code == 0
+        verified = cli("audit", "verify")
+        assert f"flaw: token {token}: it had ended when record 4 accepted the clock, and is not revoked\n" in verified.out
+    assert cli("inspect", token, "-q").code == 10
+    assert cli("audit", "verify", "-q").code == 10

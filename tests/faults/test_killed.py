@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,24 @@ def test_a_delivery_to_a_file_killed_anywhere_leaves_the_old_file_or_the_whole_n
         assert cli.id_of(target.read_text().strip()) == again.out.strip()
         assert_sound(cli)
         assert_no_secret(cli.home, but=[target], root_secret=cli.root_secret)
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_an_acceptance_of_the_clock_killed_anywhere_is_whole_or_not_at_all(cli, tmp_path, part):
+    ended = cli.id_of(cli.token("--ttl", "1h"))
+    assert cli.at(time.time_ns() // 1_000_000 + 86_400_000, *ISSUE).code == 0
+    command = ("store", "accept-clock", "--yes")
+    homes = Homes(cli, tmp_path / "spare")
+    for call in _calls(cli, tmp_path / "trace", *command)[part :: _PARTS // 2]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        told = rows(cli.store, "SELECT operation FROM record WHERE seq > 3 ORDER BY seq")
+        assert told in ([], [("store.clock",), ("token.revoke",), ("token.revoke",)]), call
+        assert told or not died.out, call
+        assert cli("inspect", ended, "-q").code == 3, call
+        again = cli(*command)
+        assert (again.code, again.err) == (0, ""), (call, again)
+        assert bool(again.out) is not bool(told), call
+        assert cli("inspect", ended, "-q").code == 3, call
+        assert cli(*ISSUE).code == 0, call
+        assert_sound(cli)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import apsw
 import pytest
 
 from tokenctl.errors import TokenctlError
@@ -25,21 +26,21 @@ def old_store(tmp_path):
 
 def test_an_older_store_is_brought_to_the_newest_schema_and_keeps_its_rows(old_store, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, _NEXT))
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     old_store.check_schema()
     with old_store.transaction(write=True):
         old_store.migrate()
-    assert old_store.version == 2
+    assert old_store.version == schema.VERSION
     assert old_store.value("SELECT value FROM meta WHERE name = 'kept'") == "yes"
     old_store.check_schema()
 
 
 def test_a_migration_that_fails_leaves_the_older_store_as_it_was(old_store, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, (*_NEXT, "INSERT INTO meta VALUES ('kept', 'twice')")))
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     with pytest.raises(TokenctlError), old_store.transaction(write=True):
         old_store.migrate()
-    assert old_store.version == 1
+    assert old_store.version == schema.VERSION - 1
     old_store.check_schema()
 
 
@@ -49,3 +50,40 @@ def test_a_table_that_no_migration_made_is_refused(old_store):
     with pytest.raises(TokenctlError) as caught:
         old_store.check_schema()
     assert caught.value.exit_code == 10
+
+
+def made_old(path):
+    """Turn a store of this version into one that version 1 made: its rows are the same to the byte."""
+    connection = apsw.Connection(str(path))
+    for statement in (
+        "DROP INDEX token_by_batch", "DROP INDEX token_running", "DROP INDEX token_suspended",
+        "ALTER TABLE token DROP COLUMN run", "ALTER TABLE token DROP COLUMN batch",
+        next(statement for statement in schema.MIGRATIONS[0] if "TABLE run" in statement), "PRAGMA user_version = 1",
+    ):  # fmt: skip
+        connection.execute(statement)
+    held = sorted(row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+    connection.close()
+    assert held == schema.statements_of(schema.MIGRATIONS[:1])
+
+
+def test_a_store_of_the_first_version_is_read_as_it_is_and_brought_forward_by_the_next_change(cli):
+    token = cli.token("--request-id", "first", "--ttl", "1h")
+    made_old(cli.store)
+    assert cli("inspect", "-", "-q", input=token).code == 0
+    assert cli("list", "--batch", "first").out.startswith(cli.id_of(token))
+    assert cli("audit", "verify").code == 0
+    assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (1,)
+    cli.token()
+    assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    assert cli("list", "--batch", "first").out.startswith(cli.id_of(token))
+    assert cli("inspect", "-", "-q", input=token).code == 0
+    assert cli("audit", "verify").code == 0
+
+
+def test_the_schema_that_is_compared_is_what_sqlite_holds_after_every_version():
+    connection = apsw.Connection(":memory:")
+    for version, statements in enumerate(schema.MIGRATIONS, 1):
+        for statement in statements:
+            connection.execute(statement)
+        held = sorted(row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+        assert held == schema.statements_of(schema.MIGRATIONS[:version])

@@ -1,8 +1,8 @@
 """Checking the log and the state against it.
 
 The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that
-never go back, and the root of all of it in the authenticated head. The state: every row is what its records say, and
-nothing is without one.
+never go back but where a record accepts the clock, and the root of all of it in the authenticated head. The state: every
+row is what its records say, nothing is without one, and what a corrected clock had ended is revoked.
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
-from tokenctl.model.record import Record
+from tokenctl.model.record import Record, suspension_parameters
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
 
 _MOST_TOLD = 20
+
+
+class Correction(NamedTuple):
+    """A record that accepted the clock: its number, the time of the log before it, and its own."""
+
+    seq: int
+    before: int
+    clock: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +40,10 @@ class Report:
     tokens: int = 0
     keys: int = 0
     root: bytes = b""
+
+    @property
+    def sound(self) -> bool:
+        return self.verdict in ("OK (anchored locally only)", "UNANCHORED")
 
     def flaw(self, text: str) -> None:
         if len(self.flaws) < _MOST_TOLD:
@@ -56,9 +69,10 @@ def verify(
         report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    _check_log(store, rows, head, report, progress)
+    corrections = _check_log(store, rows, head, report, progress)
     if state:
         _check_state(store, rows, report)
+        _check_corrections(store, corrections, report)
     if report.verdict == "OK" and judged is not None:
         report.verdict = judged.partition(":")[0]
         report.flaws.append(judged)
@@ -67,20 +81,23 @@ def verify(
     return report
 
 
-def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: Callable[[int], None]) -> None:
+def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: Callable[[int], None]) -> list[Correction]:
     tree = CompactRange()
     last_time = 0
+    corrections: list[Correction] = []
     for record in query.records(store, query.Filter()):
         if record.seq != tree.size + 1:
             report.flaw(f"record {tree.size + 1} is missing")
-            return
+            return corrections
         if leaf_hash(record.body) != record.hash:
             report.flaw(f"record {record.seq} does not hash to its leaf")
         elif not _columns_agree(record):
             report.flaw(f"record {record.seq}: its columns differ from its body")
         if not rows.nonce_intact(record.seq, record.nonce):
             report.flaw(f"record {record.seq}: its nonce was changed")
-        if record.time < last_time:
+        if record.time < last_time and record.operation == "store.clock":
+            corrections.append(Correction(seq=record.seq, before=last_time, clock=record.time))
+        elif record.time < last_time:
             report.flaw(f"record {record.seq} is older than the one before")
         last_time = record.time
         tree.append(leaf_hash(record.body))
@@ -91,6 +108,7 @@ def _check_log(store: Store, rows: Rows, head: Head, report: Report, progress: C
         report.flaw(f"the log has {tree.size} records, its head says {head.size}")
     elif tree.root() != head.root or tree.to_bytes() != head.range:
         report.flaw("the records do not have the root that the head says")
+    return corrections
 
 
 def _columns_agree(record: Record) -> bool:
@@ -120,13 +138,28 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
         for (target,) in store.rows(sql, operation):
             report.flaw(f"the row of {target} is missing")
     for actor, request in store.rows("SELECT actor, id FROM request"):
-        sql = "SELECT count(*) FROM record WHERE request = ? AND actor = ?"
+        # The records of a bulk issue carry the request id of the whole, its tokens their own.
+        sql = """SELECT EXISTS (SELECT 1 FROM record WHERE request = ?1 AND actor = ?2)
+                 OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
-    for (token,) in store.rows("SELECT token FROM run WHERE token NOT IN (SELECT id FROM token)"):
-        report.flaw(f"a run belongs to no token: {token}")
+    changes = list(query.records(store, query.Filter(operation=("store.policy",))))
+    policies = [facts.get("policy") for _, facts in _replay(changes)]
+    if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
+        report.flaw("the policy of the store is not the one last recorded")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
+
+
+def _check_corrections(store: Store, corrections: list[Correction], report: Report) -> None:
+    """What the log's time had ended before it was turned back must have been revoked with it: nothing is revived."""
+    sql = (
+        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1)"
+        " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"
+    )
+    for correction in corrections:
+        for (token,) in store.rows(sql, correction.clock, correction.before, correction.seq):
+            report.flaw(f"token {token}: it had ended when record {correction.seq} accepted the clock, and is not revoked")
 
 
 def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:
@@ -149,12 +182,18 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
     identity: dict[str, object] = {}
     revoked: object = None
     revoked_at: int | None = None
+    suspended_at: int | None = None
+    terms: Record | None = None  # the record that the terms of a suspension or revocation must fit
     uses = 0
     for (operation, facts), record in zip(_replay(history), history, strict=True):
         if operation == "token.issue":
             identity = facts
         elif operation == "token.revoke":
-            revoked, revoked_at = facts.get("reason"), record.time
+            revoked, revoked_at, terms = facts.get("reason"), record.time, record
+        elif operation == "token.suspend":
+            suspended_at, terms = record.time if suspended_at is None else suspended_at, record
+        elif operation == "token.lift":
+            suspended_at, terms = None, None
         elif operation == "token.use":
             uses += 1
     said = {name: identity.get(name) for name in ("subject", "owner", "kind", "format", "expires_at", "parent", "kid")}
@@ -164,8 +203,23 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
         yield "its scope or audience differs from the record of its issue"
     if (revoked, revoked_at) != (token.reason, token.revoked_at):
         yield "its revocation differs from its records"
+    if suspended_at != token.suspended_at or not _terms_fit(token, terms):
+        yield "its suspension, or what becomes of its children, differs from its records"
     if token.max_uses is not None and uses != token.uses:
         yield "its uses differ from its records"
+
+
+def _terms_fit(token: Token, record: Record | None) -> bool:
+    """Whether a row says of its end and its children what its newest such record commits to."""
+    if record is None:
+        return (token.suspended_until, token.suspended_then, token.children_kept) == (None, None, 0)
+    if record.operation == "token.suspend":
+        terms = suspension_parameters(
+            token.suspended_until, token.suspended_then, keep_children=bool(token.children_kept), note=token.revoked_note
+        )
+        return record.commits_to(terms)
+    # Other revocations commit to more than the row tells, but only one that keeps the children says so.
+    return record.commits_to({"note": token.revoked_note, "keep_children": True}) == bool(token.children_kept)
 
 
 _KEY_STATE = {

@@ -5,6 +5,7 @@ The contract, for whoever implements one and whoever calls it:
 - ``issue`` yields each token once it is durable, and records it. A token that is not marked delivered in time denies.
 - ``introspect`` gives facts about a presented token and changes nothing. An unknown token and a wrong secret look the same.
 - ``revoke`` yields each outcome once it is durable; a rerun with the same targets is safe and finishes what is left.
+  A child dies with its parent unless it is kept. A suspended parent suspends its children.
 - A part that an authority lacks is ``None``; the caller refuses with exit 9 before anything starts.
 - Every error is a :class:`tokenctl.errors.TokenctlError`; :class:`~tokenctl.errors.TemporarilyUnavailable` alone may be retried.
 """
@@ -26,6 +27,24 @@ class Directory(Protocol):
     def get(self, identifier: str) -> Found | None: ...
 
     def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]: ...
+
+
+class Suspension(Protocol):
+    """Denying for a time: what is suspended can return, what is revoked never does. Outcomes like those of ``revoke``."""
+
+    def suspend(
+        self, targets: Iterable[Target], reason: Reason, *, duration: int | None = None, then: str | None = None,
+        keep_children: bool = False,
+    ) -> Iterator[Outcome]:  # fmt: skip
+        """Suspend, and the descendants with it.
+
+        Args:
+            duration: Milliseconds until it ends, ``None`` until it is lifted.
+            then: How it ends after its duration: ``lift`` or ``revoke``.
+        """
+        ...
+
+    def lift(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]: ...
 
 
 class Usage(Protocol):
@@ -58,6 +77,9 @@ class Backend(Protocol):
     def directory(self) -> Directory | None: ...
 
     @property
+    def suspension(self) -> Suspension | None: ...
+
+    @property
     def usage(self) -> Usage | None: ...
 
     @property
@@ -74,6 +96,6 @@ class Backend(Protocol):
         """Return the id of a token whose secret or signature is proved, else ``None``; its state does not matter."""
         ...
 
-    def revoke(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]: ...
+    def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]: ...
 
     def close(self) -> None: ...

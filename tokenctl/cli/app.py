@@ -10,7 +10,7 @@ from tokenctl.cli.options import GLOBAL_OPTIONS, with_globals
 
 VERBS = {
     "issue": "issue", "inspect": "inspect", "list": "list", "revoke": "revoke", "rotate-keys": "rotate_keys",
-    "audit": "audit", "profile": "profile", "store": "store", "completion": "completion",
+    "audit": "audit", "profile": "profile", "store": "store", "doctor": "doctor", "completion": "completion",
 }  # fmt: skip
 # What other tools call it.
 FOREIGN_VERBS = {

@@ -26,7 +26,9 @@ def _terminate(_number: int, _frame: object) -> None:
     raise _Terminated
 
 
-def run(arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None) -> int:
+def run(
+    arguments: list[str], *, environment: Mapping[str, str], program: str, now: int | None = None, ceiling: str | None = None
+) -> int:  # fmt: skip
     """Run one command; return its exit code.
 
     Args:
@@ -34,16 +36,22 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         environment: The process's environment.
         program: ``argv[0]``.
         now: Milliseconds since the epoch; ``None`` reads the clock, once.
+        ceiling: The machine's policy; ``None`` is the one in ``/etc``. No user can choose another.
     """
-    console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(arguments))
+    ours, command = _parted(arguments)
+    console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(ours))
     invocation: Any = None
     try:
         from tokenctl.cli.invocation import Invocation, program_name
 
         console.program = program_name(program)
         _refuse_secrets(arguments)
-        invocation = Invocation(environment=environment, now=time.time_ns() // 1_000_000 if now is None else now, console=console)
-        return _dispatch(arguments, invocation)
+        now = time.time_ns() // 1_000_000 if now is None else now
+        invocation = Invocation(environment=environment, now=now, console=console, command=command, ceiling=ceiling)
+        code = _dispatch(arguments, invocation)
+        if invocation.interrupt is not None:
+            raise invocation.interrupt
+        return code if code >= 0 else _die_of(-code)
     except TokenctlError as error:
         console.error(error)
         return error.exit_code
@@ -66,7 +74,7 @@ def run(arguments: list[str], *, environment: Mapping[str, str], program: str, n
         console.error(InvalidRequest("the input is nested too deeply"))
         return InvalidRequest.exit_code
     except Exception as error:  # noqa: BLE001  # the boundary: whatever else comes is a bug, told without its text
-        debug = (invocation is not None and invocation.debug) or "--debug" in arguments
+        debug = (invocation is not None and invocation.debug) or "--debug" in ours
         console.error(InternalError(f"a bug: {type(error).__name__}", hint="report it; --debug shows where it happened"))
         if debug:
             _show_trace(error)
@@ -147,6 +155,14 @@ def _refuse_secrets(arguments: list[str]) -> None:
             )  # fmt: skip
 
 
+def _parted(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """Part our own arguments from the words of a command behind a literal ``--``, which are not ours to read."""
+    if "--" not in arguments:
+        return arguments, None
+    position = arguments.index("--")
+    return arguments[:position], tuple(arguments[position + 1 :])
+
+
 def _early_output(arguments: list[str]) -> str | None:
     """Find the output format before the grammar is read, so that its errors keep to it too."""
     for number, argument in enumerate(arguments):
@@ -170,7 +186,9 @@ def _show_trace(error: BaseException) -> None:
 
 def _die_of(number: int) -> int:
     """End by the signal itself, so that a shell's loop ends too."""
-    signal.signal(number, signal.SIG_DFL)
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)
     return 128 + number
 
@@ -178,7 +196,8 @@ def _die_of(number: int) -> int:
 def main() -> None:
     """The program."""
     process.harden()
-    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
     code = run(sys.argv[1:], environment=os.environ, program=sys.argv[0])
     try:
         sys.stdout.flush() if sys.stdout is not None else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenctl.commands.context import Context
+from tokenctl.config import CEILING
 from tokenctl.errors import InvalidRequest, naming
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.render.console import Console
@@ -19,12 +20,18 @@ _TIMEOUT = 30.0  # seconds
 class Invocation:
     """What surrounds one run; the boundary makes it, the verbs take their context from it."""
 
-    def __init__(self, *, environment: Mapping[str, str], now: int, console: Console) -> None:
+    def __init__(
+        self, *, environment: Mapping[str, str], now: int, console: Console, command: tuple[str, ...] | None = None,
+        ceiling: str | None = None,
+    ) -> None:  # fmt: skip
         self.environment = environment
+        self.ceiling = ceiling or CEILING
         self.now = now
         self.console = console
         self.debug = False
         self.given: dict[str, str] = {}
+        self.interrupt: KeyboardInterrupt | None = None
+        self._command = command
 
     def merge(self, values: Mapping[str, Any], *, last: bool) -> None:
         """Take global options of one side of the verb, ``last`` behind it; twice with different values is refused (exit 2)."""
@@ -53,6 +60,12 @@ class Invocation:
         elif name == "debug":
             self.debug = self.debug or given
 
+    def command_of(self, words: list[str] | None) -> tuple[str, ...] | None:
+        """Return the words behind a literal ``--``; the parser takes others for them too, which is refused (exit 2)."""
+        if tuple(words or ()) != (self._command or ()):
+            raise InvalidRequest("a command stands behind a literal --", hint="tokenctl issue --subject S -- CMD")
+        return self._command
+
     def context(self) -> Context:
         """Return what an action is given; raises InvalidRequest for a malformed ``--timeout`` (exit 2)."""
         timeout = _TIMEOUT
@@ -60,8 +73,9 @@ class Invocation:
             with naming("--timeout"):
                 timeout = parse_duration(self.given["timeout"]) / SECOND
         surroundings = Surroundings(
-            environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout
-        )
+            environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout,
+            ceiling=self.ceiling,
+        )  # fmt: skip
         credential = "credential_file" in self.given or "credential_fd" in self.given
         return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
 

@@ -13,6 +13,7 @@ Texts = list[str] | None
 @with_globals
 def issue(
     ctx: typer.Context,
+    command: Annotated[Texts, typer.Argument(metavar="[-- CMD...]", help="A command that the token lives as long as.")] = None,
     subject: Annotated[str | None, typer.Option("--subject", metavar="S", help="Whom the token stands for.")] = None,
     scope: Annotated[Texts, typer.Option("--scope", metavar="SC", help="What it may do; once for each.")] = None,
     audience: Annotated[Texts, typer.Option("--audience", metavar="A", help="Which service accepts it.")] = None,
@@ -32,18 +33,28 @@ def issue(
     mode: Annotated[str | None, typer.Option("--mode", metavar="M", help="Mode of that file.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="G", help="Group of that file.")] = None,
     fd: Annotated[int | None, typer.Option("--fd", metavar="N", help="Write the token to a descriptor.")] = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued.")] = False,
+    count: Annotated[int | None, typer.Option("--count", metavar="N", help="Make so many, as JSON lines.")] = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="FILE|-", help="Make one for each line of JSON.")] = None,
+    env: Annotated[str | None, typer.Option("--env", metavar="NAME", help="CMD's variable, not TOKENCTL_TOKEN.")] = None,
+    child_fd: Annotated[int | None, typer.Option("--child-fd", metavar="N", help="CMD reads it from there.")] = None,
+    no_mask: Annotated[bool, typer.Option("--no-mask", help="CMD's output is not looked at.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be issued, and which rule decides.")] = False,
 ) -> int:
     """Make a token and print it, once."""
-    from tokenctl.commands.issue import Wish
+    from tokenctl.commands.issue import Manner
     from tokenctl.commands.issue import issue as act
+    from tokenctl.commands.issue_request import Wish
 
     wish = Wish(
         subject=subject, scope=tuple(scope or ()), audience=tuple(audience or ()), ttl=ttl, format=format_,
         algorithm=algorithm, kind=kind, owner=owner, label=tuple(label or ()), claim=tuple(claim or ()),
         not_before=not_before, max_uses=max_uses, parent=parent, note=note, request_id=request_id,
     )  # fmt: skip
-    return act(ctx.obj.context(), wish, out=out, mode=mode, group=group, fd=fd, dry_run=dry_run)
+    manner = Manner(
+        out=out, mode=mode, group=group, fd=fd, dry_run=dry_run, number=count, source=source,
+        command=ctx.obj.command_of(command), variable=env, child_fd=child_fd, masked=not no_mask,
+    )  # fmt: skip
+    return act(ctx.obj.context(), wish, manner)
 
 
 EPILOG = epilog(
@@ -51,8 +62,10 @@ EPILOG = epilog(
         "tokenctl issue --subject ci --scope deploy:write --ttl 15m",
         "tokenctl issue --subject gw --format jwt --audience api.example -o json",
         "tokenctl issue --subject bot --kind service --scope repo:read --out bot.token",
+        "tokenctl issue --subject ci --scope deploy:write -- ./deploy.sh",
+        "tokenctl issue --from people.jsonl --kind personal --request-id 2026-11",
     ],
-    [0, 2, 4, 5, 6, 7, 9, 10, 12],
+    [0, 2, 4, 5, 6, 7, 9, 10, 11, 12, 126, 127],
 )
 
 

@@ -25,7 +25,7 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_file": (_Texts, typer.Option("--credential-file", metavar="FILE", help="The credential of a remote profile.")),
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
-_PATH_OPTIONS = frozenset(["file", "out", "source", "jwks"])  # a path may be any bytes
+_PATH_OPTIONS = frozenset(["file", "out", "source", "jwks", "plan"])  # a path may be any bytes
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
 )  # fmt: skip
@@ -51,7 +51,11 @@ def with_globals(function: Callable[..., int]) -> Callable[..., int]:
             return 0
         gc.freeze()
         gc.enable()
-        return function(**values)
+        try:
+            return function(**values)
+        except KeyboardInterrupt as interrupt:
+            invocation.interrupt = interrupt  # the parser would make an exit code of it
+            raise
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
     verb.__signature__ = signature.replace(parameters=[*parameters, *shared])  # type: ignore[attr-defined]
@@ -64,7 +68,7 @@ def refuse_swallowed(values: Mapping[str, Any]) -> None:
     """Refuse a value that looks like an option: the parser would take ``--subject --scope`` without a word (exit 2)."""
     for name, value in values.items():
         for text in value if isinstance(value, list | tuple) else [value]:
-            if not isinstance(text, str):
+            if not isinstance(text, str) or name == "command":  # whose words are its own
                 continue
             if name not in _PATH_OPTIONS and any("\ud800" <= character <= "\udfff" for character in text):
                 raise InvalidRequest(f"--{name.replace('_', '-')}: not valid UTF-8")

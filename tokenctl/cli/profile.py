@@ -41,7 +41,7 @@ def list_(ctx: typer.Context) -> int:
 def show(
     ctx: typer.Context, name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the one in use.")] = None
 ) -> int:
-    """Show a profile's settings and places."""
+    """Show a profile's settings, places and policy."""
     from tokenctl.commands.profile import show as act
 
     return act(ctx.obj.context(), name)

@@ -24,29 +24,37 @@ def revoke(
     ] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What happened.")] = None,
     ticket: Annotated[str | None, typer.Option("--ticket", metavar="T", help="Where it is followed up.")] = None,
-    expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Do it only if it revokes N tokens.")] = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be revoked.")] = False,
+    keep_children: Annotated[bool, typer.Option("--keep-children", help="Leave the children alone.")] = False,
+    suspend: Annotated[bool, typer.Option("--suspend", help="Deny until lifted, or for a time.")] = False,
+    duration: Annotated[str | None, typer.Option("--for", metavar="D", help="Suspend so long; needs --then.")] = None,
+    then: Annotated[str | None, typer.Option("--then", metavar="T", help="What comes after --for: lift or revoke.")] = None,
+    lift: Annotated[bool, typer.Option("--lift", help="End a suspension.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done.")] = False,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="With --dry-run: write a plan.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Carry out a plan, within 1h.")] = None,
+    expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Do it only if it changes N tokens.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="An unknown id is no failure.")] = False,
 ) -> int:
-    """Deny tokens, and tell what became of each."""
+    """Deny tokens for good or for a time, and tell what became of each."""
     from tokenctl.commands.revoke import Order
     from tokenctl.commands.revoke import revoke as act
 
     order = Order(
         targets=tuple(targets or ()), sources=tuple(source or ()), selectors=selectors, reason=reason, note=note,
-        ticket=ticket, expect=expect, dry_run=dry_run, yes=yes, ignore_not_found=ignore_not_found,
+        ticket=ticket, keep_children=keep_children, suspend=suspend, duration=duration, then=then, lift=lift,
+        dry_run=dry_run, out=out, plan=plan, expect=expect, yes=yes, ignore_not_found=ignore_not_found,
     )  # fmt: skip
     return act(ctx.obj.context(), order)
 
 
 EPILOG = epilog(
     [
-        "tokenctl revoke 0352Ldy4SKzRSvwVvSWvL6 --reason compromised --yes",
         "tokenctl revoke - --reason leaked --ticket INC-4711 < chat.txt",
-        "tokenctl revoke --subject 'ci-*' --dry-run",
+        "tokenctl revoke --subject 'ci-*' --dry-run --out plan.json && tokenctl revoke --plan plan.json",
+        "tokenctl revoke 0352Ldy4SKzRSvwVvSWvL6 --suspend --for 2h --then revoke",
     ],
-    [0, 2, 4, 5, 6, 7, 9, 10, 11],
+    [0, 2, 3, 4, 5, 6, 7, 9, 10, 11],
 )
 
 

@@ -53,6 +53,7 @@ class Context(NamedTuple):
         name = wiring.profile_name(self.profile, self.surroundings)
         ours = [
             self.places.config,
+            os.path.dirname(self.places.ceiling),
             *(os.path.dirname(os.path.dirname(at(name))) for at in (self.places.store, self.places.anchor)),
         ]
         real = os.path.realpath(path)
@@ -66,4 +67,5 @@ class Context(NamedTuple):
         return [
             store, f"{store}-wal", f"{store}-shm", f"{store.removesuffix('store.db')}store.lock",
             self.places.root_secret(name), self.places.anchor(name), self.places.profile(name), self.places.current,
+            self.places.ceiling,
         ]  # fmt: skip

@@ -8,7 +8,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
-from tokenctl.model.times import format_distance, format_duration, format_instant
+from tokenctl.model.times import format_clock, format_distance, format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.render.escape import cell, escape
 
@@ -92,6 +92,8 @@ def _why(answer: Introspection, now: int) -> str:
     if token is not None and token.revoked_at is not None:
         told = ", ".join(escape(text) for text in (token.reason, token.ticket) if text)
         return f"revoked {format_distance(token.revoked_at, now)} ({told})"
+    if token is not None and answer.state == "suspended" and token.suspended_at is not None:
+        return f"suspended {format_distance(token.suspended_at, now)}, {_suspension_end(token, now)}"
     if token is not None and answer.state == "expired":
         return f"expired {format_distance(token.expires_at, now)}"
     if token is None and answer.claims is not None and answer.signature != "valid":
@@ -118,6 +120,11 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
         if token.revoked_note:
             lines.append(f"  note      {escape(token.revoked_note)}")
         lines.append(f"  denied    by this store since {format_instant(token.revoked_at)}; {_offline(token, now)}")
+    elif token.suspended_at is not None:
+        lines.append(f"  suspended {_moment(token.suspended_at, now)}, {_suspension_end(token, now)}")
+        if token.revoked_note:
+            lines.append(f"  note      {escape(token.revoked_note)}")
+        lines.append(f"  denied    by this store since {format_instant(token.suspended_at)}; {_offline(token, now)}")
     lines.append(f"  last use  {_use(token, now)}")
     if token.kid is not None:
         lines.append(f"  key       {token.kid}, issuer {cell(token.issuer)}")
@@ -137,6 +144,15 @@ def _pair(name: str, value: str, other: str, text: str) -> str:
 
 def _moment(instant: int, now: int) -> str:
     return f"{format_instant(instant - instant % 1000).replace('T', ' ')}   {format_distance(instant, now)}"
+
+
+def _suspension_end(token: Token, now: int) -> str:
+    if token.suspended_until is None:
+        return "until it is lifted"
+    until = f"{format_clock(token.suspended_until, now)} ({format_distance(token.suspended_until, now)})"
+    if token.suspended_then == "lift" and token.suspended_until <= now:
+        return f"ended {until}: list or revoke lifts it"
+    return f"until {until}, then {'revoked' if token.suspended_then == 'revoke' else 'lifted'}"
 
 
 def _offline(token: Token, now: int) -> str:

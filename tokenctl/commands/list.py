@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import json
+from typing import Protocol
 
 from tokenctl import terminal
 from tokenctl.commands.context import Context
@@ -12,11 +13,14 @@ from tokenctl.formats import opaque
 from tokenctl.model.introspection import Found
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
-from tokenctl.render.escape import cell, cut, escape
+from tokenctl.render.console import Console
+from tokenctl.render.escape import cell, cut, escape, pad, width
 from tokenctl.render.machine import found_object
 
 _SCREENFUL = 50
 _MOST = 1_000_000_000
+_GAP = "  "
+_NARROWEST = 10  # columns of a subject, or of scopes
 
 
 def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str | None) -> int:
@@ -41,74 +45,132 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
     with context.backend() as backend:
         backend.housekeep()
         backend.require_trust()
-        hidden = backend.hidden(selector.states) if console.chatty else 0
-        found = backend.find(selector, after=position)
-        taken = found if shown is None else islice(found, shown + 1)
+        printer = _printer(context, backend.name)
         broken: list[str] = []
         count, last, more = 0, "", None
-        documents: list[dict[str, object]] = []
-        rows = []
-        for entry in taken:
+        for entry in backend.find(selector, after=position):
             if count == shown:
                 more = last
                 break
             count, last = count + 1, entry.token.id
-            if not entry.intact:
-                broken.append(entry.token.id)
-                continue
-            if console.output == "json":
-                documents.append(found_object(entry, profile=backend.name, now=context.now))
-            elif console.output == "jsonl":
-                console.document(found_object(entry, profile=backend.name, now=context.now))
-            elif screen:
-                rows.append(entry)
+            if entry.intact:
+                printer.add(entry)
             else:
-                console.answer(_columns(entry))
-        if console.output == "json":
-            console.document({"tokens": documents, "next": more, "warnings": list(console.warnings)})
-        if screen:
-            _show(context, rows)
-        _tell(context, count, more, hidden, backend.name)
-        return _verdict(context, broken)
-
-
-def _verdict(context: Context, broken: list[str]) -> int:
+                broken.append(entry.token.id)
+        printer.end(more)
+        if console.chatty:
+            whole = typed == Typed() and more is None and after is None
+            _tell(context, count, more, backend.total() - count if whole else None, backend.name, states=bool(typed.state))
     for identifier in broken:
-        context.console.complain(
-            f"not shown: {identifier}, its row does not check out; run: {context.console.program} audit verify"
-        )
+        console.complain(f"not shown: {identifier}, its row does not check out; run: {console.program} audit verify")
     return 10 if broken else 0
 
 
-def _columns(found: Found) -> str:
-    """Return the frozen columns of a pipe."""
-    token = found.token
-    values = (
-        token.id, found.standing.state, token.kind, cell(token.subject), cell(token.owner), cell(" ".join(token.scope)),
-        cell(" ".join(token.audience)), format_instant(token.issued_at), format_instant(token.expires_at),
-        "-" if token.last_used_at is None else format_instant(token.last_used_at),
-    )  # fmt: skip
-    return "\t".join(values)
+class _Printer(Protocol):
+    """Prints the tokens as they come, so that a long list takes no memory."""
+
+    def add(self, found: Found) -> None: ...
+
+    def end(self, more: str | None) -> None: ...
 
 
-def _show(context: Context, rows: list[Found]) -> None:
-    """Print a table for a person; ids are never cut."""
-    console, now = context.console, context.now
-    if not rows:
+def _printer(context: Context, profile: str) -> _Printer:
+    console = context.console
+    if console.output == "json":
+        return _Document(context, profile)
+    if console.output == "jsonl":
+        return _Lines(context, profile)
+    return _Table(context) if console.on_terminal else _Columns(console)
+
+
+class _Document:
+    """One JSON object, written as its tokens come."""
+
+    def __init__(self, context: Context, profile: str) -> None:
+        self._context = context
+        self._profile = profile
+        self._before = '{"tokens": ['
+
+    def add(self, found: Found) -> None:
+        members = json.dumps(found_object(found, profile=self._profile, now=self._context.now))
+        self._context.console.answer(f"{self._before}{members}")
+        self._before = ","
+
+    def end(self, more: str | None) -> None:
+        rest = json.dumps({"next": more, "warnings": list(self._context.console.warnings)})
+        begun = "" if self._before == "," else self._before
+        self._context.console.answer(f"{begun}], {rest[1:]}")
+
+
+class _Lines:
+    def __init__(self, context: Context, profile: str) -> None:
+        self._context = context
+        self._profile = profile
+
+    def add(self, found: Found) -> None:
+        self._context.console.document(found_object(found, profile=self._profile, now=self._context.now))
+
+    def end(self, more: str | None) -> None:
         return
-    table = [("ID", "STATUS", "USED", "SUBJECT", "SCOPE")]
-    for found in rows:
+
+
+class _Columns:
+    """The frozen columns of a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def add(self, found: Found) -> None:
         token = found.token
-        status = found.standing.state + (f", {_largest(token.expires_at - now)}" if token.expires_at > now else "")
-        table.append((token.id, status, _used(token, now), escape(token.subject), _scope(token)))
-    widths = [max(len(row[column]) for row in table) for column in range(4)]
-    room = max(terminal.width() - sum(widths[:3]) - 8, 20)
-    widths[3] = min(widths[3], max(room // 2, 10))
-    for number, row in enumerate(table):
-        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].ljust(widths[2])]
-        cells += [cut(row[3], widths[3]).ljust(widths[3]), cut(row[4], max(room - widths[3], 8))]
-        line = "  ".join(cells).rstrip()
-        console.answer(console.paint(line, "bold") if number == 0 else line)
+        values = (
+            token.id, found.standing.state, token.kind, cell(token.subject), cell(token.owner), cell(" ".join(token.scope)),
+            cell(" ".join(token.audience)), format_instant(token.issued_at), format_instant(token.expires_at),
+            "-" if token.last_used_at is None else format_instant(token.last_used_at),
+        )  # fmt: skip
+        self._console.answer("\t".join(values))
+
+    def end(self, more: str | None) -> None:
+        return
+
+
+class _Table:
+    """A table for a person, as wide as the terminal; ids are never cut. More rows than a screen come in parts."""
+
+    _HEAD = ("ID", "STATUS", "USED", "SUBJECT", "SCOPE")
+    _PART = 1000  # rows whose widths are one
+
+    def __init__(self, context: Context) -> None:
+        self._console = context.console
+        self._now = context.now
+        self._rows: list[tuple[str, ...]] = []
+        self._headed = False
+
+    def add(self, found: Found) -> None:
+        token = found.token
+        status = found.standing.state + (f", {_largest(token.expires_at - self._now)}" if token.expires_at > self._now else "")
+        self._rows.append((token.id, status, _used(token, self._now), escape(token.subject), _scope(token)))
+        if len(self._rows) == self._PART:
+            self._flush()
+
+    def end(self, more: str | None) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        table = self._rows if self._headed else [self._HEAD, *self._rows]
+        first = [max(width(row[column]) for row in table) for column in range(3)]
+        room = max(terminal.width() - sum(first) - 4 * len(_GAP), 2 * _NARROWEST)
+        subject = min(max(width(row[3]) for row in table), max(room - _NARROWEST, _NARROWEST))
+        scopes = max(width(row[4]) for row in table)
+        if subject + scopes > room:  # both give way, the wider one first
+            subject = min(subject, max(room - scopes, room // 2))
+        for row in table:
+            cells = [pad(text, columns) for text, columns in zip(row, first, strict=False)]
+            cells += [pad(cut(row[3], subject), subject), cut(row[4], room - subject)]
+            line = _GAP.join(cells).rstrip()
+            self._console.answer(self._console.paint(line, "bold") if row is self._HEAD else line)
+        self._rows, self._headed = [], True
 
 
 def _largest(duration: int) -> str:
@@ -127,11 +189,12 @@ def _scope(token: Token) -> str:
     return cell(" ".join(token.scope))
 
 
-def _tell(context: Context, count: int, more: str | None, hidden: int, profile: str) -> None:
-    console = context.console
+def _tell(context: Context, count: int, more: str | None, hidden: int | None, profile: str, *, states: bool) -> None:
     told = f"{count} token{'s' * (count != 1)}, profile {profile}"
     if more is not None:
         told += f"; more follow: --after {more}"
     if hidden:
-        told += f"; {hidden} expired or revoked not shown: --state all"
-    console.chat(told)
+        told += f"; {hidden:,} expired, revoked or spent not shown: --state all"
+    elif hidden is None and more is None and not states:
+        told += "; living ones only, all with --state all"
+    context.console.chat(told)

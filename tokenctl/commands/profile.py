@@ -34,8 +34,9 @@ def add(
         before = config.load_profile(places, name)
     except NotFound:
         before = None
-    implicit = name == config.DEFAULT_PROFILE and before == config.Profile(name=name)
-    if before is not None and before != profile and not implicit:
+    settings = before._replace(tables=None) if before is not None else None
+    implicit = name == config.DEFAULT_PROFILE and settings == config.Profile(name=name)
+    if settings is not None and settings != profile and not implicit:
         raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
     config.save_profile(places, profile)
     context.console.chat(f"profile {name} ({backend}); use it: {context.console.program} profile use {name}")
@@ -65,7 +66,13 @@ def _member(row: tuple[str, str, bool]) -> dict[str, object]:
 
 
 def show(context: Context, name: str | None) -> int:
-    """Print a profile's settings and where its files lie."""
+    """Print a profile's settings, where its files lie, and what its policy allows.
+
+    Raises:
+        InvalidConfiguration: its policy or the ceiling is not understood (exit 9).
+    """
+    from tokenctl.commands.policy_screen import explain
+
     places, console = context.places, context.console
     profile = wiring.open_profile(name if name is not None else context.profile, context.surroundings)
     members: dict[str, object] = {
@@ -74,10 +81,12 @@ def show(context: Context, name: str | None) -> int:
         "file": places.profile(profile.name), "store": places.store(profile.name),
         "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
     }  # fmt: skip
+    policy = config.load_policy(places, profile)
     if console.machine:
-        console.document(members)
+        facts = {"hash": policy.hash, **policy.plain(), "ceiling_file": places.ceiling}
+        console.document({**members, "policy": facts, "warnings": list(console.warnings)})
         return 0
-    for key, value in members.items():
+    for key, value in [*members.items(), *explain(policy, places.ceiling)]:
         told = "-" if value is None else escape(str(value))
         console.answer(f"{key:<16}  {told}" if console.on_terminal else f"{key}\t{told}")
     return 0

@@ -3,148 +3,264 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
+from tokenctl import terminal
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.inspect_screen import other_profiles
+from tokenctl.commands.revoke_targets import Gathered
+from tokenctl.errors import TemporarilyUnavailable
 from tokenctl.model.introspection import Found
-from tokenctl.model.times import format_duration, format_instant
-from tokenctl.model.token import Outcome, Reason, Target
-from tokenctl.render.escape import cut, escape
+from tokenctl.model.times import format_clock, format_duration, format_instant
+from tokenctl.model.token import Action, Outcome
+from tokenctl.render.escape import cell, cut, escape
 from tokenctl.render.machine import outcome_object
+from tokenctl.render.progress import Progress
 
-if TYPE_CHECKING:
-    from tokenctl.commands.revoke import Gathered, Order
-
+DONE = {"revoke": "revoked", "suspend": "suspended", "lift": "lifted"}
+_DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended"})
 _SHOWN = 20  # targets of a preview
+_WIDEST_SUBJECT = 24  # columns
+_MOST_COLUMNS_OF_USE = 16
 
 
-def foreseen(target: Target, found: Found | None) -> Outcome:
-    """Return what would become of a target; ``denied`` stands for what a real run would report as done."""
+# Before
+
+
+def foreseen(action: Action, identifier: str, found: Found | None) -> Outcome:
+    """Return what would become of a target, in the words of a real run."""
     if found is None:
-        return Outcome(id=target.id, outcome="unknown")
+        return Outcome(id=identifier, outcome="unknown")
     token, state = found.token, found.standing.state
-    before = state == "revoked"
+    if action.changes(found.standing):
+        outcome = DONE[action.verb]
+    elif state == "revoked":
+        outcome = "already_revoked"
+    elif state in ("expired", "suspended"):
+        outcome = "denied"
+    else:
+        outcome = "lifted"
     return Outcome(
-        id=token.id, outcome="already_revoked" if before else "revoked", state_before=state,
-        at=token.revoked_at, by=token.revoked_by, reason=token.reason, children=found.children,
-        offline_until=token.expires_at if token.format == "jwt" else None,
+        id=token.id, outcome=outcome, state_before=state,
+        at=token.revoked_at, by=token.revoked_by, reason=token.reason,
+        children=found.children if outcome in DONE.values() and action.verb != "lift" and not action.keep_children else 0,
+        offline_until=token.expires_at if token.format == "jwt" else None, detail=found.standing.cause,
     )  # fmt: skip
 
 
-def preview(
-    context: Context, backend: LocalAuthority, found: list[tuple[Target, Found | None]], gathered: Gathered, order: Order
-) -> None:
-    """Say on stderr what would be revoked, before the question."""
-    console, now = context.console, context.now
+def question(action: Action, count: int, place: str) -> str:
+    """Return what is asked before anything is done."""
+    tokens = f"{count} token{'s' * (count != 1)} at {place}"
+    if action.verb == "lift":
+        return f"Lift the suspension of {tokens}?"
+    if action.verb == "suspend":
+        end = "" if action.duration is None else f" for {format_duration(action.duration)}, then {action.then} "
+        return f"Suspend {tokens}{end.rstrip()}?"
+    return f"Revoke {tokens}?"
+
+
+def preview(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, changing: list[str]) -> None:
+    """Say on stderr what would be done, before the question."""
+    console = context.console
     if not console.chatty:
         return
-    console.chat(f"profile {backend.name} ({backend.place})")
-    console.chat(f"revoke, reason {order.reason or 'other'}:")
-    for target, entry in found[:_SHOWN]:
-        if entry is None:
-            console.chat(f"{target.id}  unknown here")
-            continue
-        token, state = entry.token, entry.standing.state
-        left = f", {format_duration(token.expires_at - now).split()[0]}" if token.expires_at > now and state != "revoked" else ""
-        used = "never used" if token.last_used_at is None else f"used {format_duration(now - token.last_used_at)} ago"
-        console.chat(f"{token.id}  {state + left:<16}  {cut(escape(token.subject), 24):<24}  {used}")
-    if len(found) > _SHOWN:
-        console.chat(f"and {len(found) - _SHOWN} more")
-    living = [entry for _, entry in found if entry is not None and entry.standing.state != "revoked"]
-    children = sum(entry.children for entry in living)
-    told = f"{len(found)} named, {len(living)} to revoke"
+    console.chat(f"profile {backend.name} ({backend.place}): {_order(action)}")
+    named = list(gathered.targets)
+    for identifier, found in backend.look_up(named[:_SHOWN]):
+        console.chat(_preview_line(context, identifier, found))
+    if len(named) > _SHOWN:
+        console.chat(f"and {len(named) - _SHOWN:,} more")
+    told = f"{len(named):,} named, {len(changing):,} to {action.verb}"
+    children = backend.kin(changing) if action.verb != "lift" else 0
     if children:
-        told += f"; {children} {'child dies' if children == 1 else 'children die'} with {'it' if len(living) == 1 else 'them'}"
+        told += f"; {_children(action, children, alone=len(changing) == 1)}"
     if gathered.named_only:
         told += f"; {len(gathered.named_only)} only mentioned, left alone"
     console.chat(told)
 
 
-def show(context: Context, outcomes: list[Outcome], gathered: Gathered, reason: Reason, *, dry_run: bool) -> None:
-    """Print what became of every target."""
-    console = context.console
-    mentioned = [
-        Outcome(id=identifier, outcome="named_only", detail="mentioned, not proved: left alone")
-        for identifier in gathered.named_only
-    ]
-    everything = outcomes + mentioned
-    counts = Counter(outcome.outcome for outcome in everything)
-    if console.output == "jsonl":
-        for outcome in everything:
-            console.document(outcome_object(outcome) | {"dry_run": dry_run, "request_id": reason.request_id})
-        return
-    if console.output == "json":
-        console.document(
-            {"action": "revoke", "profile": console.profile, "request_id": reason.request_id, "dry_run": dry_run,
-             "counts": dict(counts), "foreign": dict(gathered.foreign),
-             "targets": [outcome_object(outcome) for outcome in everything], "warnings": list(console.warnings)}
-        )  # fmt: skip
-        return
-    others = other_profiles(context) if counts["unknown"] else None
-    for outcome in everything:
-        (console.answer if dry_run else console.result)(_line(context, outcome, dry_run=dry_run, others=others))
-    _summary(context, counts, gathered, reason, dry_run=dry_run)
+def _order(action: Action) -> str:
+    told = action.verb if action.verb != "suspend" else "suspend until lifted"
+    if action.duration is not None:
+        told = f"suspend for {format_duration(action.duration)}, then {action.then}"
+    if action.keep_children:
+        told += ", children kept"
+    return f"{told}, reason {action.reason.reason}"
 
 
-def _line(context: Context, outcome: Outcome, *, dry_run: bool, others: str | None) -> str:
-    told = _told(context, outcome, dry_run=dry_run, others=others)
-    if context.console.on_terminal:
-        return f"{outcome.id}  {outcome.outcome:<15}  {told}"
-    return f"{outcome.id}\t{outcome.outcome}\t{told}"
+def _preview_line(context: Context, identifier: str, found: Found | None) -> str:
+    if found is None:
+        return f"{identifier}  unknown here"
+    token, state, now = found.token, found.standing.state, context.now
+    if state == "revoked":
+        state = "revoked before"
+        use = f"by {cell(token.revoked_by)}, {format_clock(token.revoked_at, now)}" if token.revoked_at else "-"
+    else:
+        state += f", {format_duration(token.expires_at - now).split()[0]}" if token.expires_at > now else ""
+        used = token.last_used_at
+        use = "never used" if used is None else f"used {format_duration(now - used).split()[0]} ago"
+    room = terminal.width() - len(identifier) - 16 - 6
+    subject = max(10, min(_WIDEST_SUBJECT, room - _MOST_COLUMNS_OF_USE))
+    return f"{identifier}  {state:<16}  {cut(escape(token.subject), subject):<{subject}}  {cut(use, max(room - subject, 10))}"
 
 
-def _told(context: Context, outcome: Outcome, *, dry_run: bool, others: str | None) -> str:
-    if outcome.outcome == "unknown":
-        return f"not in {context.console.profile}" + (f"; {others}" if others else "")
-    if outcome.outcome == "already_revoked":
-        facts = [format_instant(outcome.at) if outcome.at is not None else "before"]
-        facts += [f"by {escape(outcome.by)}"] if outcome.by else []
-        facts += [escape(told) for told in (outcome.reason, outcome.detail) if told]
-        return _with_offline(outcome, ", ".join(facts))
-    if outcome.outcome == "revoked":
-        verb = "is" if dry_run else "was"
-        told = f"{verb} {outcome.state_before}"
+def _children(action: Action, count: int, *, alone: bool) -> str:
+    children, them = f"{count:,} {'child' if count == 1 else 'children'}", "it" if alone else "them"
+    if action.keep_children:
+        return f"{children} kept"
+    if action.verb == "suspend":
+        return f"{children} suspended with {them}"
+    return f"{children} {'dies' if count == 1 else 'die'} with {them}"
+
+
+# During and after
+
+
+class Report:
+    """Tells each outcome as it comes, and what they come to.
+
+    What is done does not depend on who listens: a failure to print is raised at the end.
+    """
+
+    def __init__(
+        self, context: Context, action: Action, gathered: Gathered, *, dry_run: bool, progress: Progress | None = None
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._context = context
+        self._console = context.console
+        self._action = action
+        self._gathered = gathered
+        self._dry_run = dry_run
+        self._progress = progress
+        self._others: str | None = None
+        self._objects: list[dict[str, object]] = []
+        self._deaf: BrokenPipeError | TemporarilyUnavailable | None = None
+
+    def tell(self, outcome: Outcome, *, quietly: bool = False) -> None:
+        """Print an outcome, or keep it for the document; ``quietly`` leaves it out of what people read."""
+        self.counts[outcome.outcome] += 1
+        console = self._console
+        if console.output == "json":
+            self._objects.append(outcome_object(outcome))
+        elif console.output == "jsonl":
+            members = {"dry_run": self._dry_run, "request_id": self._action.reason.request_id}
+            self._print(partial(console.document, outcome_object(outcome) | members))
+        elif quietly:
+            return
+        elif self._dry_run or not console.quiet:
+            self._print(partial(console.answer, self._line(outcome)))
+        elif outcome.outcome != "named_only" and not self._succeeded(outcome.outcome):
+            console.complain(f"not {'lifted' if self._action.verb == 'lift' else 'denied'}: {outcome.id} {outcome.outcome}")
+
+    def interrupted(self, total: int) -> None:
+        """Say what was done and what was not, before the signal takes its way."""
+        left = self.counts["unreachable"]
+        self._console.complain(
+            f"interrupted: {total - left:,} of {total:,} done, {left:,} not done; the same command again finishes them"
+        )
+        self._deaf = None
+        self.conclude()
+
+    def conclude(self) -> None:
+        """Tell what all outcomes come to.
+
+        Raises:
+            BrokenPipeError: nobody read the answer.
+            TemporarilyUnavailable: the answer could not be printed (exit 7).
+        """
+        for identifier in self._gathered.named_only:
+            self.tell(Outcome(id=identifier, outcome="named_only", detail="mentioned, not proved: left alone"))
+        console, action = self._console, self._action
+        if console.output == "json":
+            console.document(
+                {"action": action.verb, "profile": console.profile, "request_id": action.reason.request_id,
+                 "dry_run": self._dry_run, "counts": dict(self.counts), "foreign": dict(self._gathered.foreign),
+                 "targets": self._objects, "warnings": list(console.warnings)}
+            )  # fmt: skip
+        elif console.output != "jsonl":
+            self._summary()
+        if self._deaf is not None:
+            raise self._deaf
+
+    def _print(self, write: Callable[[], None]) -> None:
+        if self._deaf is not None:
+            return
+        try:
+            if self._progress is None:
+                write()
+            else:
+                with self._progress.aside():
+                    write()
+        except (BrokenPipeError, TemporarilyUnavailable) as error:
+            self._deaf = error
+
+    def _succeeded(self, outcome: str) -> bool:
+        return outcome == "lifted" if self._action.verb == "lift" else outcome in _DENIED
+
+    def _line(self, outcome: Outcome) -> str:
+        told = self._told(outcome)
+        if self._console.on_terminal:
+            return f"{outcome.id}  {outcome.outcome:<15}  {told}"
+        return f"{outcome.id}\t{outcome.outcome}\t{told}"
+
+    def _told(self, outcome: Outcome) -> str:
+        if outcome.outcome == "unknown":
+            if self._others is None:
+                self._others = other_profiles(self._context) or ""
+            return f"not in {self._console.profile}" + (f"; {self._others}" if self._others else "")
+        if outcome.outcome == "already_revoked":
+            facts = [format_instant(outcome.at) if outcome.at is not None else "before"]
+            facts += [f"by {escape(outcome.by)}"] if outcome.by else []
+            facts += [escape(told) for told in (outcome.reason, outcome.detail) if told]
+            return _with_offline(outcome, ", ".join(facts))
+        if outcome.outcome in ("revoked", "suspended", "lifted") and outcome.state_before is not None:
+            return _with_offline(outcome, "; ".join(self._facts(outcome)))
+        return escape(outcome.detail or "-")
+
+    def _facts(self, outcome: Outcome) -> list[str]:
+        facts = [f"{'is' if self._dry_run else 'was'} {outcome.state_before}"]
         if outcome.children:
-            told += f"; {outcome.children} {'child' if outcome.children == 1 else 'children'} with it"
+            facts.append(f"{outcome.children} {'child' if outcome.children == 1 else 'children'} with it")
         if outcome.checked_ms is not None:
-            told += f"; denied, checked after {outcome.checked_ms} ms"
+            denied = "" if outcome.outcome == "lifted" else "denied, "
+            facts.append(f"{denied}checked after {outcome.checked_ms} ms")
         if outcome.detail:
-            told += f"; {escape(outcome.detail)}"
-        return _with_offline(outcome, told)
-    return escape(outcome.detail or "-")
+            facts.append(escape(outcome.detail))
+        return facts
+
+    def _summary(self) -> None:
+        console, counts, verb = self._console, self.counts, self._action.verb
+        if verb == "lift":
+            done = counts["lifted"]
+            parts = [f"{done} {'to lift' if self._dry_run else 'lifted'}"] if done else []
+            stays = counts["already_revoked"] + counts["denied"]
+            parts += [f"{stays} {'stay' if stays != 1 else 'stays'} denied"] if stays else []
+        else:
+            done = sum(counts[name] for name in _DENIED)
+            now = counts["revoked"] + counts["suspended"]
+            parts = [f"{done} {'to deny' if self._dry_run else 'denied'} ({now} now, {done - now} before)"] if done else []
+        parts += [
+            f"{counts[name]} {name.replace('_', ' ')}"
+            for name in ("unknown", "named_only", "unreachable", "still_active", "unverified")
+            if counts[name]
+        ]
+        if self._gathered.foreign:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._gathered.foreign.items()))
+            parts.append(f"secrets of others, left alone: {kinds}")
+        if not counts.total():
+            parts.append(f"nothing to {verb} was found")
+        line = ", ".join(parts) + ("" if self._dry_run else f"; request {self._action.reason.request_id}")
+        if not done and not console.quiet:
+            console.complain(line)
+        else:
+            console.chat(line)
+        if done and not self._dry_run:
+            console.chat(f"next: {console.program} audit log --request-id {self._action.reason.request_id}")
 
 
 def _with_offline(outcome: Outcome, told: str) -> str:
     if outcome.offline_until is None:
         return told
     return f"{told}; verifiers that do not ask may accept it until {format_instant(outcome.offline_until)}"
-
-
-def _summary(context: Context, counts: Counter[str], gathered: Gathered, reason: Reason, *, dry_run: bool) -> None:
-    console = context.console
-    denied = counts["revoked"] + counts["already_revoked"]
-    parts = (
-        []
-        if not denied
-        else [f"{denied} {'to deny' if dry_run else 'denied'} ({counts['revoked']} now, {counts['already_revoked']} before)"]
-    )
-    parts += [
-        f"{counts[name]} {name.replace('_', ' ')}"
-        for name in ("unknown", "named_only", "unreachable", "still_active")
-        if counts[name]
-    ]
-    if gathered.foreign:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(gathered.foreign.items()))
-        parts.append(f"secrets of others, left alone: {kinds}")
-    if not sum(counts.values()):
-        parts.append("nothing to revoke was found")
-    tail = "" if dry_run else f"; request {reason.request_id}"
-    line = ", ".join(parts) + tail
-    if not denied and not console.quiet:
-        console.complain(line)
-    else:
-        console.chat(line)
-    if denied and not dry_run:
-        console.chat(f"next: {console.program} audit log --request-id {reason.request_id}")

@@ -1,10 +1,15 @@
-"""``store release``: accept a quarantined store as it is, with a record that says why."""
+"""``store release`` and ``store accept-clock``: accept a quarantined store, or a clock behind the log, each with a record."""
 
 from __future__ import annotations
 
+from tokenctl.backends.local import clock
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.commands.audit.verify import examine
 from tokenctl.commands.context import Context
-from tokenctl.errors import InvalidRequest, NotFound
+from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
+from tokenctl.model.identifier import new_id
 from tokenctl.model.record import Event
+from tokenctl.model.times import format_duration, format_instant
 from tokenctl.render.escape import escape
 
 _LONGEST_REASON = 200  # characters
@@ -44,3 +49,78 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
         told = escape(str(verdict))
         console.result(f"released\t{told}" if not console.on_terminal else f"released: {told}")
     return 0
+
+
+def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
+    """Let the log go on from the present clock; a clock that is not behind is nothing to accept.
+
+    What the last record's time had ended is revoked with it, and the whole log is checked afterwards.
+
+    Raises:
+        InvalidRequest: a malformed reason, or not confirmed (exit 2).
+        NotFound: there is no store (exit 5).
+        TemporarilyUnavailable: the clock was never set (exit 7).
+        IntegrityError: the store is quarantined, or does not check out afterwards (exit 10).
+    """
+    if reason is not None and (not reason.strip() or len(reason) > _LONGEST_REASON):
+        raise InvalidRequest(f"--reason: is empty or longer than {_LONGEST_REASON} characters")
+    with context.backend() as backend:
+        with backend.journal.reading() as view:
+            if view is None:
+                raise NotFound(f"profile {backend.name} has no store")
+            view.require_trust()
+            distance, last, count = clock.behind(view), view.last_time, len(clock.doomed(view))
+        accepted = None
+        if distance:
+            clock.require_believable(context.now)
+            _ask(context, backend, distance, last, count, yes=yes)
+            with backend.journal.changing(trusted=True) as change:
+                assert change is not None
+                if clock.behind(change):
+                    accepted = clock.accept(change, reason=reason, request_id=new_id(context.now))
+        _tell(context, backend.name, accepted)
+        if accepted is not None:
+            _check_after(context, backend)
+    return 0
+
+
+def _ask(context: Context, backend: LocalAuthority, distance: int, last: int, count: int, *, yes: bool) -> None:
+    console = context.console
+    console.chat(f"profile {backend.name} ({backend.place}): the clock stands {format_duration(distance)} behind the last record")
+    console.chat(f"clock        {format_instant(context.now)}")
+    console.chat(f"last record  {format_instant(last)}")
+    console.chat(f"{_tokens(count)} will be revoked: ended by the time of the last record, or issued ahead of the clock")
+    if not yes:
+        console.confirm("Go on from this clock?", count, "accepted")
+
+
+def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> None:
+    console = context.console
+    if console.machine:
+        console.document(
+            {"accepted": accepted is not None, "profile": profile, "clock": format_instant(context.now),
+             "last_record": format_instant(accepted.before) if accepted else None,
+             "request_id": accepted.request_id if accepted else None,
+             "ended": accepted.ended if accepted else [], "warnings": list(console.warnings)}
+        )  # fmt: skip
+    elif accepted is None:
+        console.chat("the clock is not behind the last record: nothing to accept")
+    elif console.on_terminal:
+        console.result(f"accepted: the log goes on from {format_instant(accepted.clock)}; {_tokens(len(accepted.ended))} revoked")
+        console.chat(f"look    {console.program} audit log --request-id {accepted.request_id}")
+    else:
+        columns = (format_instant(accepted.before), format_instant(accepted.clock), str(len(accepted.ended)), accepted.request_id)
+        console.result("\t".join(("accepted", *columns)))
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'s' * (count != 1)}"
+
+
+def _check_after(context: Context, backend: LocalAuthority) -> None:
+    """Check log and rows: a row that was hidden from the correction is found now, before anyone relies on it."""
+    report = examine(context, backend)
+    if report is not None and not report.sound:
+        raise IntegrityError(
+            f"the clock is accepted, but the store does not check out: {report.flaws[0]}", hint="tokenctl audit verify"
+        )

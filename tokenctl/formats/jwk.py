@@ -41,7 +41,7 @@ MAX_RSA_EXPONENT_BITS = 256
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 _TO_BASE64 = str.maketrans("-_", "+/")
-_FROM_BASE64 = str.maketrans("+/", "-_")
+_FROM_BASE64 = bytes.maketrans(b"+/", b"-_")
 _ROCA_PRIMES = (
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
     101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
@@ -102,7 +102,7 @@ class UnusableKey(InvalidRequest):
 
 def encode_base64url(data: bytes) -> str:
     """Encode without padding. Source: RFC 7515 section 2."""
-    return binascii.b2a_base64(data, newline=False).decode("ascii").rstrip("=").translate(_FROM_BASE64)
+    return binascii.b2a_base64(data, newline=False).translate(_FROM_BASE64).rstrip(b"=").decode("ascii")
 
 
 def decode_base64url(text: str) -> bytes | None:

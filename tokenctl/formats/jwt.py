@@ -39,6 +39,8 @@ _COORDINATE_BYTES = dict(EC_CURVES.values())
 ALGORITHMS = frozenset({*HASH_BYTES, *RSA_ALGORITHMS, *_COORDINATE_BYTES, *EDDSA_ALGORITHMS})
 _ED25519_SIGNATURE_BYTES = 64
 _SEAL = object()
+_SMALL = 1 << 53  # what a reader with floating-point numbers still takes exactly
+_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 Verdict = Literal["valid", "invalid", "not_checked"]
 
@@ -188,20 +190,28 @@ def encode(header: Mapping[str, object], claims: Mapping[str, object], signer: S
     names = EDDSA_ALGORITHMS if signer.algorithm in EDDSA_ALGORITHMS else {signer.algorithm}
     if header.get("alg", signer.algorithm) not in names:
         raise InternalError("the header names another algorithm than the key")
-    signing_input = f"{_json_part({'alg': signer.algorithm, **header})}.{_json_part(claims)}"
+    signing_input = f"{_json_part({'alg': signer.algorithm, **header})}.{_json_part(dict(claims))}"
     text = f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode('ascii')))}"
     if len(text) > MAX_TOKEN:
         raise InvalidRequest(f"the token would be longer than {MAX_TOKEN // 1024} KiB")
     return text
 
 
-def _json_part(members: Mapping[str, object]) -> str:
+def _json_part(members: dict[str, object]) -> str:
     try:
-        data = json.dumps(dict(members), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        read_object(data, what="the token")  # never issue what our own reader would refuse
+        data = _written(members).encode()
+        if not all(map(_is_plain, members.values())):
+            read_object(data, what="the token")  # never issue what our own reader would refuse
     except (MalformedJson, TypeError, ValueError, RecursionError):
         raise InvalidRequest("a claim is no strict JSON value") from None
     return encode_base64url(data)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is one that every reader takes: a text, a small number, a list of texts."""
+    if isinstance(value, list):
+        return all(isinstance(entry, str) for entry in value)
+    return isinstance(value, str) or (type(value) is int and abs(value) < _SMALL)
 
 
 def _read_claims(payload: bytes) -> tuple[dict[str, object] | None, str | None]:

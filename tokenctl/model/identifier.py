@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_LENGTH = 22
@@ -16,11 +17,19 @@ _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 
 def encode_base62(value: int, width: int) -> str:
     """Write ``value`` in ``width`` base62 characters, most significant first."""
+    pairs = _pairs()
     digits = []
-    for _ in range(width):
-        value, digit = divmod(value, 62)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
+    for _ in range((width + 1) // 2):
+        value, pair = divmod(value, len(pairs))
+        digits.append(pairs[pair])
+    digits.reverse()
+    return "".join(digits)[-width:]
+
+
+@cache
+def _pairs() -> list[str]:
+    """Return every two digits: two at once take half the time."""
+    return [first + second for first in ALPHABET for second in ALPHABET]
 
 
 def decode_base62(text: str) -> int | None:

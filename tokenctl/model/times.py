@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from tokenctl.errors import InvalidRequest
 
@@ -113,6 +114,7 @@ def _in_range(instant: int) -> int:
     return instant
 
 
+@lru_cache(maxsize=1024)
 def format_instant(instant: int) -> str:
     """Write RFC 3339 UTC, to the second, or to the millisecond where it has some."""
     instant = min(max(instant, 0), LAST_INSTANT)

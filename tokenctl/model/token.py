@@ -1,6 +1,6 @@
 """A token and what may be said about it: its facts, its state, a request for one, a target and an outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tokenctl.model.times import DAY, HOUR, MINUTE
@@ -25,7 +25,9 @@ class Token(NamedTuple):
     """One token as the authority knows it; every time in milliseconds UTC. It never holds the secret.
 
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
-    ``leaf`` is the number of the newest audit record about this token.
+    ``leaf`` is the number of the newest audit record about this token. ``run`` names the process that a token lives with.
+    ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` what ends or suspends it
+    leaves its children alone.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Token(NamedTuple):
     scope: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    batch: str | None = None
+    run: str | None = None
 
     @property
     def undelivered(self) -> bool:
@@ -106,7 +110,9 @@ class Standing(NamedTuple):
         return self.state == "active"
 
 
-def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key: Key | None = None) -> Standing:
+def standing_of(
+    token: Token, *, now: int, ancestors: Sequence[Token] = (), key: Key | None = None, ended: Collection[str] = ()
+) -> Standing:
     """Decide the state of a token: the first of the states that holds.
 
     Args:
@@ -114,16 +120,18 @@ def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key:
         now: max(system clock, time of the last record), so that a clock set back revives nothing.
         ancestors: Parent, its parent and so on.
         key: The key that signed it, if any.
+        ended: Ids among these tokens whose run has ended.
     """
-    revoked = _revocation_of(token, now=now, ancestors=ancestors, key=key)
+    revoked = _revocation_of(token, now=now, ancestors=ancestors, key=key, ended=ended)
     if revoked:
         return revoked
     if now >= token.expires_at:
         return Standing(state="expired")
     if token.suspended_at is not None:
         return Standing(state="suspended")
-    if any(ancestor.suspended_at is not None for ancestor in ancestors):
-        return Standing(state="suspended", cause="parent suspended")
+    for ancestor in ancestors:
+        if ancestor.suspended_at is not None and not ancestor.children_kept:
+            return Standing(state="suspended", cause=f"parent {ancestor.id} suspended")
     if token.not_before is not None and now < token.not_before:
         return Standing(state="not_yet_valid")
     if token.max_uses is not None and token.uses >= token.max_uses:
@@ -131,18 +139,24 @@ def standing_of(token: Token, *, now: int, ancestors: Sequence[Token] = (), key:
     return Standing(state="active")
 
 
-def _revocation_of(token: Token, *, now: int, ancestors: Sequence[Token], key: Key | None) -> Standing | None:
+def _revocation_of(
+    token: Token, *, now: int, ancestors: Sequence[Token], key: Key | None, ended: Collection[str]
+) -> Standing | None:
     if token.revoked_at is not None:
         return Standing(state="revoked")
     if key is not None and key.state == "compromised":
         return Standing(state="revoked", cause=f"key {key.kid} compromised")
-    for ancestor in ancestors:
-        if (ancestor.revoked_at is not None or undelivered_by(ancestor, now)) and not ancestor.children_kept:
+    for ancestor in ancestors:  # one that kept its children does not shield them from those above it
+        dead = ancestor.revoked_at is not None or ancestor.id in ended
+        dead = dead or undelivered_by(ancestor, now) or suspension_kills(ancestor, now)
+        if dead and not ancestor.children_kept:
             return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
-        if ancestor.children_kept:
-            break
+    if suspension_kills(token, now):
+        return Standing(state="revoked", cause="its suspension ended")
     if undelivered_by(token, now):
         return Standing(state="revoked", cause="undelivered")
+    if token.id in ended:
+        return Standing(state="revoked", cause="its run ended")
     if token.grace_until is not None and now >= token.grace_until:
         return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
     return None
@@ -153,11 +167,17 @@ def undelivered_by(token: Token, now: int) -> bool:
     return token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
 
 
+def suspension_kills(token: Token, now: int) -> bool:
+    """Whether its suspension was to end in its revocation, and has ended."""
+    return token.suspended_then == "revoke" and token.suspended_until is not None and now >= token.suspended_until
+
+
 class TokenRequest(NamedTuple):
     """A wish for one token, already checked for form; the authority adds policy, id and time.
 
-    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed:
-    a request id stands for exactly these. ``claims`` reach only the JWT and are never stored.
+    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed, as
+    canonical JSON: a request id stands for exactly this. ``batch`` is the request id of a bulk issue as a whole.
+    ``claims`` reach only the JWT and are never stored. ``run`` names the process that the token lives with.
     """
 
     subject: str
@@ -175,7 +195,9 @@ class TokenRequest(NamedTuple):
     claims: tuple[tuple[str, object], ...] = ()
     note: str | None = None
     request_id: str | None = None
-    parameters: dict[str, object] | None = None
+    batch: str | None = None
+    run: str | None = None
+    parameters: bytes | None = None
 
 
 class IssuedToken(NamedTuple):
@@ -195,6 +217,31 @@ class Reason(NamedTuple):
     request_id: str = ""
 
 
+class Action(NamedTuple):
+    """What is done to tokens.
+
+    Attributes:
+        verb: ``revoke``, ``suspend`` or ``lift``.
+        duration: Milliseconds until a suspension ends; ``None`` suspends until it is lifted.
+        then: How a suspension with an end ends: ``lift`` or ``revoke``.
+        keep_children: What is done to a token is not done to its children.
+    """
+
+    verb: str
+    reason: Reason
+    duration: int | None = None
+    then: str | None = None
+    keep_children: bool = False
+
+    def changes(self, standing: Standing | None) -> bool:
+        """Whether a token that stands so is changed; ``None`` stands for an unknown one."""
+        if standing is None or standing.state == "revoked":
+            return False
+        if self.verb == "lift":
+            return standing == Standing(state="suspended")
+        return self.verb == "revoke" or standing.state != "expired"
+
+
 class Target(NamedTuple):
     """One token to act on: by its id, which the operator named or whose secret was proved."""
 
@@ -208,9 +255,9 @@ class Outcome(NamedTuple):
     Attributes:
         outcome: One of ``OUTCOMES``.
         state_before: One of ``STATES``, or ``None`` for an unknown id.
-        at: When it was denied, milliseconds UTC.
+        at: When it was denied or lifted, milliseconds UTC.
         offline_until: Until when a verifier that does not ask the authority may accept it.
-        children: How many descendants died with it.
+        children: How many descendants share its fate.
     """
 
     id: str

@@ -91,11 +91,16 @@ class Console:
 
     # The conversation
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, *, end: str = "\n") -> None:
         try:
-            files.write_all(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+            files.write_all(2, f"{line}{end}".encode("utf-8", "backslashreplace"))
         except OSError:
             return  # nobody listens; the exit code still speaks
+
+    def overwrite(self, line: str) -> None:
+        """Write over the line that the cursor stands on, at a terminal; an empty one wipes it."""
+        if self.chatty:
+            self._say(f"\r{escape(line)}\x1b[K", end="" if line else "\r")
 
     def chat(self, text: str) -> None:
         """Say something to a person; off a terminal nobody is there."""

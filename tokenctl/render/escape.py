@@ -22,6 +22,25 @@ def cell(text: str | None) -> str:
     return escape(text) if text else "-"
 
 
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(2 if east_asian_width(character) in "WF" else 0 if combining(character) else 1 for character in text)
+
+
+def pad(text: str, columns: int) -> str:
+    """Fill a text with spaces to a number of columns."""
+    return text + " " * (columns - width(text))
+
+
 def cut(text: str, columns: int) -> str:
     """Cut an escaped text to a number of columns, with ``…``; only for a terminal, and never for an id."""
-    return text if len(text) <= columns else f"{text[: max(columns - 1, 0)]}…"
+    if width(text) <= columns:
+        return text
+    shown = text[: max(columns - 1, 0)]
+    while width(shown) > columns - 1 and shown:
+        shown = shown[:-1]
+    return f"{shown}…" if columns > 0 else ""

@@ -36,7 +36,7 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
         "revoked": revoked, "suspended": suspended, "replaced_by": token.replaced_by,
         "uses": token.uses, "max_uses": token.max_uses, "last_used_at": instant(token.last_used_at),
         "use_tracking": "none" if token.format == "jwt" else "store",
-        "delivered_at": instant(token.delivered_at), "request_id": token.request, "note": token.note,
+        "delivered_at": instant(token.delivered_at), "request_id": token.request or token.batch, "note": token.note,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import apsw
@@ -36,8 +36,11 @@ class Store:
         self._connection = connection
 
     @classmethod
-    def open(cls, path: str) -> Store | None:
+    def open(cls, path: str, *, only_look: bool = False) -> Store | None:
         """Open an existing store; ``None`` where there is none.
+
+        Args:
+            only_look: Leave every byte as it is: no log is moved into the file, nothing is made.
 
         Raises:
             InvalidConfiguration: planted, too open, on a network file system, made by a newer tokenctl (exit 9).
@@ -55,10 +58,13 @@ class Store:
         files.check_parents(os.path.dirname(path))
         refuse_network(os.path.dirname(path))
         with translated():
-            store = cls._open(path)
+            store = cls._look(path) if only_look else cls._open(path)
         try:
             with translated():
                 store.check_schema()
+                # A page that was cut may read as if its end were empty.
+                if facts.st_size % store.integer("PRAGMA page_size") and _closed_cleanly(path):
+                    raise IntegrityError("the store's file is damaged: it was cut", hint="restore it from a backup")
         except TokenctlError:
             store.close()
             raise
@@ -77,7 +83,21 @@ class Store:
             connection.close()
             if not _closed_cleanly(path):
                 raise
-        connection = apsw.Connection(f"file:{_quoted(path)}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return cls._read(path, "immutable=1")
+
+    @classmethod
+    def _look(cls, path: str) -> Store:
+        if os.path.lexists(f"{path}-shm"):
+            return cls._read(path, "mode=ro&readonly_shm=1")
+        if not _closed_cleanly(path):
+            raise TemporarilyUnavailable(
+                f"the log beside {path} is not moved into it yet", hint="tokenctl store info", reason="log"
+            )
+        return cls._read(path, "immutable=1")
+
+    @classmethod
+    def _read(cls, path: str, how: str) -> Store:
+        connection = apsw.Connection(f"file:{_quoted(path)}?{how}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         defend(connection)
         return cls(path, connection, read_only=True)
 
@@ -144,6 +164,11 @@ class Store:
     def version(self) -> int:
         return self.integer("PRAGMA user_version")
 
+    @property
+    def library(self) -> str:
+        """The version of SQLite at work."""
+        return str(apsw.sqlite_lib_version())
+
     def migrate(self) -> None:
         """Bring the schema to the newest version; called inside a write transaction."""
         for number in range(self.version, schema.VERSION):
@@ -192,6 +217,13 @@ class Store:
             self._connection.execute(sql, parameters)
             return self._connection.changes()
 
+    def run_many(self, sql: str, parameters: Iterable[Sequence[object]]) -> int:
+        """Run a change for each of many sets of values; return how many rows all of it changed."""
+        with translated():
+            before = self._connection.total_changes()
+            self._connection.executemany(sql, parameters)
+            return self._connection.total_changes() - before
+
     def damage(self) -> list[str]:
         """Return what SQLite's own check of the whole file finds; empty when it is sound."""
         try:
@@ -211,7 +243,10 @@ def defend(connection: apsw.Connection) -> None:
         (apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0),
     ):
         connection.config(option, value)
-    connection.execute("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON")
+    # The cache grows as it is used: a bulk change of a large store touches pages all over its indexes.
+    connection.execute(
+        "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536"
+    )
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA journal_size_limit = 0")

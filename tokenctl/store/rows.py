@@ -6,21 +6,32 @@ Nothing is called active, and no key signs, before that is checked.
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
+from tokenctl.store import choosing
 from tokenctl.store.connection import Store
+from tokenctl.store.schema import ADDED_COLUMNS
 
 Row = TypeVar("Row")
 
 _NONCE_TAG = 16  # bytes
 _TAGS = ("scope", "audience", "labels")
 _TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
+_FIRST_COLUMNS = tuple(name for name in _TOKEN_COLUMNS if name not in ADDED_COLUMNS)
+_TAGS_AT = Token._fields.index("scope")  # the tags stand together in a token
 _KEY_COLUMNS = Key._fields
 _UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
-_SELECT_TOKEN = f"SELECT mac, {', '.join(f'token.{name}' for name in _TOKEN_COLUMNS)} FROM token"
+_token_columns = attrgetter(*_TOKEN_COLUMNS)
+_limited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED))
+# Uses are an observation where they are not limited.
+_unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED | {"uses"}))
+_written = json.JSONEncoder(separators=(",", ":")).encode
+_SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
+_CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
 
 
@@ -38,9 +49,11 @@ class Protector(NamedTuple):
     store_id: str
 
     def token_mac(self, token: Token) -> bytes:
-        unprotected = _UNPROTECTED if token.max_uses is not None else _UNPROTECTED | {"uses"}
-        columns = [_plain(getattr(token, name)) for name in _TOKEN_COLUMNS if name not in unprotected]
-        return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels)])
+        protected = _limited_columns if token.max_uses is not None else _unlimited_columns
+        columns = [value.hex() if isinstance(value, bytes) else value for value in protected(token)]
+        # A column that came later counts where it is filled, so that the rows of an older store keep their MAC.
+        added = [[name, getattr(token, name)] for name in ADDED_COLUMNS if getattr(token, name) is not None]
+        return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels), *added])
 
     def key_mac(self, key: Key) -> bytes:
         return self._mac("key", [_plain(getattr(key, name)) for name in _KEY_COLUMNS])
@@ -52,12 +65,17 @@ class Protector(NamedTuple):
         return self._mac("nonce", [seq, nonce.hex()])[:_NONCE_TAG]
 
     def _mac(self, table: str, columns: list[object]) -> bytes:
-        text = json.dumps(["tokenctl/row/v1", self.store_id, table, columns], separators=(",", ":"))
+        text = _written(["tokenctl/row/v1", self.store_id, table, columns])
         return hmac.digest(self.key, text.encode("ascii"), "sha256")
 
 
 def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _untagged(row: Sequence[object]) -> Token:
+    """Return a row as a token; its tags are not read and its MAC, the first column, is not checked."""
+    return Token._make((*row[1 : _TAGS_AT + 1], (), (), (), *row[_TAGS_AT + 1 :]))
 
 
 class Rows:
@@ -66,6 +84,13 @@ class Rows:
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
         self._protector = protector
+        self._version = store.version
+        columns = [f"token.{name}" if self._has(name) else f"NULL AS {name}" for name in _TOKEN_COLUMNS]
+        self._select_token = f"SELECT mac, {', '.join(columns)} FROM token"
+
+    def _has(self, column: str) -> bool:
+        """Whether the store is new enough for a column: a reader takes an older one as it is."""
+        return self._version >= ADDED_COLUMNS.get(column, 1)
 
     # Records
 
@@ -80,44 +105,57 @@ class Rows:
     # Tokens
 
     def token(self, identifier: str) -> Stored[Token] | None:
-        row = self._store.row(f"{_SELECT_TOKEN} WHERE id = ?", identifier)
+        row = self._store.row(f"{self._select_token} WHERE id = ?", identifier)
         return None if row is None else self._token(row)
 
+    def tokens(self, identifiers: Sequence[str]) -> dict[str, Stored[Token]]:
+        """Return the tokens of these ids that there are."""
+        chosen = json.dumps(list(identifiers))
+        tags: dict[object, list[Sequence[object]]] = {}
+        for tag in self._store.rows(f"{_SELECT_TAGS} IN {_CHOSEN} ORDER BY token, name, value", chosen):
+            tags.setdefault(tag[3], []).append(tag)
+        rows = self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", chosen)
+        return {str(row[1]): self._with_tags(row, tags.get(row[1], ())) for row in rows}
+
     def _token(self, row: Sequence[object]) -> Stored[Token]:
+        return self._with_tags(row, self._store.rows(f"{_SELECT_TAGS} = ? ORDER BY name, value", row[1]))
+
+    def _with_tags(self, row: Sequence[object], tagged: Iterable[Sequence[object]]) -> Stored[Token]:
         tags: dict[str, list[str]] = {"scope": [], "audience": [], "label": []}
         expiries = set()
-        facts = dict(zip(_TOKEN_COLUMNS, row[1:], strict=True))
-        for name, value, expires_at in self._store.rows(
-            "SELECT name, value, expires_at FROM tag WHERE token = ? ORDER BY name, value", facts["id"]
-        ):
+        for name, value, expires_at, _ in tagged:
             tags.setdefault(str(name), []).append(str(value))
             expiries.add(expires_at)
         labels = tuple((name, value) for name, _, value in (label.partition("=") for label in tags["label"]))
-        token = Token(**facts, scope=tuple(tags["scope"]), audience=tuple(tags["audience"]), labels=labels)  # type: ignore[arg-type]  # STRICT columns
+        token = _untagged(row)._replace(scope=tuple(tags["scope"]), audience=tuple(tags["audience"]), labels=labels)
         known = len(tags) == 3 and expiries <= {token.expires_at}
         mac = row[0]
         intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.token_mac(token))
         return Stored(row=token, intact=intact)
 
-    def insert_token(self, token: Token) -> None:
+    def insert_tokens(self, tokens: Sequence[Token]) -> None:
         marks = ", ".join("?" * (len(_TOKEN_COLUMNS) + 1))
-        self._store.run(
+        self._store.run_many(
             f"INSERT INTO token (mac, {', '.join(_TOKEN_COLUMNS)}) VALUES ({marks})",
-            self._protector.token_mac(token),
-            *(getattr(token, name) for name in _TOKEN_COLUMNS),
+            [(self._protector.token_mac(token), *_token_columns(token)) for token in tokens],
         )
-        tags = [("scope", value) for value in token.scope] + [("audience", value) for value in token.audience]
-        tags += [("label", f"{name}={value}") for name, value in token.labels]
-        for name, value in tags:
-            self._store.run("INSERT INTO tag VALUES (?, ?, ?, ?)", name, value, token.expires_at, token.id)
+        tags: list[tuple[object, ...]] = []
+        for token in tokens:
+            tags += [("scope", value, token.expires_at, token.id) for value in token.scope]
+            tags += [("audience", value, token.expires_at, token.id) for value in token.audience]
+            tags += [("label", f"{name}={value}", token.expires_at, token.id) for name, value in token.labels]
+        self._store.run_many("INSERT INTO tag VALUES (?, ?, ?, ?)", tags)
 
     def update_token(self, token: Token, *changed: str) -> None:
         """Write the named columns of a token, and its MAC."""
-        self._store.run(
+        self.update_tokens([token], *changed)
+
+    def update_tokens(self, tokens: Sequence[Token], *changed: str) -> None:
+        """Write the same columns of many tokens, and their MACs."""
+        values = attrgetter(*changed, "id")
+        self._store.run_many(
             f"UPDATE token SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?",
-            self._protector.token_mac(token),
-            *(getattr(token, name) for name in changed),
-            token.id,
+            ((self._protector.token_mac(token), *values(token)) for token in tokens),
         )
 
     def condemn_token(self, token: Token, *changed: str) -> None:
@@ -132,13 +170,27 @@ class Rows:
         """Write the unprotected columns of use."""
         self._store.run("UPDATE token SET uses = ?, last_used_at = ? WHERE id = ?", token.uses, token.last_used_at, token.id)
 
-    def observe_delivery(self, identifier: str, at: int) -> bool:
-        """Write that a token was delivered; false where it was revoked meanwhile."""
-        return self._store.run("UPDATE token SET delivered_at = ? WHERE id = ? AND revoked_at IS NULL", at, identifier) == 1
+    def observe_delivery(self, identifiers: Sequence[str], at: int, *, issued_after: int) -> list[str]:
+        """Write that tokens were delivered; return those that were issued too early for it, or revoked meanwhile."""
+        sql = "UPDATE token SET delivered_at = ? WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
+        if self._store.run_many(sql, ((at, identifier, issued_after) for identifier in identifiers)) == len(identifiers):
+            return []
+        late = "SELECT 1 FROM token WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
+        return [identifier for identifier in identifiers if self._store.value(late, identifier, issued_after) is None]
 
     def newest_leaf(self, target: str) -> int:
         """Return the number of the newest record about a target; zero for none."""
         return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
+
+    def newest_leaves(self, targets: Sequence[str]) -> dict[str, int]:
+        """Return :meth:`newest_leaf` of each target that has one."""
+        sql = f"SELECT target, max(seq) FROM record WHERE target IN {_CHOSEN} GROUP BY target"
+        return {str(target): int(str(seq)) for target, seq in self._store.rows(sql, json.dumps(list(targets)))}
+
+    def marks(self, identifiers: Sequence[str]) -> dict[str, tuple[object, ...]]:
+        """Return what every change of a token leaves in its row: its newest record, and since when it is denied."""
+        sql = f"SELECT id, leaf, revoked_at, suspended_at FROM token WHERE id IN {_CHOSEN}"
+        return {str(row[0]): row[1:] for row in self._store.rows(sql, json.dumps(list(identifiers)))}
 
     def newest_operation(self, target: str) -> str | None:
         """Return what the newest record about a target tells of."""
@@ -147,6 +199,17 @@ class Rows:
 
     def children(self, identifier: str) -> list[str]:
         return [str(row[0]) for row in self._store.rows("SELECT id FROM token WHERE parent = ? ORDER BY id", identifier)]
+
+    def parents_among(self, identifiers: Sequence[str]) -> set[str]:
+        """Return those of these ids that have children."""
+        sql = f"SELECT DISTINCT parent FROM token WHERE parent IN {_CHOSEN}"
+        return {str(row[0]) for row in self._store.rows(sql, json.dumps(list(identifiers)))}
+
+    def offspring(self, identifiers: Sequence[str]) -> Iterator[tuple[str, bool]]:
+        """Yield the children of all these, and whether each is unrevoked."""
+        sql = f"SELECT id, revoked_at IS NULL FROM token WHERE parent IN {_CHOSEN}"
+        for identifier, alive in self._store.rows(sql, json.dumps(list(identifiers))):
+            yield str(identifier), bool(alive)
 
     def descendants(self, identifier: str) -> Iterator[str]:
         """Yield the ids of children, their children and so on, each once."""
@@ -159,28 +222,77 @@ class Rows:
                     waiting.append(child)
                     yield child
 
-    def undelivered(self, before: int) -> list[str]:
+    def undelivered(self, before: int, *, limit: int) -> list[str]:
         """Return the ids of tokens issued before an instant whose delivery is not known."""
-        return [
-            str(row[0])
-            for row in self._store.rows(
-                "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?", before
-            )
-        ]
+        sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
+        return [str(row[0]) for row in self._store.rows(sql, before, limit)]
 
-    def select(self, selector: Selector, *, now: int, after: tuple[int, str] | None = None) -> Iterator[Stored[Token]]:
-        """Yield the tokens that a selector's columns choose, by (expires_at, id); states are the caller's."""
-        conditions, parameters = _conditions(selector, now)
-        if after is not None:
-            conditions.append("(token.expires_at, token.id) > (?, ?)")
-            parameters.extend(after)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"{_SELECT_TOKEN}{where} ORDER BY token.expires_at, token.id"
+    def living_of(
+        self, owner: str, kinds: Sequence[str], *, now: int, undelivered_since: int
+    ) -> list[tuple[str, str | None, int]]:
+        """Count the tokens of an owner that may still be accepted, by subject and run."""
+        run = "run" if self._has("run") else "NULL"
+        sql = f"""SELECT subject, {run}, count(*) FROM token
+            WHERE owner = ? AND expires_at > ? AND revoked_at IS NULL AND kind IN ({", ".join("?" * len(kinds))})
+            AND (delivered_at IS NOT NULL OR issued_at > ?) AND (max_uses IS NULL OR uses < max_uses)
+            AND (grace_until IS NULL OR grace_until > ?)
+            AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised')) GROUP BY 1, 2"""
+        found = self._store.rows(sql, owner, now, *kinds, undelivered_since, now)
+        return [
+            (str(subject), None if run is None else str(run), count)
+            for subject, run, count in found
+            if isinstance(count, int)
+        ]  # fmt: skip
+
+    def replaceable(self, request: str, actor: str, *, undelivered_since: int) -> int:
+        """Return how many living tokens make way when a request is made again: those that never reached their taker."""
+        return self._store.integer(
+            """SELECT count(*) FROM token WHERE request = ? AND issued_by = ? AND delivered_at IS NULL
+               AND revoked_at IS NULL AND issued_at > ?""",
+            request, actor, undelivered_since,
+        )  # fmt: skip
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return the unrevoked tokens that live with a process: id and run."""
+        if not self._has("run"):
+            return []
+        sql = "SELECT id, run FROM token WHERE run IS NOT NULL AND revoked_at IS NULL"
+        return [(str(token), str(run)) for token, run in self._store.rows(sql)]
+
+    def ended_suspensions(self, now: int, *, limit: int) -> list[str]:
+        """Return the ids of unrevoked tokens whose suspension has ended."""
+        if not self._has("run"):
+            return []  # a store of that time has no suspensions, and no index of them
+        sql = """SELECT id FROM token WHERE suspended_until IS NOT NULL AND revoked_at IS NULL AND suspended_until <= ?
+                 ORDER BY suspended_until LIMIT ?"""
+        return [str(row[0]) for row in self._store.rows(sql, now, limit)]
+
+    def survey(self, identifiers: Sequence[str]) -> Iterator[Token]:
+        """Yield the tokens of these ids without their tags and unchecked: enough to count, not to believe."""
+        for row in self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", json.dumps(list(identifiers))):
+            yield _untagged(row)
+
+    def survey_of(self, selector: Selector, *, now: int) -> Iterator[Token]:
+        """Yield what :meth:`page` chooses like :meth:`survey`."""
+        sql, parameters = choosing.statement(self._select_token, selector, now=now, batches=self._has("batch"))
         for row in self._store.rows(sql, *parameters):
-            yield self._token(row)
+            yield _untagged(row)
+
+    def page(
+        self, selector: Selector, *, now: int, after: tuple[int, str] | None = None, limit: int
+    ) -> list[tuple[int, str]]:  # fmt: skip
+        """Return where the next tokens stand that a selector's columns choose, in order; states are the caller's to judge."""
+        sql, parameters = choosing.statement(
+            "SELECT token.expires_at, token.id FROM token", selector, now=now, after=after, batches=self._has("batch")
+        )
+        return [(int(str(at)), str(identifier)) for at, identifier in self._store.rows(f"{sql} LIMIT ?", *parameters, limit)]
+
+    def total(self) -> int:
+        """Return how many tokens there are: none is ever deleted."""
+        return self._store.integer("SELECT max(rowid) FROM token")
 
     def every_token(self) -> Iterator[Stored[Token]]:
-        for row in self._store.rows(f"{_SELECT_TOKEN} ORDER BY rowid"):
+        for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
             yield self._token(row)
 
     # Keys
@@ -213,64 +325,3 @@ class Rows:
     def last_expiry_under(self, kid: str) -> int | None:
         value = self._store.value("SELECT max(expires_at) FROM token WHERE kid = ?", kid)
         return value if isinstance(value, int) else None
-
-
-def _conditions(selector: Selector, now: int) -> tuple[list[str], list[object]]:
-    conditions: list[str] = []
-    parameters: list[object] = []
-
-    def any_of(column: str, values: Sequence[str], operator: str = "=") -> None:
-        if values:
-            conditions.append(f"({' OR '.join([f'{column} {operator} ?'] * len(values))})")
-            parameters.extend(values)
-
-    def pattern(column: str, values: Sequence[str]) -> None:
-        if any("*" in value for value in values):
-            any_of(column, [_glob(value) for value in values], "GLOB")
-        else:
-            any_of(column, values)
-
-    def tagged(name: str, values: Sequence[str], *, patterns: bool) -> None:
-        if not values:
-            return
-        operator = "GLOB" if patterns and any("*" in value for value in values) else "="
-        chosen = [_glob(value) for value in values] if operator == "GLOB" else values
-        alternatives = " OR ".join([f"value {operator} ?"] * len(values))
-        conditions.append(f"token.id IN (SELECT token FROM tag WHERE name = ? AND ({alternatives}))")
-        parameters.extend([name, *chosen])
-
-    pattern("token.subject", selector.subject)
-    pattern("token.owner", selector.owner)
-    for column in ("kind", "format", "kid", "parent"):
-        any_of(f"token.{column}", getattr(selector, column))
-    any_of("token.request", selector.batch)
-    tagged("scope", selector.scope, patterns=False)
-    tagged("audience", selector.audience, patterns=True)
-    tagged("label", [label if "=" in label else f"{label}=*" for label in selector.labels], patterns=True)
-    for column, operator, instant in (
-        ("issued_at", ">=", selector.issued_after),
-        ("issued_at", "<", selector.issued_before),
-        ("expires_at", ">=", selector.expires_after),
-        ("expires_at", "<", selector.expires_before),
-    ):
-        if instant is not None:
-            conditions.append(f"token.{column} {operator} ?")
-            parameters.append(instant)
-    if selector.unused_for is not None:
-        conditions.append("coalesce(token.last_used_at, token.issued_at) <= ?")
-        parameters.append(now - selector.unused_for)
-    if selector.never_used:
-        conditions.append("token.last_used_at IS NULL")
-    if (selector.never_used or selector.unused_for is not None) and not selector.untracked:
-        conditions.append("token.format <> 'jwt'")
-    if not {"expired", "revoked", "undelivered"} & set(selector.states):
-        conditions.append("token.expires_at > ? AND token.revoked_at IS NULL")
-        parameters.append(now)
-    elif set(selector.states) == {"undelivered"}:
-        conditions.append("(token.reason = 'undelivered' OR token.delivered_at IS NULL)")
-    return conditions, parameters
-
-
-def _glob(text: str) -> str:
-    """Translate: only ``*`` is special to us, ``?`` and ``[`` are too to SQLite."""
-    return "".join(f"[{character}]" if character in "?[" else character for character in text)

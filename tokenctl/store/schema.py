@@ -62,11 +62,34 @@ _VERSION_1 = (
 ) STRICT""",
 )
 
+# A run stands in its token's row, under its MAC; ``batch`` is the request id of a bulk issue.
+_VERSION_2 = (
+    "ALTER TABLE token ADD COLUMN batch TEXT",
+    "ALTER TABLE token ADD COLUMN run TEXT",
+    "DROP TABLE run",
+    "CREATE INDEX token_by_batch ON token (batch) WHERE batch IS NOT NULL",
+    "CREATE INDEX token_running ON token (run) WHERE run IS NOT NULL AND revoked_at IS NULL",
+    "CREATE INDEX token_suspended ON token (suspended_until) WHERE suspended_until IS NOT NULL AND revoked_at IS NULL",
+)
+
 # MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
 VERSION = len(MIGRATIONS)
+# The version that added a column to the rows of tokens: an older store is read without it.
+ADDED_COLUMNS = {"batch": 2, "run": 2}
 
 
 def statements_of(migrations: tuple[tuple[str, ...], ...]) -> list[str]:
     """Return what ``sqlite_schema`` holds after these migrations, sorted."""
-    return sorted(statement for migration in migrations for statement in migration if statement.startswith("CREATE "))
+    made: dict[str, str] = {}
+    for statement in (statement for migration in migrations for statement in migration):
+        verb, *words = statement.split()
+        if verb == "CREATE":
+            made[words[2] if words[0] == "UNIQUE" else words[1]] = statement
+        elif verb == "DROP":
+            del made[words[1]]
+        elif verb == "ALTER":  # SQLite writes an added column in front of the last bracket
+            name, column = words[1], " ".join(words[4:])
+            body, _, tail = made[name].rpartition(")")
+            made[name] = f"{body}, {column}){tail}"
+    return sorted(made.values())

@@ -3,33 +3,64 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.journal import Change, Journal
-from tokenctl.backends.local.standing import SERVED_STATES, housekeep, intact_keys, look
+from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
+from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
 from tokenctl.config import Profile
-from tokenctl.errors import NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
-from tokenctl.model.token import DELIVERY_DEADLINE, IssuedToken, Key, Outcome, Reason, Target, Token, TokenRequest
+from tokenctl.model.token import (
+    DELIVERY_DEADLINE,
+    Action,
+    IssuedToken,
+    Key,
+    Outcome,
+    Reason,
+    Standing,
+    Target,
+    Token,
+    TokenRequest,
+)
 from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.model.policy import Policy
+
+_CHUNK = 500  # ids asked for at once
+_FIRST_PAGE = 64  # ids; more than a screen shows
 
 
 class LocalAuthority:
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
 
-    It is its own directory, usage, delivery and signing keys.
+    It is its own directory, suspension, usage, delivery and signing keys.
     """
 
-    def __init__(self, profile: Profile, journal: Journal) -> None:
+    def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
         self.name = profile.name
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
         self._profile = profile
+        self._read_policy = policy
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
+        return self._read_policy()
 
     @property
     def directory(self) -> LocalAuthority:
+        return self
+
+    @property
+    def suspension(self) -> LocalAuthority:
         return self
 
     @property
@@ -50,39 +81,84 @@ class LocalAuthority:
     # Issue and delivery
 
     def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]:
-        for request in requests:
-            if request.format == "jwt":
-                from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
-            yield self._issue(request)
+        waiting = list(requests)
+        if any(request.format == "jwt" for request in waiting):
+            from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
+        while waiting:
+            made, error = self._issue(waiting)
+            yield from made
+            if error is not None:
+                raise error
+            del waiting[: len(made)]
 
-    def _issue(self, request: TokenRequest) -> IssuedToken:
+    def _issue(self, requests: Sequence[TokenRequest]) -> tuple[list[IssuedToken], TokenctlError | None]:
+        """Issue in one change for about a tenth of a second; an error ends it, and what was made before it stands."""
+        from tokenctl.backends.local import issuing
+
+        started = time.monotonic()
+        failed: TokenctlError | None = None
+        policy = self.policy
+        with self.journal.changing(create=True, trusted=True) as change:
+            assert change is not None
+            housekeep(change)
+            issuing.note_policy(change, policy)
+            minting = issuing.Minting(change, policy, self._profile, self.journal.clock)
+            try:
+                for request in requests:
+                    minting.add(request)
+                    if time.monotonic() - started > BATCH_SECONDS:
+                        break
+            except PolicyDenied as error:
+                change.append(issuing.refusal(request, policy, error))
+                failed = error
+            except (Conflict, NotFound) as error:
+                if not minting.made:
+                    raise
+                failed = error
+            minting.write()
+        return minting.made, failed
+
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Say what would become of a request, and change nothing.
+
+        Raises:
+            NotFound: its parent is unknown (exit 5).
+            Conflict: its request id is used (exit 6).
+            IntegrityError: quarantined (exit 10).
+        """
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            return issuing.Foresight(view, self.policy, self.journal).judge(request)
+
+    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
+        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            foresight = issuing.Foresight(view, self.policy, self.journal)
+            yield from map(foresight.error, requests)
+
+    def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
+        """Record requests that are refused together with others of a bulk issue."""
         from tokenctl.backends.local import issuing
 
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
-            housekeep(change)
-            try:
-                return issuing.issue(change, request, self._profile, self.journal.clock)
-            except PolicyDenied as error:
-                change.append(issuing.refusal(request, error))
-                refused = error
-        raise refused
+            issuing.note_policy(change, self.policy)
+            for request, error in refused:
+                change.append(issuing.refusal(request, self.policy, error))
 
     def delivered(self, identifiers: Sequence[str]) -> None:
         with self.journal.changing() as change:
             assert change is not None
-            for identifier in identifiers:
-                self._record_delivery(change, identifier)
-
-    def _record_delivery(self, change: Change, identifier: str) -> None:
-        stored = change.rows.token(identifier)
-        now = self.journal.time()
-        in_time = stored is not None and now < stored.row.issued_at + DELIVERY_DEADLINE
-        if not in_time or not change.rows.observe_delivery(identifier, now):
-            raise TemporarilyUnavailable(
-                f"token {identifier} reached its taker too late: it is not accepted", hint="run again for another one",
-                reason="undelivered",
-            )  # fmt: skip
+            now = self.journal.time()
+            late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            if late:
+                raise TemporarilyUnavailable(
+                    f"token {late[0]} reached its taker too late: it is not accepted", hint="run again for another one",
+                    reason="undelivered",
+                )  # fmt: skip
 
     # Introspection and use
 
@@ -109,10 +185,48 @@ class LocalAuthority:
 
     # Revocation
 
-    def revoke(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
-        from tokenctl.backends.local import revoking
+    def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]:
+        from tokenctl.backends.local import batches, revoking
 
-        return revoking.revoke(self.journal, list(targets), reason)
+        chosen = list(targets)
+        return batches.carry_out(self.journal, chosen, revoking.Revocation(chosen, reason, keep_children=keep_children))
+
+    def suspend(
+        self, targets: Iterable[Target], reason: Reason, *, duration: int | None = None, then: str | None = None,
+        keep_children: bool = False,
+    ) -> Iterator[Outcome]:  # fmt: skip
+        from tokenctl.backends.local import batches, suspending
+
+        deed = suspending.Suspending(reason, duration=duration, then=then, keep_children=keep_children)
+        return batches.carry_out(self.journal, list(targets), deed)
+
+    def lift(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
+        from tokenctl.backends.local import batches, suspending
+
+        # Ids sort by time of issue, so a parent is lifted before its children are judged.
+        return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason))
+
+    # Plans
+
+    def authority(self) -> str | None:
+        """Return the id of the store; ``None`` where there is none yet."""
+        with self.journal.reading() as view:
+            return view.store_id if view is not None else None
+
+    def record_plan(self, digest: str, action: Action, targets: int) -> None:
+        """Record that a plan was made, by the hash of its file; durable when this returns."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.changing() as change:
+            assert change is not None
+            planning.record(change, digest, action, targets)
+
+    def plan_made_at(self, digest: str) -> tuple[int | None, int]:
+        """Return when a plan of this hash was made, ``None`` for never, and now."""
+        from tokenctl.backends.local import planning
+
+        with self.journal.reading() as view:
+            return (planning.made_at(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
     # Directory
 
@@ -123,6 +237,52 @@ class LocalAuthority:
                 return None
             return look(view, stored, count_children=True)
 
+    def look_up(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
+        """Yield :meth:`get` of each of these ids, in few questions to the store."""
+        with self.journal.reading() as view:
+            for start in range(0, len(identifiers), _CHUNK):
+                chunk = identifiers[start : start + _CHUNK]
+                known = look_at(view, chunk, count_children=True) if view is not None else {}
+                yield from ((identifier, known[identifier][1] if identifier in known else None) for identifier in chunk)
+
+    def survey(self, chosen: Sequence[str] | Selector) -> Iterator[tuple[str, Standing | None]]:
+        """Yield how ids, or the tokens that a selector chooses, seem to stand: for counting, not for believing."""
+        with self.journal.reading() as view:
+            if isinstance(chosen, Selector):
+                tokens = view.rows.survey_of(chosen, now=view.now) if view is not None else iter(())
+                yield from self._chosen(view, tokens, chosen)
+                return
+            for start in range(0, len(chosen), _CHUNK):
+                chunk = chosen[start : start + _CHUNK]
+                known = dict(survey(view, view.rows.survey(chunk))) if view is not None else {}
+                yield from ((identifier, known.get(identifier)) for identifier in chunk)
+
+    @staticmethod
+    def _chosen(view: View | None, tokens: Iterable[Token], selector: Selector) -> Iterator[tuple[str, Standing]]:
+        if view is None:
+            return
+        undelivered = "undelivered" in selector.states
+        for identifier, standing in survey(view, tokens):
+            if standing.state in selector.states or (undelivered and standing.cause == "undelivered"):
+                yield identifier, standing
+
+    def kin(self, identifiers: Sequence[str]) -> int:
+        """Return how many unrevoked descendants these tokens have that are not among them."""
+        with self.journal.reading() as view:
+            if view is None:
+                return 0
+            seen, layer, living = set(identifiers), list(identifiers), 0
+            while layer:
+                below: list[str] = []
+                for start in range(0, len(layer), _CHUNK):
+                    for child, alive in view.rows.offspring(layer[start : start + _CHUNK]):
+                        if child not in seen:
+                            seen.add(child)
+                            below.append(child)
+                            living += alive
+                layer = below
+            return living
+
     def require_trust(self) -> None:
         """Refuse to call anything active in a store that does not check out (exit 10)."""
         with self.journal.reading() as view:
@@ -132,34 +292,41 @@ class LocalAuthority:
     def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]:
         """Yield the chosen tokens by (expires_at, id), from the one behind ``after`` on.
 
+        They are read page by page, so that a slow taker keeps no transaction open.
+
         Raises:
             NotFound: ``after`` is no token here (exit 5).
         """
-        with self.journal.reading() as view:
-            if view is None:
-                return
-            position = None
-            if after is not None:
-                last = view.rows.token(after)
-                if last is None:
-                    raise NotFound(f"no token {after} to go on after")
-                position = (last.row.expires_at, last.row.id)
-            for stored in view.rows.select(selector, now=view.now, after=position):
-                found = look(view, stored)
+        position = self._position_of(after) if after is not None else None
+        size = _FIRST_PAGE
+        while True:
+            with self.journal.reading() as view:
+                page = view.rows.page(selector, now=view.now, after=position, limit=size) if view is not None else []
+                known = look_at(view, [identifier for _, identifier in page]) if view is not None else {}
+            for place in page:
+                found = known[place[1]][1]
                 if found.standing.state in selector.states or ("undelivered" in selector.states and _undelivered(found)):
                     yield found
+            if len(page) < size:
+                return
+            position, size = page[-1], _CHUNK
 
-    def hidden(self, states: Sequence[str]) -> int:
-        """Return how many tokens are in none of these states, so that a list can say what it does not show."""
+    def _position_of(self, identifier: str) -> tuple[int, str]:
         with self.journal.reading() as view:
-            if view is None or set(states) != set(Selector().states):
-                return 0
-            return view.store.integer("SELECT count(*) FROM token WHERE expires_at <= ? OR revoked_at IS NOT NULL", view.now)
+            last = view.rows.token(identifier) if view is not None else None
+        if last is None:
+            raise NotFound(f"no token {identifier} to go on after")
+        return last.row.expires_at, last.row.id
+
+    def total(self) -> int:
+        """Return how many tokens there are, of whatever state."""
+        with self.journal.reading() as view:
+            return view.rows.total() if view is not None else 0
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
         with self.journal.reading() as view:
-            if view is None or not view.rows.undelivered(view.now - DELIVERY_DEADLINE) or self.journal.read_only:
+            if view is None or self.journal.read_only or not due(view):
                 return
         patience, self.journal.lock_deadline = self.journal.lock_deadline, 0.0
         try:

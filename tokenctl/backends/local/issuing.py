@@ -1,102 +1,189 @@
-"""Issuing: one transaction for the row, its record and its request; then delivery is awaited."""
+"""Issuing: one transaction for rows, records and requests of some tokens; then their delivery is awaited."""
 
 from __future__ import annotations
 
 import hmac
 import json
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change
-from tokenctl.backends.local.standing import DEEPEST, event_about, look, record_about
+from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.judging import Judgement, count_issued, judge
+from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
-from tokenctl.errors import Conflict, IntegrityError, NotFound, PolicyDenied, TemporarilyUnavailable
+from tokenctl.errors import Conflict, IntegrityError, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque
-from tokenctl.model import policy
 from tokenctl.model.identifier import new_id
-from tokenctl.model.record import Event, canonical
-from tokenctl.model.times import LAST_INSTANT, MINUTE, SECOND, format_duration
+from tokenctl.model.policy import Policy
+from tokenctl.model.record import Event, Record, canonical
+from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Key, Token, TokenRequest
 from tokenctl.secret import Secret
+from tokenctl.store.rows import Stored
+
+if TYPE_CHECKING:
+    from tokenctl.formats.signing import SigningKey
 
 DEFAULT_ALGORITHM = "ES256"
-_CLOCK_TOLERANCE = 5 * MINUTE
+CLOCK_TOLERANCE = 5 * MINUTE
 
 
-def issue(change: Change, request: TokenRequest, profile: Profile, clock: int) -> IssuedToken:
-    """Make one token inside a change.
+def note_policy(change: Change, policy: Policy) -> None:
+    """Record that the effective policy is another than the last one; a store begins with the built-in limits."""
+    known = change.fact("policy")
+    if known == policy.hash or (known is None and policy.built_in):
+        return
+    change.write_fact("policy", policy.hash)
+    change.append(Event(operation="store.policy", target=change.store_id, policy=policy.hash, parameters=policy.plain()))
 
-    Raises:
-        PolicyDenied: the policy or the parent forbids it (exit 12); the caller records the refusal.
-        Conflict: the request id is used, or no key of that algorithm is active (exit 6).
-        TemporarilyUnavailable: the clock stands far behind the last record (exit 7).
+
+class Minting:
+    """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
+
+    def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
+        if clock < change.last_time - CLOCK_TOLERANCE:
+            behind = format_duration(change.last_time - clock)
+            raise TemporarilyUnavailable(
+                f"the clock stands {behind} behind the last record",
+                hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+            )  # fmt: skip
+        self.made: list[IssuedToken] = []
+        self._change = change
+        self._policy = policy
+        self._profile = profile
+        self._records: list[Record] = []
+        self._signers: dict[str | None, tuple[Key, SigningKey]] = {}
+        self._parameters = cache(_parameters)
+
+    def add(self, request: TokenRequest) -> IssuedToken:
+        """Make one token.
+
+        Raises:
+            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
+            Conflict: the request id is used, or no key of that algorithm is active (exit 6).
+            NotFound: there is no such parent (exit 5).
+        """
+        change = self._change
+        # A rerun is told of the token it has, not of the limit that this token fills.
+        waiting = earlier(change, request, change.actor_name)
+        judgement = judge(change, request, self._policy, change.now, change.actor_name, change.living)
+        judgement.require()
+        signer = self._signer(request.algorithm) if request.format == "jwt" else None
+        own = request.request_id or (None if request.batch is not None else new_id(change.now))
+        named = request.batch or own or ""
+        token = _draft(change, request, own, judgement.expires_at)
+        if request.request_id is not None:
+            _claim_request(change, request, waiting)
+        text: Secret
+        if signer is not None:
+            token, text = _sign(change, token, request, self._profile, signer)
+        else:
+            text = opaque.mint(token.kind, token.id)
+            verifier = sealing.verifier(change.keys, change.store_id, text)
+            token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
+        parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
+        event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
+        self._records.append(change.prepare(event))
+        count_issued(change.living, judgement.decision, token.owner)
+        issued = IssuedToken(token=token, text=text, request_id=request.request_id or named)
+        self.made.append(issued)
+        return issued
+
+    def write(self) -> None:
+        """Write what was made; it becomes durable with the change."""
+        self._change.write_records(self._records)
+        self._change.rows.insert_tokens([issued.token for issued in self.made])
+        self._records = []
+
+    def _signer(self, algorithm: str | None) -> tuple[Key, SigningKey]:
+        """Return the signing key of an algorithm, opened once."""
+        if algorithm not in self._signers:
+            from tokenctl.formats import signing
+
+            key = _signing_key(self._change, algorithm)
+            assert key.sealed is not None
+            private = sealing.unseal(self._change.keys, self._change.store_id, key.kid, key.alg, key.sealed)
+            self._signers[algorithm] = key, signing.load(key.alg, private.reveal())
+        return self._signers[algorithm]
+
+
+class Foresight:
+    """What would become of requests, one after the other; nothing is changed.
+
+    Args:
+        view: The store as it is; ``None`` where there is none yet.
     """
-    if clock < change.last_time - _CLOCK_TOLERANCE:
-        behind = format_duration(change.last_time - clock)
-        raise TemporarilyUnavailable(
-            f"the clock stands {behind} behind the last record", hint="set the clock, then run again", reason="clock"
-        )
-    broken = policy.faults(request)
-    if broken:
-        raise policy.denied(broken)
-    request_id = request.request_id or new_id(change.now)
-    token = _draft(change, request, request_id)
-    _check_parent(change, token)
-    if request.request_id is not None:
-        _claim_request(change, request)
-    text: Secret
-    if request.format == "jwt":
-        token, text = _sign(change, token, request, profile)
-    else:
-        text = opaque.mint(token.kind, token.id)
-        verifier = sealing.verifier(change.keys, change.store_id, text)
-        token = token._replace(verifier=verifier, pepper_version=sealing.VERSION)
-    parameters: dict[str, object] = {
-        "labels": dict(token.labels), "max_uses": token.max_uses, "not_before": token.not_before, "note": token.note
-    }  # fmt: skip
-    record = change.append(
-        event_about("token.issue", token, request_id=request_id, policy=policy.policy_hash(), parameters=parameters)
-    )
-    token = token._replace(leaf=record.seq)
-    change.rows.insert_token(token)
-    return IssuedToken(token=token, text=text, request_id=request_id)
+
+    def __init__(self, view: View | None, policy: Policy, journal: Journal) -> None:
+        if view is not None:
+            view.require_trust()
+        self._view = view
+        self._policy = policy
+        self._now = view.now if view is not None else journal.clock
+        self._actor = str(journal.actor)
+        self._living: dict[tuple[str, str], int] = view.living if view is not None else {}
+        self._plain: TokenRequest | None = None
+
+    def judge(self, request: TokenRequest) -> Judgement:
+        """Return the judgement; raises NotFound and Conflict like :meth:`Minting.add`."""
+        if self._view is not None:
+            earlier(self._view, request, self._actor)
+        return judge(self._view, request, self._policy, self._now, self._actor, self._living)
+
+    def error(self, request: TokenRequest) -> TokenctlError | None:
+        """Return what would keep a request from being answered; one that would be, counts for the next ones."""
+        if request is self._plain:
+            return None  # asked for again, and nothing counts or changes its answer
+        try:
+            judgement = self.judge(request)
+            judgement.require()
+        except TokenctlError as error:
+            return error
+        count_issued(self._living, judgement.decision, request.owner)
+        if not judgement.living and request.request_id is None:
+            self._plain = request
+        return None
 
 
-def refusal(request: TokenRequest, error: PolicyDenied) -> Event:
+def _parameters(
+    labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None
+) -> bytes:  # fmt: skip
+    """Return what the record of an issue is bound to and does not show; the same for many tokens of a bulk issue."""
+    return canonical({"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note})
+
+
+def refusal(request: TokenRequest, policy: Policy, error: PolicyDenied) -> Event:
     """Return the record of a refused issue."""
     return Event(
         operation="token.deny", subject=request.subject, owner=request.owner, kind=request.kind, format=request.format,
         scope=tuple(sorted(request.scope)), audience=tuple(sorted(request.audience)), parent=request.parent,
-        outcome="denied", reason=error.reason, request_id=request.request_id, policy=policy.policy_hash(),
+        outcome="denied", reason=error.reason, request_id=request.batch or request.request_id, policy=policy.hash,
     )  # fmt: skip
 
 
-def _draft(change: Change, request: TokenRequest, request_id: str) -> Token:
-    issued_at = change.now - change.now % SECOND
-    start = max(issued_at, request.not_before or 0)
-    expires_at = start + policy.lifetime_of(request)
-    if expires_at > LAST_INSTANT:
-        raise policy.denied(["max-lifetime: it would end after the year 9999"])
+def _draft(change: Change, request: TokenRequest, request_id: str | None, expires_at: int) -> Token:
     return Token(
         id=new_id(change.now), kind=request.kind, format=request.format, subject=request.subject, owner=request.owner,
-        issued_by=str(change.actor), issued_at=issued_at, not_before=request.not_before,
-        expires_at=expires_at - expires_at % SECOND, parent=request.parent, max_uses=request.max_uses, note=request.note,
-        request=request_id, scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
-        labels=tuple(sorted(request.labels)),
+        issued_by=change.actor_name, issued_at=change.now - change.now % SECOND, not_before=request.not_before,
+        expires_at=expires_at, parent=request.parent, max_uses=request.max_uses, note=request.note, request=request_id,
+        scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
+        labels=tuple(sorted(request.labels)), batch=request.batch, run=request.run,
     )  # fmt: skip
 
 
-def _claim_request(change: Change, request: TokenRequest) -> None:
-    """Bind the request id to these parameters; an earlier token that was never delivered makes way."""
-    fingerprint = hmac.digest(change.keys.row, b"tokenctl/request/v1\0" + canonical(request.parameters or {}), "sha256")
-    actor = str(change.actor)
-    known = change.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
+def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]]:
+    """Return what a request id has brought so far and never reached its taker; raises Conflict where it is used (exit 6)."""
+    if request.request_id is None:
+        return []
+    known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     if known is None:
-        change.store.run("INSERT INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
-    elif not isinstance(known, bytes) or not hmac.compare_digest(known, fingerprint):
+        return []
+    if not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request)):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
-    rows = change.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor)
-    for identifier in [str(row[0]) for row in rows]:
-        stored = change.rows.token(identifier)
+    waiting = []
+    for (identifier,) in view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor):
+        stored = view.rows.token(str(identifier))
         assert stored is not None
         if stored.row.delivered_at is not None:
             raise Conflict(
@@ -104,58 +191,37 @@ def _claim_request(change: Change, request: TokenRequest) -> None:
                 hint=f"tokenctl inspect {identifier}", reason="request_id_used",
             )  # fmt: skip
         if stored.row.revoked_at is None:
-            record_about(
-                change, stored, "token.revoke", {"reason": "undelivered", "request_id": request.request_id},
-                revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=request.request_id,
-            )  # fmt: skip
+            waiting.append(stored)
+    return waiting
 
 
-def _check_parent(change: Change, token: Token) -> None:
-    """A child's rights are a subset of its parent's, and it does not outlive it."""
-    if token.parent is None:
-        return
-    stored = change.rows.token(token.parent)
-    if stored is None:
-        raise NotFound(f"no token {token.parent} to be the parent")
-    found = look(change, stored)
-    if not found.intact:
-        raise IntegrityError(f"the row of the parent {token.parent} does not check out", hint="tokenctl audit verify")
-    parent = found.token
-    broken = []
-    if _depth(change, parent) + 1 >= DEEPEST:
-        broken.append(f"parent-depth: at most {DEEPEST} generations")
-    if not found.standing.active:
-        broken.append(f"parent: {token.parent} is {found.standing.state}")
-    beyond = sorted(set(token.scope) - set(parent.scope))
-    if beyond:
-        broken.append(f"parent-scope: the parent lacks {beyond[0]}")
-    if parent.audience and not (token.audience and set(token.audience) <= set(parent.audience)):
-        broken.append("parent-audience: the parent is for other audiences")
-    if token.expires_at > parent.expires_at:
-        broken.append("parent-lifetime: the parent expires earlier")
-    if broken:
-        raise policy.denied(broken)
+def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
+    """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
+    actor, named = change.actor_name, request.batch or request.request_id
+    change.store.run(
+        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
+    )
+    for stored in waiting:
+        record_about(
+            change, stored, "token.revoke", {"reason": "undelivered", "request_id": named},
+            revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=named,
+        )  # fmt: skip
+        change.living.clear()
 
 
-def _depth(change: Change, token: Token) -> int:
-    """Return how many ancestors a token has."""
-    depth = 0
-    while token.parent is not None and depth < DEEPEST:
-        above = change.rows.token(token.parent)
-        if above is None:
-            break
-        token, depth = above.row, depth + 1
-    return depth
+def _fingerprint(view: View, request: TokenRequest) -> bytes:
+    return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
 
 
-def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile) -> tuple[Token, Secret]:
+def _sign(
+    change: Change, token: Token, request: TokenRequest, profile: Profile, signer: tuple[Key, SigningKey]
+) -> tuple[Token, Secret]:  # fmt: skip
     """Make an RFC 9068 access token."""
-    from tokenctl.formats import jwt, signing
+    from tokenctl.formats import jwt
 
-    key = _signing_key(change, request.algorithm)
-    assert key.sealed is not None
-    private = sealing.unseal(change.keys, change.store_id, key.kid, key.alg, key.sealed)
-    token = token._replace(issuer=profile.issuer or f"urn:tokenctl:{change.store_id}", kid=key.kid)
+    key, private = signer
+    issuer = profile.issuer or f"urn:tokenctl:{change.store_id}"
+    token = token._replace(issuer=issuer, kid=key.kid, leaf=change.next_seq)
     alg = profile.eddsa_name if key.alg == "EdDSA" else key.alg
     header: dict[str, object] = {"alg": alg, "kid": key.kid, "typ": "at+jwt"}
     audience = list(token.audience)
@@ -168,7 +234,7 @@ def _sign(change: Change, token: Token, request: TokenRequest, profile: Profile)
     if token.scope:
         claims["scope"] = " ".join(token.scope)
     claims |= dict(request.claims)
-    return token, Secret(jwt.encode(header, claims, signing.load(key.alg, private.reveal())))
+    return token, Secret(jwt.encode(header, claims, private))
 
 
 def _signing_key(change: Change, algorithm: str | None) -> Key:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tokenctl import files
+from tokenctl import files, runs
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.actor import Actor
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
@@ -28,6 +28,7 @@ from tokenctl.store.connection import Store, refuse_network
 from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+BATCH_SECONDS = 0.1  # how long one change of many holds the lock
 _FACTS = {"store_id", "root_place", "root_check"}  # names in meta without which no store is believed
 
 
@@ -35,7 +36,8 @@ class View:
     """A checked store inside one transaction.
 
     Attributes:
-        now: max(system clock, time of the newest record), milliseconds UTC: rights end by it.
+        clock: The system clock, milliseconds UTC.
+        now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
     """
 
@@ -44,11 +46,26 @@ class View:
         self.keys = keys
         self.store_id = store_id
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
+        # Before the head, whose reading fixes the snapshot: a commit in between must not make the anchor seem ahead.
+        self.anchor = anchors.read(anchor_path)
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
+        self.clock = clock
         self.now = max(clock, self.last_time)
-        self.anchor = anchors.read(anchor_path)
         self.quarantine = self._judge()
+        self._ended: dict[str, bool] = {}
+        # What judging many requests in one transaction need not ask twice.
+        self.living: dict[tuple[str, str], int] = {}  # tokens by limit and owner
+
+    def run_ended(self, run: str) -> bool:
+        """Whether the process that a token lives with is gone; looked up once a command."""
+        if run not in self._ended:
+            self._ended[run] = runs.ended(run)
+        return self._ended[run]
+
+    def fact(self, name: str) -> object:
+        """Return what the store says about itself; ``None`` for nothing."""
+        return self.store.value("SELECT value FROM meta WHERE name = ?", name)
 
     def _judge(self) -> str | None:
         if not self.head_intact:
@@ -95,6 +112,8 @@ class Change(View):
     def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str, actor: Actor) -> None:
         super().__init__(store, keys, store_id, clock, anchor_path)
         self.actor = actor
+        self.actor_name = str(actor)
+        self._actor_facts = canonical(actor.facts()).decode("ascii")
         self._range = self._range_to_continue()
         self._newest: bytes | None = None
         self.head_changed = False
@@ -114,22 +133,40 @@ class Change(View):
 
     def append(self, event: Event) -> Record:
         """Append one record; it becomes durable with the change it tells of."""
+        record = self.prepare(event)
+        self.write_records([record])
+        return record
+
+    def prepare(self, event: Event) -> Record:
+        """Number a record and take it into the tree; the caller hands it to :meth:`write_records` before the change ends."""
         seq = self._range.size + 1
         nonce = os.urandom(32)
-        commitment = hmac.digest(nonce, canonical(event.parameters or {}), "sha256").hex()
-        body = body_of(event, seq=seq, time=self.now, actor=self.actor.facts(), commitment=commitment)
+        parameters = event.parameters if isinstance(event.parameters, bytes) else canonical(event.parameters or {})
+        commitment = hmac.digest(nonce, parameters, "sha256").hex()
+        body = body_of(event, seq=seq, time=self.now, actor=self._actor_facts, commitment=commitment)
         record = Record(
             seq=seq, time=self.now, operation=event.operation, target=event.target, request=event.request_id,
-            actor=str(self.actor), body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
-        )  # fmt: skip
-        self.store.run(
-            _INSERT_RECORD, record.seq, record.time, record.operation, record.target, record.request,
-            record.actor, record.body, record.hash, record.nonce,
+            actor=self.actor_name, body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
         )  # fmt: skip
         self._range.append(record.hash)
         self._newest = record.hash
         self.head_changed = True
         return record
+
+    def write_records(self, records: Sequence[Record]) -> None:
+        self.store.run_many(_INSERT_RECORD, records)
+
+    def write_fact(self, name: str, value: str) -> None:
+        """Write what the store says about itself; the caller appends the record that tells of it."""
+        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
+        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
+        for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
+            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
+
+    def turn_back(self, event: Event) -> Record:
+        """Append a record at the system clock, behind the one before; the caller ends what the time before had ended."""
+        self.now = self.clock
+        return self.append(event)
 
     def lift_quarantine(self) -> None:
         """Accept the log as it is from here on; the caller appends the record that says why."""
@@ -178,12 +215,13 @@ class Journal:
         self.clock = clock
         self.actor = actor
         self.lock_deadline = lock_deadline
+        self.only_looks = False  # then nothing is changed, not even by closing
         self._anchor_path = places.anchor(profile)
         self._root_path = places.root_secret(profile)
         self._shown = places.shown
         self._notice = notice
         self._warn = warn
-        self._started = time.monotonic()
+        self._started = _elapsed()
         self._store: Store | None = None
         self._keys: sealing.Keys | None = None
         self._store_id = ""
@@ -192,7 +230,11 @@ class Journal:
 
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
-        return self.clock + int((time.monotonic() - self._started) * 1000)
+        return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def catch_up(self) -> None:
+        """Let the clock go on: what is done from here on is another step of a command that takes long."""
+        self.clock, self._started = self.time(), _elapsed()
 
     def close(self) -> None:
         if self._store is not None:
@@ -283,11 +325,11 @@ class Journal:
     def _open(self) -> bool:
         if self._store is not None:
             return True
-        store = Store.open(self.path)
+        store = Store.open(self.path, only_look=self.only_looks)
         if store is None:
             return False
         try:
-            meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            meta = _read_meta(store)
             if not meta.keys() >= _FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
@@ -299,15 +341,11 @@ class Journal:
                     hint="put back the one that belongs to this store",
                 )
             keys = sealing.derive(root)
-            mac = meta.get("mac")
-            if not isinstance(mac, bytes) or not hmac.compare_digest(
-                mac, Protector(key=keys.row, store_id=store_id).meta_mac(meta)
-            ):
-                raise IntegrityError(f"the facts of {self.shown_path} about itself were changed", hint="restore it from a backup")
+            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
         except BaseException:
             store.close()
             raise
-        if store.read_only:
+        if store.read_only and not self.only_looks:
             self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
         self._store, self._keys, self._store_id = store, keys, store_id
         return True
@@ -350,6 +388,22 @@ class Journal:
             change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
             change.write_head()
+
+
+def _elapsed() -> float:
+    """Return seconds that nobody can set, those that the machine slept included."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+def _read_meta(store: Store) -> dict[str, object]:
+    return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+
+
+def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+    mac = meta.get("mac")
+    if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
+        raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")
 
 
 def _read_head(store: Store, keys: sealing.Keys, store_id: str) -> tuple[Head, bool]:

@@ -1,74 +1,120 @@
-"""Revoking: each target and its descendants in one change with their records, many targets in short batches."""
+"""Revoking: a target and its descendants in one change with their records."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection
 
-from tokenctl.backends.local.journal import Change, Journal, View
-from tokenctl.backends.local.standing import housekeep, look, record_about
+from tokenctl.backends.local.batches import Known, Settled
+from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.standing import look
 from tokenctl.model.introspection import Found
 from tokenctl.model.token import Outcome, Reason, Target, Token
 from tokenctl.store.rows import Stored
 
-_BATCH_SECONDS = 0.1
-_REVOCATION = ("revoked_at", "revoked_by", "reason", "revoked_note", "ticket", "revoked_request")
+BROKEN = "its row does not check out: tokenctl audit verify"
 
 
-def revoke(journal: Journal, targets: Sequence[Target], reason: Reason) -> Iterator[Outcome]:
-    """Revoke in batches of about a tenth of a second, the lock released between them; yield what is durable.
+class Revocation:
+    """Denies for good; a child dies with its parent unless it is kept."""
 
-    Raises:
-        TokenctlError: the store cannot be changed; what was yielded before stays done.
-    """
-    position = 0
-    housekept = False
-    while position < len(targets):
-        started = time.monotonic()
-        outcomes: list[Outcome] = []
-        with journal.changing() as change:
-            if change is None:
-                outcomes = [Outcome(id=target.id, outcome="unknown") for target in targets[position:]]
-            else:
-                if not housekept:
-                    housekeep(change)
-                    housekept = True
-                for target in targets[position:]:
-                    outcomes.append(_revoke_one(change, target, reason))
-                    if time.monotonic() - started > _BATCH_SECONDS:
-                        break
-        position += len(outcomes)
-        yield from _checked(journal, outcomes, started)
+    def __init__(self, targets: Collection[Target], reason: Reason, *, keep_children: bool) -> None:
+        self._targets = frozenset(target.id for target in targets)
+        self._reason = reason
+        self._keep_children = keep_children
+        self._along: dict[str, str] = {}  # targets that died with another one: what they were
 
-
-def _revoke_one(change: Change, target: Target, reason: Reason) -> Outcome:
-    stored = change.rows.token(target.id)
-    if stored is None:
-        return Outcome(id=target.id, outcome="unknown")
-    found = look(change, stored)
-    token = found.token
-    if _denied_for_good(change, found):
-        # Descendants that a write once missed are finished by a rerun.
-        children = 0 if token.children_kept else _revoke_descendants(change, token, reason)
-        return Outcome(
-            id=token.id, outcome="already_revoked", state_before="revoked", at=token.revoked_at, by=token.revoked_by,
-            reason=token.reason, offline_until=_offline_until(token, change.now), children=children,
-            detail=found.standing.cause,
+    def settle(self, change: Change, known: Known, identifier: str) -> Settled:
+        read = known.get(identifier)
+        if read is None:
+            return Settled(Outcome(id=identifier, outcome="unknown"))
+        stored, found = read
+        if identifier in self._along:
+            return self._died_along(found.token, change.now)
+        if denied_for_good(change, found):
+            return self._known_dead(change, known, found)
+        details = [BROKEN] if not found.intact else []
+        children = 0
+        if self._keep_children:
+            kept = sum(child not in self._targets for child in known.descendants(identifier))
+            details += [f"{kept} {'child' if kept == 1 else 'children'} kept"] if kept else []
+            token = self._revoke(change, known, stored, None)
+        else:
+            self._remember(change, known, identifier)
+            token = self._revoke(change, known, stored, None)
+            children = self._revoke_descendants(change, known, token)
+        outcome = Outcome(
+            id=token.id, outcome="revoked", state_before=found.standing.state, at=change.now, by=change.actor_name,
+            reason=self._reason.reason, offline_until=offline_until(token, change.now), children=children,
+            detail="; ".join(details) or None,
         )  # fmt: skip
-    token = record_about(
-        change, stored, "token.revoke",
-        {"reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": {"note": reason.note}},
-        **_columns(change, reason),
-    )  # fmt: skip
-    return Outcome(
-        id=token.id, outcome="revoked", state_before=found.standing.state, at=change.now, by=str(change.actor),
-        reason=reason.reason, offline_until=_offline_until(token, change.now),
-        children=_revoke_descendants(change, token, reason),
-        detail=None if found.intact else "its row does not check out: tokenctl audit verify",
-    )  # fmt: skip
+        return Settled(outcome, token)
+
+    def holds(self, view: View, found: Found) -> bool:
+        return denied_for_good(view, found)
+
+    def _known_dead(self, change: Change, known: Known, found: Found) -> Settled:
+        token = found.token
+        details = [found.standing.cause] if found.standing.cause else []
+        children = 0
+        if token.children_kept and any(True for _ in known.descendants(token.id)):
+            details.append(f"its children were kept: tokenctl revoke --parent {token.id}")
+        elif not self._keep_children:
+            # Descendants that a write once missed are finished by a rerun.
+            children = self._revoke_descendants(change, known, token)
+        outcome = Outcome(
+            id=token.id, outcome="already_revoked", state_before="revoked", at=token.revoked_at, by=token.revoked_by,
+            reason=token.reason, offline_until=offline_until(token, change.now), children=children,
+            detail="; ".join(details) or None,
+        )  # fmt: skip
+        return Settled(outcome, token)
+
+    def _died_along(self, token: Token, now: int) -> Settled:
+        before = self._along[token.id]
+        outcome = Outcome(
+            id=token.id, outcome="revoked", state_before=before, at=token.revoked_at, by=token.revoked_by,
+            reason=token.reason, offline_until=offline_until(token, now), detail="with its parent",
+        )  # fmt: skip
+        return Settled(outcome, token)
+
+    def _remember(self, change: Change, known: Known, ancestor: str) -> None:
+        """Note what the targets below a token are before they die with it."""
+        for identifier in known.descendants(ancestor):
+            stored = change.rows.token(identifier) if identifier in self._targets else None
+            if stored is not None:
+                found = look(change, stored)
+                if not denied_for_good(change, found):
+                    self._along[identifier] = found.standing.state
+
+    def _revoke_descendants(self, change: Change, known: Known, ancestor: Token) -> int:
+        revoked = 0
+        for identifier in list(known.descendants(ancestor.id)):
+            stored = change.rows.token(identifier)
+            if stored is None or _revoked_itself(change, stored):
+                continue
+            self._revoke(change, known, stored, ancestor.id)
+            known.renew(identifier)
+            revoked += 1
+        return revoked
+
+    def _revoke(self, change: Change, known: Known, stored: Stored[Token], ancestor: str | None) -> Token:
+        reason = self._reason
+        parameters: dict[str, object] = {"note": reason.note}
+        kept = self._keep_children and ancestor is None
+        if ancestor is not None:
+            parameters["with"] = ancestor
+        if kept:
+            parameters["keep_children"] = True
+        facts: dict[str, object] = {
+            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": parameters
+        }  # fmt: skip
+        return known.record(
+            stored, "token.revoke", facts,
+            revoked_at=change.now, revoked_by=change.actor_name, reason=reason.reason, revoked_note=reason.note,
+            ticket=reason.ticket, revoked_request=reason.request_id, children_kept=int(kept),
+        )  # fmt: skip
 
 
-def _denied_for_good(view: View, found: Found) -> bool:
+def denied_for_good(view: View, found: Found) -> bool:
     """Whether a token is revoked already: by a row that checks out, or, where the row does not, by its newest record."""
     if found.intact:
         return found.standing.state == "revoked"
@@ -81,43 +127,6 @@ def _revoked_itself(view: View, stored: Stored[Token]) -> bool:
     return view.rows.newest_operation(stored.row.id) == "token.revoke"
 
 
-def _revoke_descendants(change: Change, ancestor: Token, reason: Reason) -> int:
-    revoked = 0
-    for identifier in change.rows.descendants(ancestor.id):
-        stored = change.rows.token(identifier)
-        if stored is None or _revoked_itself(change, stored):
-            continue
-        record_about(
-            change, stored, "token.revoke",
-            {"reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
-             "parameters": {"note": reason.note, "with": ancestor.id}},
-            **_columns(change, reason),
-        )  # fmt: skip
-        revoked += 1
-    return revoked
-
-
-def _columns(change: Change, reason: Reason) -> dict[str, object]:
-    values = (change.now, str(change.actor), reason.reason, reason.note, reason.ticket, reason.request_id)
-    return dict(zip(_REVOCATION, values, strict=True))
-
-
-def _offline_until(token: Token, now: int) -> int | None:
+def offline_until(token: Token, now: int) -> int | None:
     """A verifier that holds our keys and does not ask accepts a JWT until it expires."""
     return token.expires_at if token.format == "jwt" and token.expires_at > now else None
-
-
-def _checked(journal: Journal, outcomes: list[Outcome], started: float) -> Iterator[Outcome]:
-    """Ask the store again whether each target is denied, and say how long that took."""
-    with journal.reading() as view:
-        for outcome in outcomes:
-            if outcome.outcome == "unknown" or view is None:
-                yield outcome
-                continue
-            stored = view.rows.token(outcome.id)
-            denied = stored is not None and _denied_for_good(view, look(view, stored))
-            elapsed = round((time.monotonic() - started) * 1000)
-            if denied:
-                yield outcome._replace(checked_ms=elapsed)
-            else:
-                yield outcome._replace(outcome="still_active", detail="the store does not deny it after the change")

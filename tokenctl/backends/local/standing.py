@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import NamedTuple
+
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.errors import IntegrityError
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import Event
-from tokenctl.model.token import DELIVERY_DEADLINE, Key, Token, standing_of
+from tokenctl.model.token import DELIVERY_DEADLINE, Key, Standing, Token, standing_of
 from tokenctl.store.rows import Stored
 
 SERVED_STATES = ("published", "active", "retiring")  # keys that verifiers need
 DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
+_MOST_AT_ONCE = 1000  # tokens that one command records as due
+# What a token's row says when nothing suspends it.
+NOT_SUSPENDED: Mapping[str, object] = MappingProxyType(
+    {"suspended_at": None, "suspended_until": None, "suspended_then": None, "children_kept": 0, "revoked_note": None}
+)
 
 
 def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> Found:
     """Return a token with its standing; ``intact`` is false where its row, its chain or its key does not check out."""
+    return _judge(view, stored, view.rows.newest_leaf(stored.row.id), {}, count_children=count_children)
+
+
+def look_at(view: View, identifiers: Sequence[str], *, count_children: bool = False) -> dict[str, tuple[Stored[Token], Found]]:
+    """Return :meth:`look` of those of these ids that there are, in few questions to the store."""
+    leaves = view.rows.newest_leaves(identifiers)
+    parents = view.rows.parents_among(identifiers) if count_children else set()
+    keys: dict[str, tuple[Key | None, bool]] = {}
+    found = {}
+    for identifier, stored in view.rows.tokens(identifiers).items():
+        judged = _judge(view, stored, leaves.get(identifier, 0), keys, count_children=identifier in parents)
+        found[identifier] = (stored, judged)
+    return found
+
+
+def _judge(
+    view: View, stored: Stored[Token], newest: int, keys: dict[str, tuple[Key | None, bool]], *, count_children: bool
+) -> Found:
     token = stored.row
-    intact = stored.intact and view.rows.newest_leaf(token.id) == token.leaf
+    intact = stored.intact and newest == token.leaf
     ancestors: list[Token] = []
     parent = token.parent
     while parent is not None:
@@ -29,13 +57,42 @@ def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> 
         parent = above.row.parent
     key: Key | None = None
     if token.kid is not None:
-        signer = view.rows.key(token.kid)
-        intact = intact and signer is not None and signer.intact and view.rows.newest_leaf(token.kid) == signer.row.leaf
-        key = signer.row if signer is not None else None
+        if token.kid not in keys:
+            keys[token.kid] = _signer(view, token.kid)
+        key, sound = keys[token.kid]
+        intact = intact and sound
     children = sum(1 for _ in view.rows.descendants(token.id)) if count_children else 0
-    return Found(
-        token=token, standing=standing_of(token, now=view.now, ancestors=ancestors, key=key), intact=intact, children=children
-    )
+    return Found(token=token, standing=_stand(view, token, ancestors, key), intact=intact, children=children)
+
+
+def _signer(view: View, kid: str) -> tuple[Key | None, bool]:
+    """Return a key, and whether its row checks out."""
+    signer = view.rows.key(kid)
+    if signer is None:
+        return None, False
+    return signer.row, signer.intact and view.rows.newest_leaf(kid) == signer.row.leaf
+
+
+def _stand(view: View, token: Token, ancestors: Sequence[Token], key: Key | None) -> Standing:
+    ended = {kin.id for kin in (token, *ancestors) if kin.run is not None and kin.revoked_at is None and view.run_ended(kin.run)}
+    return standing_of(token, now=view.now, ancestors=ancestors, key=key, ended=ended)
+
+
+def survey(view: View, tokens: Iterable[Token]) -> Iterator[tuple[str, Standing]]:
+    """Yield how tokens of :meth:`Rows.survey` seem to stand: nothing is checked, so it is good for counting alone."""
+    keys: dict[str, Key | None] = {}
+    for token in tokens:
+        ancestors: list[Token] = []
+        parent = token.parent
+        while parent is not None and len(ancestors) < DEEPEST:
+            above = next(view.rows.survey([parent]), None)
+            if above is None:
+                break
+            ancestors.append(above)
+            parent = above.parent
+        if token.kid is not None and token.kid not in keys:
+            keys[token.kid] = _signer(view, token.kid)[0]
+        yield token.id, _stand(view, token, ancestors, keys[token.kid] if token.kid is not None else None)
 
 
 def intact_keys(view: View) -> list[Key]:
@@ -72,14 +129,65 @@ def record_about(change: Change, stored: Stored[Token], operation: str, facts: d
     return token
 
 
+class Due(NamedTuple):
+    """A token about which something has come due that no record tells yet."""
+
+    id: str
+    cause: str  # undelivered, run or suspension
+
+
+def due(view: View) -> list[Due]:
+    """Return what has come due and is not recorded yet."""
+    causes = dict.fromkeys(view.rows.ended_suspensions(view.now, limit=_MOST_AT_ONCE), "suspension")
+    causes |= {identifier: "run" for identifier, run in view.rows.running() if view.run_ended(run)}
+    causes |= dict.fromkeys(view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=_MOST_AT_ONCE), "undelivered")
+    return [Due(identifier, cause) for identifier, cause in causes.items()][:_MOST_AT_ONCE]
+
+
 def housekeep(change: Change) -> int:
-    """Record what has come due: tokens whose delivery is not known in time. Return how many."""
-    due = change.rows.undelivered(change.now - DELIVERY_DEADLINE)
-    for identifier in due:
+    """Record what has come due; return how much. Every reader denies it already, so the rest of a long list may wait."""
+    found = due(change)
+    for identifier, cause in found:
         stored = change.rows.token(identifier)
         assert stored is not None
-        record_about(
-            change, stored, "token.revoke", {"reason": "undelivered"},
-            revoked_at=change.now, revoked_by=str(change.actor), reason="undelivered",
+        if cause == "suspension":
+            _end_suspension(change, stored)
+        elif cause == "run":
+            _revoke_due(change, stored, reason="other", note="its run ended")
+        else:
+            _revoke_due(change, stored, reason="undelivered")
+    return len(found)
+
+
+def _revoke_due(
+    change: Change, stored: Stored[Token], *, reason: str, note: str | None = None, ticket: str | None = None,
+    request: str | None = None,
+) -> None:  # fmt: skip
+    parameters: dict[str, object] = {"note": note}
+    if stored.row.children_kept:
+        parameters["keep_children"] = True
+    record_about(
+        change, stored, "token.revoke",
+        {"reason": reason, "ticket": ticket, "request_id": request, "parameters": parameters},
+        revoked_at=change.now, revoked_by=str(change.actor), reason=reason, revoked_note=note, ticket=ticket,
+        revoked_request=request,
+    )  # fmt: skip
+
+
+def _end_suspension(change: Change, stored: Stored[Token]) -> None:
+    """Record how a suspension ended, for the reason that it began with; a row that does not check out is never revived."""
+    from tokenctl.audit import query
+
+    facts: dict[str, object] = {}
+    for began in query.records(change.store, query.Filter(target=(stored.row.id,), operation=("token.suspend",)), limit=1):
+        with suppress(ValueError):  # a damaged record ends no housekeeping
+            facts = began.facts()
+    reason, ticket, request = (facts.get(name) for name in ("reason", "ticket", "request_id"))
+    if stored.row.suspended_then == "revoke":
+        _revoke_due(
+            change, stored, reason=str(reason or "other"), note="its suspension ended",
+            ticket=None if ticket is None else str(ticket), request=None if request is None else str(request),
         )  # fmt: skip
-    return len(due)
+    elif stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
+        told = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
+        record_about(change, stored, "token.lift", told, **NOT_SUSPENDED)

@@ -20,22 +20,28 @@ _MEANING = {
 
 def verify_log(context: Context) -> int:
     """Replay the whole log and compare every row with it; return 0 or 10."""
-    console = context.console
     with context.backend() as backend:
-        with backend.journal.reading() as view:
-            if view is None:
-                _print(context, Report(verdict="UNANCHORED"))
-                return 0
-            report = verify(
-                view.store, view.rows, view.head, head_intact=view.head_intact,
-                judged=view.quarantine, anchored=view.anchor is not None,
-                progress=lambda done: console.chat(f"{done} records checked"),
-            )  # fmt: skip
-        sound = report.verdict in ("OK (anchored locally only)", "UNANCHORED")
-        if not sound:
-            _seal(context, backend, report)
+        report = examine(context, backend)
+        if report is None:
+            _print(context, Report(verdict="UNANCHORED"))
+            return 0
         _print(context, report)
-    return 0 if sound else IntegrityError.exit_code
+    return 0 if report.sound else IntegrityError.exit_code
+
+
+def examine(context: Context, backend: LocalAuthority) -> Report | None:
+    """Check log and rows, and quarantine a store that does not check out; ``None`` where there is no store."""
+    with backend.journal.reading() as view:
+        if view is None:
+            return None
+        report = verify(
+            view.store, view.rows, view.head, head_intact=view.head_intact,
+            judged=view.quarantine, anchored=view.anchor is not None,
+            progress=lambda done: context.console.chat(f"{done} records checked"),
+        )  # fmt: skip
+    if not report.sound:
+        _seal(context, backend, report)
+    return report
 
 
 def _seal(context: Context, backend: LocalAuthority, report: Report) -> None:

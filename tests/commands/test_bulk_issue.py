@@ -1,0 +1,312 @@
+"""``issue --count`` and ``--from``: all rows checked first, delivered batch by batch, safe to run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+from tests.conftest import PROGRAM
+from tests.faults.conftest import assert_sound, rows
+
+TOKEN = re.compile(r"tkc_(at|pat|svc)_\w{22}_\w{49}")
+PATIENCE = 60  # seconds
+
+
+def people(cli, *members, name="people.jsonl"):
+    """Write rows; each is a dictionary, or a line as it is."""
+    lines = [member if isinstance(member, str) else json.dumps(member) for member in members]
+    (cli.home / name).write_text("".join(f"{line}\n" for line in lines))
+    return name
+
+
+def living(cli):
+    return cli("list", "-o", "jsonl").lines
+
+
+# What comes out
+
+
+def test_a_count_gives_so_many_lines_each_with_a_token_of_its_own(cli):
+    done = cli("issue", "--count", "3", "--subject", "s", "--scope", "a:b", "-q")
+    assert done.code == 0
+    assert [line["line"] for line in done.lines] == [1, 2, 3]
+    assert len({line["token"] for line in done.lines}) == 3
+    for line in done.lines:
+        assert TOKEN.fullmatch(line["token"])
+        assert (line["subject"], line["scope"], line["active"], line["out"]) == ("s", ["a:b"], True, None)
+        assert cli("inspect", "-", "-q", input=line["token"]).code == 0
+    assert len({line["request_id"] for line in done.lines}) == 1
+    assert_sound(cli)
+
+
+def test_rows_say_what_differs_and_the_command_line_what_is_common(cli):
+    source = people(
+        cli,
+        {"subject": "alice", "owner": "alice", "scope": ["repo:read", "repo:write"]},
+        {"subject": "bob", "kind": "access", "scope": "a:b c:d", "ttl": "5m", "labels": {"team": "infra"}, "note": None},
+        "",
+        {"subject": "gw", "kind": "access", "format": "jwt", "audience": "api", "claims": {"tier": {"x": 1}}, "max_uses": None},
+    )
+    done = cli("issue", "--from", source, "--kind", "personal", "--ttl", "2h", "--scope", "z", "-q")
+    assert (done.code, done.err) == (0, "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n")
+    first, second, third = done.lines
+    assert (first["line"], first["kind"], first["owner"], first["scope"]) == (1, "personal", "alice", ["repo:read", "repo:write"])
+    assert (second["line"], second["kind"], second["scope"], second["labels"]) == (2, "access", ["a:b", "c:d"], {"team": "infra"})
+    assert (third["line"], third["format"], third["audience"]) == (4, "jwt", ["api"])
+    assert [line["expires_in"] for line in done.lines] == [7200, 300, 7200]
+    seen = cli("inspect", "-", "--audience", "api", "-o", "json", input=third["token"])
+    assert (seen.code, seen.json["claims"]["tier"]) == (0, {"x": 1})
+
+
+def test_standard_input_is_read_where_a_hyphen_is_typed(cli):
+    done = cli("issue", "--from", "-", "-q", input='{"subject":"a"}\r\n{"subject":"b"}')
+    assert [line["subject"] for line in done.lines] == ["a", "b"]
+
+
+def test_text_is_a_token_a_line_and_json_is_one_document(cli):
+    text = cli("issue", "--count", "2", "--subject", "s", "-o", "text", "-q")
+    assert all(TOKEN.fullmatch(line) for line in text.out.splitlines())
+    document = cli("issue", "--count", "2", "--subject", "s", "-o", "json", "-q").json
+    assert set(document) == {"tokens", "request_id", "warnings"}
+    assert [token["line"] for token in document["tokens"]] == [1, 2]
+    assert {token["request_id"] for token in document["tokens"]} == {document["request_id"]}
+
+
+def test_a_file_takes_the_lines_and_stdout_the_ids(cli):
+    done = cli("issue", "--count", "2", "--subject", "s", "--out", "made", "-q")
+    lines = [json.loads(line) for line in (cli.home / "made").read_text().splitlines()]
+    assert done.out.split() == [line["id"] for line in lines]
+    assert stat.S_IMODE((cli.home / "made").stat().st_mode) == 0o600
+    assert all(line["out"] == "made" and TOKEN.fullmatch(line["token"]) for line in lines)
+    again = cli("issue", "--count", "2", "--subject", "s", "--out", "made", "-q")
+    assert (again.code, again.out) == (2, "")
+    assert again.err.splitlines()[0] == "tokenctl: made is there already"
+    assert len(living(cli)) == 2
+
+
+def test_a_descriptor_takes_the_lines(cli):
+    with (cli.home / "made").open("wb") as file:
+        done = cli("issue", "--count", "2", "--subject", "s", "--fd", str(file.fileno()), "-q", pass_fds=[file.fileno()])
+    assert (done.code, done.out) == (0, "")
+    assert len((cli.home / "made").read_text().splitlines()) == 2
+
+
+def test_a_batch_is_found_and_undone_by_its_request_id(cli):
+    cli.token()
+    cli("issue", "--count", "3", "--subject", "s", "--request-id", "monday", "-q")
+    assert len(cli("list", "--batch", "monday").out.splitlines()) == 3
+    assert len(cli("audit", "log", "--request-id", "monday").out.splitlines()) == 3
+    assert cli("revoke", "--batch", "monday", "--yes", "-q").code == 0
+    assert len(living(cli)) == 1
+
+
+def test_a_dry_run_makes_nothing(cli):
+    done = cli("issue", "--count", "3", "--subject", "s", "-n")
+    assert (done.code, done.out) == (0, "would issue  3 tokens\n")
+    assert list(cli.home.iterdir()) == []
+
+
+# All rows are checked before the first token
+
+
+def test_every_fault_of_every_row_is_told_and_nothing_is_made(cli):
+    source = people(
+        cli, {"subject": "ok"}, "{", '{"subject": "a", "subject": "b"}', "[1]", {"subject": ""}, {"subjects": "x"},
+        {"subject": "x", "scope": [1]}, {"subject": "x", "ttl": 900}, {"subject": "x", "max_uses": True},
+        {"subject": "x", "kind": "root", "ttl": "5y"}, {"subject": "x", "request_id": "twice"},
+        {"subject": "x", "request_id": "twice"},
+    )  # fmt: skip
+    done = cli("issue", "--from", source)
+    assert (done.code, done.out) == (2, "")
+    for line in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12):
+        assert f"line {line}: " in done.err
+    assert "line 1: " not in done.err
+    assert "line 6: subjects cannot be asked for (known: subject, owner" in done.err
+    assert "line 8: ttl is of another type" in done.err
+    assert "line 10: 2 faults in the request: --ttl: not a duration (years differ in length: 1825d?); --kind: one of" in done.err
+    assert "line 12: its request_id stands in line 11 too" in done.err
+    assert done.err.splitlines()[0].endswith(": nothing was made")
+    assert not cli.store.exists()
+
+
+def test_a_row_that_the_policy_refuses_refuses_all_and_is_recorded(cli):
+    source = people(cli, {"subject": "a"}, {"subject": "b", "ttl": "48h"}, {"subject": "c", "scope": ["*"]})
+    done = cli("issue", "--from", source, "-q", "--request-id", "R")
+    assert (done.code, done.out) == (12, "")
+    assert "line 2: " in done.err
+    assert "line 3: " in done.err
+    assert living(cli) == []
+    denied = cli("audit", "log", "--operation", "token.deny", "-o", "jsonl").lines
+    assert [(record["subject"], record["request_id"]) for record in denied] == [("b", "R"), ("c", "R")]
+
+
+def test_a_parent_is_checked_for_every_row(cli):
+    parent = cli.id_of(cli.token("--scope", "a", "--ttl", "1h"))
+    source = people(cli, {"subject": "a", "scope": ["a"], "parent": parent}, {"subject": "b", "scope": ["b"], "parent": parent})
+    done = cli("issue", "--from", source)
+    assert done.code == 12
+    assert "line 2: the policy forbids it: parent-scope: the parent lacks b" in done.err
+    unknown = people(cli, {"subject": "a", "parent": "0352Ldy4SKzRSvwVvSWvL6"})
+    assert cli("issue", "--from", unknown).code == 5
+    assert len(living(cli)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--count", "0"), "--count: 1 to 1000000"),
+        (("--count", "1000001"), "--count: 1 to 1000000"),
+        (("--count", "2", "--from", "x"), "--count and --from exclude each other"),
+        (("--from", "absent"), "cannot read absent: no such file or directory"),
+        (("--from", "/dev/null"), "cannot read /dev/null: not a regular file"),
+        (("--from", "empty"), "empty is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_named(cli, arguments, told):
+    (cli.home / "empty").write_text("\n\n")
+    done = cli("issue", "--subject", "s", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == f"tokenctl: {told}"
+    assert not cli.store.exists()
+
+
+# Again
+
+
+def test_a_rerun_prints_only_what_was_not_delivered(cli):
+    source = people(cli, *({"subject": f"p{number}"} for number in range(4)))
+    first = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert [line["request_id"] for line in first.lines] == ["R.1", "R.2", "R.3", "R.4"]
+    again = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert (again.code, again.out, again.err) == (0, "", "")
+    assert len(living(cli)) == 4
+
+
+def test_another_row_under_the_same_request_id_is_a_conflict_before_anything_is_made(cli):
+    source = people(cli, {"subject": "a"}, {"subject": "b"})
+    cli("issue", "--from", source, "--request-id", "R", "-q")
+    people(cli, {"subject": "new"}, {"subject": "a"}, {"subject": "b"})
+    done = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert (done.code, done.out) == (6, "")
+    assert "line 1: request id R.1 was used with other parameters" in done.err
+    assert len(living(cli)) == 2
+
+
+def test_a_row_keeps_its_own_request_id_whatever_the_batch(cli):
+    source = people(cli, {"subject": "a", "request_id": "a-1"}, {"subject": "b"})
+    first = cli("issue", "--from", source, "-q")
+    again = cli("issue", "--from", source, "-q")
+    assert [line["subject"] for line in first.lines] == ["a", "b"]
+    assert [line["subject"] for line in again.lines] == ["b"]
+    assert cli("list", "--batch", "a-1").out.startswith(first.lines[0]["id"])
+
+
+def test_killed_at_half_and_run_again_everybody_has_one_living_delivered_token(cli):
+    names = [f"person{number}" for number in range(3000)]
+    source = people(cli, *({"subject": name} for name in names))
+    command = [*PROGRAM, "issue", "--from", source, "--request-id", "R", "-q"]
+    with (cli.home / "out").open("wb") as out:
+        process = subprocess.Popen(command, env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=out)
+        deadline = time.monotonic() + PATIENCE
+        while (cli.home / "out").stat().st_size < 400_000:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        process.wait(PATIENCE)
+    before = rows(cli.store, "SELECT count(*) FROM token WHERE delivered_at IS NOT NULL")[0][0]
+    assert 0 < before < 3000
+    again = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert again.code == 0
+    assert len(again.lines) == 3000 - before
+    found = living(cli)
+    assert sorted(token["subject"] for token in found) == sorted(names)
+    assert all(token["delivered_at"] for token in found)
+    # Each person holds what lives: the newest line with the name, in either output.
+    whole = [line for line in (cli.home / "out").read_text().splitlines() if line.endswith("}")]
+    printed = {line["subject"]: line["id"] for line in [*map(json.loads, whole), *again.lines]}
+    assert printed == {token["subject"]: token["id"] for token in found}
+    assert_sound(cli)
+
+
+def test_two_runs_of_one_request_at_once_make_each_token_once(cli):
+    cli.token()
+    source = people(cli, *({"subject": f"p{number}"} for number in range(300)))
+    command = [*PROGRAM, "issue", "--from", source, "--request-id", "R", "-q"]
+    settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    both = [
+        subprocess.Popen(command, env=cli.env, cwd=cli.home, **settings)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=PATIENCE) for process in both]
+    # Where one meets a token of the other that is not delivered yet, it makes it anew, and the other says so.
+    assert all(process.returncode in (0, 7) for process in both), outputs
+    last = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert last.code == 0
+    found = cli("list", "--batch", "R", "-o", "jsonl").lines
+    assert sorted(token["subject"] for token in found) == sorted(f"p{number}" for number in range(300))
+    assert_sound(cli)
+
+
+# What goes wrong in between
+
+
+def test_a_reader_that_goes_away_leaves_nothing_that_nobody_has(cli):
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [*PROGRAM, "issue", "--count", "5000", "--subject", "s", "--request-id", "R", "-q"],
+        env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writer)
+    taken = os.read(reader, 65536)
+    os.close(reader)
+    told = process.communicate(timeout=PATIENCE)[1].decode()
+    assert taken
+    assert process.returncode == 7
+    assert re.search(r"\d+ issued and delivered, \d+ not; request R\nrun again with the same request id for the rest\n", told)
+    assert re.search(r"tokenctl: \d+ tokens? could not be delivered \(broken pipe\): revoked\n", told)
+    assert rows(cli.store, "SELECT count(*) FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL") == [(0,)]
+    assert_sound(cli)
+
+
+def test_an_interrupt_finishes_the_batch_and_tells_how_far_it_came(cli):
+    process = subprocess.Popen(
+        [*PROGRAM, "issue", "--count", "200000", "--subject", "s", "-q"], bufsize=0,
+        env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT
+    lines = [first, *out.splitlines()]
+    match = re.search(rb"(\d+) issued and delivered, (\d+) not; request (\w+)\n(undo: .* revoke --batch \3\n)", told)
+    assert match is not None, told
+    assert int(match[1]) == len(lines)
+    assert int(match[1]) + int(match[2]) == 200_000
+    assert len(living(cli)) == len(lines)
+    assert_sound(cli)
+
+
+def test_a_token_of_a_slow_run_is_delivered_by_its_own_time(cli):
+    """A run that takes longer than the deadline of delivery: each batch has its own."""
+    code = (
+        "import os, sys, time\n"
+        "from tokenctl.backends.local import journal\n"
+        "real = journal._elapsed\n"
+        "calls = []\n"
+        "def slow(): calls.append(1); return real() + 20 * len(calls)\n"
+        "journal._elapsed = slow\n"
+        "from tokenctl.cli.boundary import run\n"
+        "sys.exit(run(['issue', '--count', '400', '--subject', 's', '-q'], environment=os.environ, program='tokenctl'))\n"
+    )
+    import sys
+
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 400), done.stderr

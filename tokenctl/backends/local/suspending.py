@@ -1,0 +1,140 @@
+"""Suspending and lifting: a token is denied for a time, and its descendants with it, on read."""
+
+from __future__ import annotations
+
+from tokenctl.backends.local.batches import Known, Settled
+from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.revoking import BROKEN, denied_for_good, offline_until
+from tokenctl.backends.local.standing import NOT_SUSPENDED, look
+from tokenctl.model.introspection import Found
+from tokenctl.model.record import suspension_parameters
+from tokenctl.model.times import LAST_INSTANT, format_instant
+from tokenctl.model.token import Outcome, Reason, Token
+from tokenctl.store.rows import Stored
+
+
+class Suspending:
+    """Denies until it is lifted, or for a time. Suspended again, a token gets the new end."""
+
+    def __init__(self, reason: Reason, *, duration: int | None, then: str | None, keep_children: bool) -> None:
+        self._reason = reason
+        self._duration = duration
+        self._until: int | None = None
+        self._then = then
+        self._keep_children = keep_children
+
+    def settle(self, change: Change, known: Known, identifier: str) -> Settled:
+        read = known.get(identifier)
+        if read is None:
+            return Settled(Outcome(id=identifier, outcome="unknown"))
+        stored, found = read
+        standing = _denied_already(change, found)
+        if standing is not None:
+            return Settled(standing, found.token)
+        again = found.token.suspended_at is not None
+        if again and found.intact and _request_of(change, found.token) == self._reason.request_id:
+            return Settled(self._outcome(change, found, found.token, "suspended before, under this request"), found.token)
+        token = self._suspend(change, known, stored)
+        details = [_end_of(token)]
+        details += [f"before: {_end_of(found.token)}"] if again else []
+        details += [BROKEN] if not found.intact else []
+        return Settled(self._outcome(change, found, token, "; ".join(details), known), token)
+
+    def holds(self, view: View, found: Found) -> bool:
+        return not found.intact or found.standing.state in ("revoked", "expired", "suspended")
+
+    def _suspend(self, change: Change, known: Known, stored: Stored[Token]) -> Token:
+        reason = self._reason
+        if self._duration is not None and self._until is None:  # the same for all that one command suspends
+            self._until = min(change.now + self._duration, LAST_INSTANT)
+        until = self._until
+        facts: dict[str, object] = {
+            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
+            "parameters": suspension_parameters(until, self._then, keep_children=self._keep_children, note=reason.note),
+        }  # fmt: skip
+        since = stored.row.suspended_at if stored.row.suspended_at is not None else change.now
+        return known.record(
+            stored, "token.suspend", facts,
+            suspended_at=since, suspended_until=until, suspended_then=self._then, children_kept=int(self._keep_children),
+            revoked_note=reason.note,
+        )  # fmt: skip
+
+    def _outcome(self, change: Change, found: Found, token: Token, detail: str, known: Known | None = None) -> Outcome:
+        children = sum(1 for _ in known.descendants(token.id)) if known is not None and not self._keep_children else 0
+        return Outcome(
+            id=token.id, outcome="suspended", state_before=found.standing.state, at=token.suspended_at, by=change.actor_name,
+            reason=self._reason.reason, offline_until=offline_until(token, change.now), children=children, detail=detail,
+        )  # fmt: skip
+
+
+class Lifting:
+    """Ends suspensions. A token that something else denies stays denied, and that is told."""
+
+    def __init__(self, reason: Reason) -> None:
+        self._reason = reason
+
+    def settle(self, change: Change, known: Known, identifier: str) -> Settled:
+        read = known.get(identifier)
+        if read is None:
+            return Settled(Outcome(id=identifier, outcome="unknown"))
+        stored, found = read
+        if not found.intact:
+            return Settled(Outcome(id=identifier, outcome="unverified", detail=BROKEN))
+        standing = _denied_already(change, found)
+        if standing is not None:
+            return Settled(standing)
+        if found.token.suspended_at is None:
+            lifted, token, at = [], found.token, None
+        else:
+            lifted, token, at = ["its own suspension is lifted"], self._lift(known, stored), change.now
+        # Read anew: a parent of this chunk may have been lifted before it.
+        now = found
+        if token.parent is not None or at is not None:
+            known.flush()
+            now = look(change, stored._replace(row=token))
+        if now.standing.state == "suspended":
+            detail = "; ".join([*lifted, f"still suspended: {now.standing.cause}"])
+            return Settled(Outcome(id=identifier, outcome="denied", state_before="suspended", at=at, detail=detail))
+        outcome = Outcome(
+            id=identifier, outcome="lifted", state_before=found.standing.state, at=at,
+            by=change.actor_name if at is not None else None, reason=self._reason.reason,
+            detail="it is not suspended" if found.standing.state != "suspended" else f"now {now.standing.state}",
+        )  # fmt: skip
+        return Settled(outcome, token)
+
+    def holds(self, view: View, found: Found) -> bool:
+        return found.intact and found.standing.state != "suspended"
+
+    def _lift(self, known: Known, stored: Stored[Token]) -> Token:
+        reason = self._reason
+        facts: dict[str, object] = {
+            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": {"note": reason.note}
+        }  # fmt: skip
+        return known.record(stored, "token.lift", facts, **NOT_SUSPENDED)
+
+
+def _denied_already(change: Change, found: Found) -> Outcome | None:
+    """Return the outcome of a token that is denied for good: it is neither suspended nor lifted any more."""
+    token, state = found.token, found.standing.state
+    if denied_for_good(change, found):
+        return Outcome(
+            id=token.id, outcome="already_revoked", state_before="revoked", at=token.revoked_at, by=token.revoked_by,
+            reason=token.reason, offline_until=offline_until(token, change.now), detail=found.standing.cause,
+        )  # fmt: skip
+    if state == "expired" and found.intact:
+        return Outcome(
+            id=token.id, outcome="denied", state_before=state, detail=f"expired at {format_instant(token.expires_at)}"
+        )  # fmt: skip
+    return None
+
+
+def _end_of(token: Token) -> str:
+    if token.suspended_until is None:
+        return "until it is lifted"
+    return f"until {format_instant(token.suspended_until)}, then {'revoked' if token.suspended_then == 'revoke' else 'lifted'}"
+
+
+def _request_of(change: Change, token: Token) -> str | None:
+    """Return the request of a token's newest record."""
+    value = change.store.value("SELECT request FROM record WHERE seq = ?", token.leaf)
+    return None if value is None else str(value)

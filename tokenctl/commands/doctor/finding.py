@@ -1,0 +1,115 @@
+"""What a check finds, and who is examined."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from tokenctl import config, wiring
+from tokenctl.backends.local import clock
+from tokenctl.backends.local.facts import StoreFacts, facts_of
+from tokenctl.backends.local.journal import Journal
+from tokenctl.commands.context import Context
+from tokenctl.errors import InvalidConfiguration, TokenctlError
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+_TOLD_CODES = frozenset({4, 7, 9, 10})
+_COMMANDS = ("tokenctl ", "chmod ", "chown ")
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's answer.
+
+    Attributes:
+        mend: The command that mends it, where there is one.
+        code: Of a failure, the exit code that the next verb would meet.
+        place: The path that it is about, so that nothing else tells of it again.
+    """
+
+    check: str
+    status: str
+    detail: str
+    mend: str | None = None
+    code: int = 0
+    place: str | None = None
+
+
+def ok(check: str, detail: str) -> Finding:
+    return Finding(check, OK, detail)
+
+
+def warn(check: str, detail: str, mend: str | None = None) -> Finding:
+    return Finding(check, WARN, detail, mend)
+
+
+def fail(check: str, error: TokenctlError, mend: str | None = None, place: str | None = None) -> Finding:
+    """Tell of a failure; of its advice, what is a command mends it and the rest is told beside the fact."""
+    parts = [part.strip() for part in (error.hint or "").split(";")]
+    advice = "; ".join([error.message, *(part for part in parts if part and not part.startswith(_COMMANDS))])
+    commands = "; ".join(part for part in parts if part.startswith(_COMMANDS))
+    code = error.exit_code if error.exit_code in _TOLD_CODES else InvalidConfiguration.exit_code
+    return Finding(check, FAIL, advice, mend or commands or None, code, place)
+
+
+def shell(*words: str) -> str:
+    """Return a command as a shell takes it."""
+    return shlex.join(words)
+
+
+class Opened(NamedTuple):
+    """What opening the store as a verb does has shown: its facts, or why not."""
+
+    facts: StoreFacts | None = None
+    behind: int = 0
+    error: TokenctlError | None = None
+
+
+class Examined:
+    """Whom the checks look at; each part is found once, and only when a check asks for it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @property
+    def now(self) -> int:
+        return self.context.now
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self.context.surroundings.environment
+
+    @cached_property
+    def places(self) -> config.Places:
+        return self.context.places
+
+    @cached_property
+    def profile(self) -> str:
+        """The name of the profile; raises where it cannot be found out."""
+        return wiring.profile_name(self.context.profile, self.context.surroundings)
+
+    @property
+    def store(self) -> str:
+        return self.places.store(self.profile)
+
+    def journal(self) -> Journal:
+        """Return a journal that changes nothing and says nothing."""
+        silent = self.context.surroundings._replace(notice=lambda _: None, warn=lambda _: None)
+        journal = wiring.open_journal(config.Profile(name=self.profile), silent)
+        journal.only_looks = True
+        return journal
+
+    @cached_property
+    def opened(self) -> Opened:
+        """Open the store as the next verb will, but only to look."""
+        journal = self.journal()
+        try:
+            with journal.reading() as view:
+                if view is None:
+                    return Opened()
+                return Opened(facts=facts_of(view), behind=clock.behind(view))
+        except TokenctlError as error:
+            return Opened(error=error)
+        finally:
+            journal.close()

@@ -1,0 +1,124 @@
+"""What ``revoke`` is pointed at: ids, selectors, and text in which tokens prove themselves."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.commands import inputs
+from tokenctl.errors import IntegrityError, InvalidRequest
+from tokenctl.formats import opaque, pasted
+from tokenctl.model.selector import Selector
+from tokenctl.model.token import Outcome, Standing, Target
+from tokenctl.secret import Secret
+
+_LARGEST_DOCUMENT = 64 * 1024 * 1024  # characters of one JSON document that is printed over many lines
+
+
+@dataclass(slots=True, kw_only=True)
+class Gathered:
+    """What was named, what proved itself, and what was only mentioned or belongs to others.
+
+    ``standings`` tells how each target seems to stand, ``None`` for an unknown one.
+    """
+
+    targets: dict[str, Target] = field(default_factory=dict)
+    standings: dict[str, Standing | None] = field(default_factory=dict)
+    mentioned: set[str] = field(default_factory=set)
+    unverified: dict[str, Outcome] = field(default_factory=dict)
+    foreign: Counter[str] = field(default_factory=Counter)
+
+    def name(self, identifier: str) -> None:
+        self.targets.setdefault(identifier, Target(id=identifier))
+
+    def prove(self, identifier: str) -> None:
+        self.targets[identifier] = Target(id=identifier, proved=True)
+
+    def doubt(self, secret: Secret, error: IntegrityError) -> None:
+        """Keep a token that may be ours, but whose row or key does not check out: nothing proves it, nothing clears it."""
+        token = opaque.parse(secret.reveal().decode("ascii"))
+        identifier = "a JWT under one of our keys" if isinstance(token, str) else token.id
+        self.unverified[identifier] = Outcome(id=identifier, outcome="unverified", detail=error.message)
+
+    @property
+    def doubted(self) -> list[Outcome]:
+        return [outcome for outcome in self.unverified.values() if outcome.id not in self.targets]
+
+    @property
+    def named_only(self) -> list[str]:
+        return sorted(self.mentioned - self.targets.keys())
+
+
+def select(backend: LocalAuthority, selector: Selector, gathered: Gathered) -> None:
+    """Take what a selector chooses."""
+    _take(gathered, backend.survey(selector))
+
+
+def survey(backend: LocalAuthority, gathered: Gathered) -> None:
+    """Look how the targets stand that no selector told of."""
+    _take(gathered, backend.survey([identifier for identifier in gathered.targets if identifier not in gathered.standings]))
+
+
+def _take(gathered: Gathered, standings: Iterable[tuple[str, Standing | None]]) -> None:
+    same: dict[Standing | None, Standing | None] = {}  # thousands of targets share a few standings
+    for identifier, standing in standings:
+        gathered.name(identifier)
+        gathered.standings[identifier] = same.setdefault(standing, standing)
+
+
+def read_sources(backend: LocalAuthority, sources: Iterable[str], gathered: Gathered, *, stdin: bool) -> None:
+    """Read files and standard input; raises InvalidRequest where one cannot be read (exit 2)."""
+    for source in sources:
+        descriptor = inputs.open_file(source)
+        try:
+            _read_lines(backend, inputs.lines_of(descriptor, what=source), gathered)
+        finally:
+            os.close(descriptor)
+    if stdin:
+        _read_lines(backend, inputs.lines_of(0, what="standard input"), gathered)
+
+
+def _read_lines(backend: LocalAuthority, lines: Iterable[str], gathered: Gathered) -> None:
+    """Take from each line what names a token or proves itself; count the rest."""
+    for text in _documents(lines):
+        line = pasted.recognise(text)
+        for identifier in line.ids:
+            gathered.name(identifier)
+        gathered.mentioned.update(line.mentioned)
+        gathered.foreign.update(line.foreign)
+        for secret in line.secrets:
+            try:
+                proved = backend.prove(secret)
+            except IntegrityError as error:
+                gathered.doubt(secret, error)
+                continue
+            if proved is not None:
+                gathered.prove(proved)
+                continue
+            token = opaque.parse(secret.reveal().decode("ascii"))
+            if isinstance(token, str):
+                gathered.foreign["jwt"] += 1
+            else:
+                gathered.mentioned.add(token.id)
+
+
+def _documents(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines; a JSON document that was printed over many lines is joined to one first."""
+    rest = iter(lines)
+    for line in rest:
+        if line.strip() in ("{", "["):
+            whole = [line]
+            size = 0
+            for more in rest:
+                size += len(more)
+                if size > _LARGEST_DOCUMENT:
+                    raise InvalidRequest(
+                        f"the JSON document in it is larger than {_LARGEST_DOCUMENT // (1024 * 1024)} MiB",
+                        hint="write it as JSON lines: -o jsonl",
+                    )
+                whole.append(more)
+            joined = "\n".join(whole)
+            yield from [joined] if pasted.recognise(joined).ids else whole
+            return
+        yield line

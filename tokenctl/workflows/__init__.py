@@ -1,0 +1,1 @@
+"""Verbs that take several steps, over any backend."""
