@@ -9,7 +9,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'issue'\t'Make a token and print it, once'
             set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
             set -a verbs_told 'list'\t'List tokens, the first to expire first'
-            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time, and tell what became of each'
+            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time; tell what became of each'
             set -a verbs_told 'rotate-keys'\t'Show the signing keys and their public part'
             set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
             set -a verbs_told 'profile'\t'Choose where tokenctl works'
