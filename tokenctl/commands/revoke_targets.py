@@ -52,7 +52,7 @@ class Gathered:
 
 def select(backend: LocalAuthority, selector: Selector, gathered: Gathered) -> None:
     """Take what a selector chooses."""
-    _take(gathered, backend.survey(selector))
+    _take(gathered, backend.survey_of(selector))
 
 
 def survey(backend: LocalAuthority, gathered: Gathered) -> None:

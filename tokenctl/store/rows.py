@@ -4,17 +4,20 @@ Every token and key row carries an HMAC over all its columns but the observation
 Nothing is called active, and no key signs, before that is checked.
 """
 
+from __future__ import annotations
+
 import hmac
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from tokenctl.model.selector import Selector
 from tokenctl.model.token import Key, Token
-from tokenctl.store import choosing
 from tokenctl.store.connection import Store
 from tokenctl.store.schema import ADDED_COLUMNS
+
+if TYPE_CHECKING:
+    from tokenctl.model.selector import Selector  # most verbs choose nothing
 
 Row = TypeVar("Row")
 
@@ -274,6 +277,8 @@ class Rows:
 
     def survey_of(self, selector: Selector, *, now: int) -> Iterator[Token]:
         """Yield what :meth:`page` chooses like :meth:`survey`."""
+        from tokenctl.store import choosing
+
         sql, parameters = choosing.statement(self._select_token, selector, now=now, batches=self._has("batch"))
         for row in self._store.rows(sql, *parameters):
             yield _untagged(row)
@@ -282,6 +287,8 @@ class Rows:
         self, selector: Selector, *, now: int, after: tuple[int, str] | None = None, limit: int
     ) -> list[tuple[int, str]]:  # fmt: skip
         """Return where the next tokens stand that a selector's columns choose, in order; states are the caller's to judge."""
+        from tokenctl.store import choosing
+
         sql, parameters = choosing.statement(
             "SELECT token.expires_at, token.id FROM token", selector, now=now, after=after, batches=self._has("batch")
         )

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.journal import BATCH_SECONDS, Journal, View
+from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
 from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.introspection import Expectations, Found, Introspection
-from tokenctl.model.selector import Selector
 from tokenctl.model.token import (
     DELIVERY_DEADLINE,
     Action,
@@ -31,6 +30,7 @@ from tokenctl.secret import Secret
 if TYPE_CHECKING:
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
     from tokenctl.model.policy import Policy
+    from tokenctl.model.selector import Selector
 
 _CHUNK = 500  # ids asked for at once
 _FIRST_PAGE = 64  # ids; more than a screen shows
@@ -245,26 +245,23 @@ class LocalAuthority:
                 known = look_at(view, chunk, count_children=True) if view is not None else {}
                 yield from ((identifier, known[identifier][1] if identifier in known else None) for identifier in chunk)
 
-    def survey(self, chosen: Sequence[str] | Selector) -> Iterator[tuple[str, Standing | None]]:
-        """Yield how ids, or the tokens that a selector chooses, seem to stand: for counting, not for believing."""
+    def survey(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Standing | None]]:
+        """Yield how the tokens of ids seem to stand: for counting, not for believing."""
         with self.journal.reading() as view:
-            if isinstance(chosen, Selector):
-                tokens = view.rows.survey_of(chosen, now=view.now) if view is not None else iter(())
-                yield from self._chosen(view, tokens, chosen)
-                return
-            for start in range(0, len(chosen), _CHUNK):
-                chunk = chosen[start : start + _CHUNK]
+            for start in range(0, len(identifiers), _CHUNK):
+                chunk = identifiers[start : start + _CHUNK]
                 known = dict(survey(view, view.rows.survey(chunk))) if view is not None else {}
                 yield from ((identifier, known.get(identifier)) for identifier in chunk)
 
-    @staticmethod
-    def _chosen(view: View | None, tokens: Iterable[Token], selector: Selector) -> Iterator[tuple[str, Standing]]:
-        if view is None:
-            return
-        undelivered = "undelivered" in selector.states
-        for identifier, standing in survey(view, tokens):
-            if standing.state in selector.states or (undelivered and standing.cause == "undelivered"):
-                yield identifier, standing
+    def survey_of(self, selector: Selector) -> Iterator[tuple[str, Standing]]:
+        """Yield :meth:`survey` of the tokens that a selector chooses."""
+        with self.journal.reading() as view:
+            if view is None:
+                return
+            undelivered = "undelivered" in selector.states
+            for identifier, standing in survey(view, view.rows.survey_of(selector, now=view.now)):
+                if standing.state in selector.states or (undelivered and standing.cause == "undelivered"):
+                    yield identifier, standing
 
     def kin(self, identifiers: Sequence[str]) -> int:
         """Return how many unrevoked descendants these tokens have that are not among them."""

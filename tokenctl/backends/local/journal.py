@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tokenctl import files, runs
+from tokenctl import files
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.actor import Actor
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
@@ -60,6 +60,8 @@ class View:
     def run_ended(self, run: str) -> bool:
         """Whether the process that a token lives with is gone; looked up once a command."""
         if run not in self._ended:
+            from tokenctl import runs
+
             self._ended[run] = runs.ended(run)
         return self._ended[run]
 
