@@ -204,6 +204,19 @@ def test_a_child_meets_the_policy_and_its_parent(cli):
     assert "; parent: no token 0352Ldy4SKzRSvwVvSWvL6 to be the parent\n" in cli(*unknown, "--scope", "x").err
 
 
+def test_a_child_has_no_more_uses_than_its_parent(cli):
+    parent = cli("issue", "--subject", "p", "--max-uses", "3", "--ttl", "1h")
+    assert cli("inspect", "-", "--use", "--any-audience", input=parent.out).code == 0
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent.out))
+    for more in ((), ("--max-uses", "3")):
+        done = cli(*given, *more)
+        assert (done.code, done.err) == (
+            12,
+            "tokenctl: the policy forbids it: parent-max-uses: the parent has 2 uses left\nhint: ask for less\n",
+        )
+    assert cli(*given, "--max-uses", "2").code == 0
+
+
 def test_hostile_text_in_a_refusal_is_escaped(cli):
     write(cli, CI)
     done = cli("issue", "--subject", "x\x1b[31m", "--owner", "o\u202e")
