@@ -5,6 +5,7 @@ from typing import NamedTuple
 from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import DEEPEST, look
 from tokenctl.errors import IntegrityError, NotFound
+from tokenctl.model.introspection import Found
 from tokenctl.model.policy import Decision, Fault, Limit, Policy, denied
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import DELIVERY_DEADLINE, Token, TokenRequest
@@ -55,31 +56,42 @@ def judge(
     for limit, count in living:
         faults += limit.faults(count, request.owner)
     if request.parent is not None:
-        stored = view.rows.token(request.parent) if view is not None else None
-        if stored is not None and view is not None:
-            found = look(view, stored)
-            if not found.intact:
-                raise IntegrityError(f"the row of the parent {request.parent} does not check out", hint="tokenctl audit verify")
-            faults += _beyond(view, request, found.token, found.standing.state, expires_at)
-        elif faults:
+        parent = _parent(view, request.parent)
+        if parent is None and not faults:
+            raise NotFound(f"no token {request.parent} to be the parent")
+        if view is None or parent is None:
             faults.append(Fault("parent", f"no token {request.parent} to be the parent"))
         else:
-            raise NotFound(f"no token {request.parent} to be the parent")
+            faults += _beyond(view, request, parent, expires_at)
     return Judgement(decision, living, expires_at, faults)
 
 
-def _beyond(view: View, request: TokenRequest, parent: Token, state: str, expires_at: int) -> list[Fault]:
+def _parent(view: View | None, identifier: str) -> Found | None:
+    """Return the parent as it stands; raises IntegrityError where its row does not check out (exit 10)."""
+    stored = view.rows.token(identifier) if view is not None else None
+    if view is None or stored is None:
+        return None
+    found = look(view, stored)
+    if not found.intact:
+        raise IntegrityError(f"the row of the parent {identifier} does not check out", hint="tokenctl audit verify")
+    return found
+
+
+def _beyond(view: View, request: TokenRequest, found: Found, expires_at: int) -> list[Fault]:
     """Say where a child would have more than its parent, or outlive it."""
+    parent, standing = found.token, found.standing
     faults = []
     if _depth(view, parent) + 1 >= DEEPEST:
         faults.append(Fault("parent-depth", f"at most {DEEPEST} generations"))
-    if state != "active":
-        faults.append(Fault("parent", f"{parent.id} is {state}"))
+    if not standing.active:
+        faults.append(Fault("parent", f"{parent.id} is {standing.state}"))
     lacking = sorted(set(request.scope) - set(parent.scope))
     if lacking:
         faults.append(Fault("parent-scope", f"the parent lacks {', '.join(lacking)}"))
     if parent.audience and not (request.audience and set(request.audience) <= set(parent.audience)):
         faults.append(Fault("parent-audience", "the parent is for other audiences"))
+    if parent.max_uses is not None and (request.max_uses is None or request.max_uses > parent.max_uses - parent.uses):
+        faults.append(Fault("parent-max-uses", f"the parent has {parent.max_uses - parent.uses} uses left"))
     if expires_at > parent.expires_at:
         faults.append(Fault("parent-lifetime", "the parent expires earlier"))
     return faults
