@@ -50,6 +50,7 @@ EVERY_VERB = [
     ("store", "info"),
     ("store", "accept-clock"),
     ("doctor",),
+    ("completion", "bash"),
 ]
 
 

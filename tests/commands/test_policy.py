@@ -321,11 +321,12 @@ def test_a_limit_holds_within_one_transaction(cli):
     personal = TokenRequest(subject="x", owner="a", kind="personal", scope=("repo:read",))
     profile = config.Profile(name="local")
     with backend.journal.changing(create=True) as change:
+        minting = issuing.Minting(change, backend.policy, profile, surroundings.now)
         for request in (personal, personal._replace(kind="access", scope=()), personal._replace(owner="b"), personal):
-            assert issuing.issue(change, request, backend.policy, profile, surroundings.now).token.kind == request.kind
-        assert change.living == {("rule people", "a"): 2, ("rule people", "b"): 1}
+            assert minting.add(request).token.kind == request.kind
         with pytest.raises(PolicyDenied, match="rule people: limit-per-owner: a has 2 living tokens of at most 2"):
-            issuing.issue(change, personal, backend.policy, profile, surroundings.now)
+            minting.add(personal)
+        minting.write()
     backend.close()
     os.umask(mask)
 

@@ -1,5 +1,6 @@
 """Judging a request where its owner's tokens and its parent lie: inside the transaction that issues, or to say what would be."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from tokenctl.backends.local.journal import View
@@ -16,11 +17,13 @@ class Judgement(NamedTuple):
 
     Attributes:
         living: Every limit that applies, and how many tokens its owner has under it.
+        replaced: How many living tokens make way for this one: its request came before, and they never reached their taker.
         faults: Every demand of policy, limits and parent that is not met.
     """
 
     decision: Decision
     living: list[tuple[Limit, int]]
+    replaced: int
     expires_at: int
     faults: list[Fault]
 
@@ -30,9 +33,67 @@ class Judgement(NamedTuple):
             raise denied(self.faults)
 
 
-def judge(
-    view: View | None, request: TokenRequest, policy: Policy, now: int, actor: str, counts: dict[tuple[str, str], int]
-) -> Judgement:  # fmt: skip
+class Counts:
+    """How many living tokens owners have under limits, kept true while one transaction answers many requests.
+
+    Args:
+        view: The store as it is; ``None`` where there is none yet.
+        now: Milliseconds since the epoch, as the store counts them.
+    """
+
+    def __init__(self, view: View | None, now: int) -> None:
+        self._view = view
+        self._now = now
+        self._known: dict[tuple[Limit, str], int] = {}
+        self._answered: Counter[tuple[str, str, str]] = Counter()  # by owner, kind and subject; not in the store yet
+
+    def of(self, limit: Limit, owner: str) -> int:
+        """Return how many living tokens an owner has of those that a limit is about."""
+        from tokenctl.model.rules import fits
+
+        key = (limit, owner)
+        if key not in self._known:
+            stored = 0
+            if self._view is not None:
+                since = self._now - DELIVERY_DEADLINE
+                rows = self._view.rows.living_of(owner, limit.kinds, now=self._now, undelivered_since=since)
+                stored = sum(
+                    count
+                    for subject, run, count in rows
+                    if fits(limit.subjects, subject) and not (run is not None and self._view.run_ended(run))
+                )
+            self._known[key] = stored + sum(
+                count
+                for (whose, kind, subject), count in self._answered.items()
+                if whose == owner and kind in limit.kinds and fits(limit.subjects, subject)
+            )
+        return self._known[key]
+
+    def replaced_by(self, request: TokenRequest, actor: str) -> int:
+        """Return how many living tokens make way for a request that is made again."""
+        if self._view is None or request.request_id is None:
+            return 0
+        since = self._now - DELIVERY_DEADLINE
+        return self._view.rows.replaceable(request.request_id, actor, undelivered_since=since)
+
+    def add(self, request: TokenRequest, *, replaced: int, gone: bool) -> None:
+        """Count an answered request.
+
+        Args:
+            replaced: How many tokens make way for it.
+            gone: Whether those are revoked in the store by now.
+        """
+        self._answered[request.owner, request.kind, request.subject] += 1 - (0 if gone else replaced)
+        if not self._known:
+            return
+        from tokenctl.model.rules import fits
+
+        for limit, owner in self._known:
+            if owner == request.owner and request.kind in limit.kinds and fits(limit.subjects, request.subject):
+                self._known[limit, owner] += 1 - replaced
+
+
+def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, actor: str, counts: Counts) -> Judgement:
     """Judge a request by the policy, by its owner's living tokens and by its parent.
 
     Args:
@@ -41,7 +102,7 @@ def judge(
         policy: What may be issued.
         now: Milliseconds since the epoch, as the store counts them.
         actor: Who asks: a request id is theirs.
-        counts: Living tokens by limit and owner, as far as they were counted; see :func:`count_issued`.
+        counts: The living tokens of owners, with what was answered before in this transaction.
 
     Raises:
         NotFound: its parent is unknown, and nothing else is wrong (exit 5).
@@ -52,7 +113,9 @@ def judge(
     expires_at = start + decision.lifetime - (start + decision.lifetime) % SECOND
     if expires_at > LAST_INSTANT:
         faults.append(Fault("max-lifetime", "it would end after the year 9999"))
-    living = [(limit, _living(view, limit, request, now, actor, counts)) for limit in decision.limits]
+    limits = decision.limits
+    replaced = counts.replaced_by(request, actor) if limits else 0
+    living = [(limit, counts.of(limit, request.owner) - replaced) for limit in limits]
     for limit, count in living:
         faults += limit.faults(count, request.owner)
     if request.parent is not None:
@@ -63,7 +126,7 @@ def judge(
             faults.append(Fault("parent", f"no token {request.parent} to be the parent"))
         else:
             faults += _beyond(view, request, parent, expires_at)
-    return Judgement(decision, living, expires_at, faults)
+    return Judgement(decision, living, replaced, expires_at, faults)
 
 
 def _parent(view: View | None, identifier: str) -> Found | None:
@@ -106,37 +169,3 @@ def _depth(view: View, token: Token) -> int:
             break
         token, depth = above.row, depth + 1
     return depth
-
-
-def _living(
-    view: View | None, limit: Limit, request: TokenRequest, now: int, actor: str, counts: dict[tuple[str, str], int]
-) -> int:  # fmt: skip
-    """Count the living tokens of an owner that a limit is about, without the one that this request would replace."""
-    key = (limit.rule, request.owner)
-    if view is None:
-        return counts.setdefault(key, 0)
-    if key not in counts:
-        from tokenctl.model.rules import fits
-
-        since = now - DELIVERY_DEADLINE
-        counts[key] = sum(
-            count
-            for subject, run, count in view.rows.living_of(request.owner, limit.kinds, now=now, undelivered_since=since)
-            if fits(limit.subjects, subject) and not (run is not None and view.run_ended(run))
-        )
-    replaced = 0
-    if request.request_id is not None:
-        replaced = view.rows.replaceable(request.request_id, actor, undelivered_since=now - DELIVERY_DEADLINE)
-    return counts[key] - replaced
-
-
-def count_issued(counts: dict[tuple[str, str], int], decision: Decision, owner: str) -> None:
-    """Keep the counts of one transaction true after an issue: one more where a rule decided, unknown elsewhere."""
-    if not counts:
-        return
-    decided = {limit.rule for limit in decision.limits}
-    for key in [key for key in counts if key[1] == owner]:
-        if key[0] in decided:
-            counts[key] += 1
-        else:
-            del counts[key]
