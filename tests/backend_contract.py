@@ -144,6 +144,62 @@ class BackendContract:
         assert (outcome.outcome, outcome.children) == ("revoked", 1)
         assert backend.introspect(child.text, ANYONE).active is False
 
+    def test_a_child_that_is_kept_lives_on(self, backend: Backend) -> None:
+        parent = self.issued(backend)
+        child = self.issued(backend, parent=parent.token.id, lifetime=HOUR // 2)
+        (outcome,) = backend.revoke([Target(id=parent.token.id)], Reason(), keep_children=True)
+        assert (outcome.outcome, outcome.children) == ("revoked", 0)
+        assert backend.introspect(child.text, ANYONE).active is True
+
+    def test_what_is_suspended_denies_until_it_is_lifted(self, backend: Backend) -> None:
+        suspension = backend.suspension
+        if suspension is None:
+            pytest.skip("this authority suspends nothing")
+        made = self.issued(backend)
+        child = self.issued(backend, parent=made.token.id, lifetime=HOUR // 2)
+        targets = [Target(id=made.token.id), Target(id=self.unknown_id)]
+        first, unknown = suspension.suspend(targets, Reason(request_id="one"))
+        assert (first.outcome, first.state_before, first.children) == ("suspended", "active", 1)
+        assert unknown.outcome == "unknown"
+        for text in (made.text, child.text):
+            answer = backend.introspect(text, ANYONE)
+            assert (answer.active, answer.state) == (False, "suspended")
+        lifted = {outcome.id: outcome for outcome in suspension.lift(targets, Reason())}
+        assert (lifted[made.token.id].outcome, lifted[made.token.id].state_before) == ("lifted", "suspended")
+        assert lifted[self.unknown_id].outcome == "unknown"
+        for text in (made.text, child.text):
+            assert backend.introspect(text, ANYONE).active is True
+
+    def test_suspending_and_lifting_again_is_safe(self, backend: Backend) -> None:
+        suspension = backend.suspension
+        if suspension is None:
+            pytest.skip("this authority suspends nothing")
+        target = Target(id=self.issued(backend).token.id)
+        again = [next(suspension.suspend([target], Reason(request_id="same"))) for _ in range(2)]
+        assert [outcome.outcome for outcome in again] == ["suspended"] * 2
+        assert again[0].at == again[1].at
+        assert [next(suspension.lift([target], Reason())).outcome for _ in range(2)] == ["lifted"] * 2
+
+    def test_what_is_revoked_is_neither_suspended_nor_lifted(self, backend: Backend) -> None:
+        suspension = backend.suspension
+        if suspension is None:
+            pytest.skip("this authority suspends nothing")
+        made = self.issued(backend)
+        target = Target(id=made.token.id)
+        list(suspension.suspend([target], Reason()))
+        (dead,) = backend.revoke([target], Reason())
+        assert (dead.outcome, dead.state_before) == ("revoked", "suspended")
+        assert [outcome.outcome for outcome in suspension.suspend([target], Reason())] == ["already_revoked"]
+        assert [outcome.outcome for outcome in suspension.lift([target], Reason())] == ["already_revoked"]
+        assert backend.introspect(made.text, ANYONE).state == "revoked"
+
+    def test_suspending_and_lifting_nothing_is_nothing(self, backend: Backend) -> None:
+        suspension = backend.suspension
+        if suspension is None:
+            pytest.skip("this authority suspends nothing")
+        assert list(suspension.suspend([], Reason(), duration=HOUR, then="lift")) == []
+        assert list(suspension.lift([], Reason())) == []
+
     def test_the_published_keys_verify_a_jwt_and_hold_nothing_private(self, backend: Backend) -> None:
         if backend.signing_keys is None:
             pytest.skip("this authority shows no keys")

@@ -56,9 +56,9 @@ def _terminating_signals_raise() -> Iterator[None]:
 
 def read_pasted(descriptor: int) -> bytes:
     """Read what is pasted at a terminal until Ctrl-D, without echo and without a limit on a line."""
-    os.write(2, b"paste, then Ctrl-D\n")
     pasted = b""
     with _quiet_keyboard(descriptor, by_line=False):
+        os.write(2, b"paste, then Ctrl-D\n")  # asked for only when nothing is echoed any more
         while True:
             part = os.read(descriptor, 65536)
             end = part.find(_END_OF_INPUT)
@@ -74,9 +74,9 @@ def read_hidden(prompt: str) -> bytes | None:
     with _keyboard() as keyboard:
         if keyboard is None:
             return None
-        os.write(keyboard, prompt.encode())
         try:
             with _quiet_keyboard(keyboard, by_line=False):
+                os.write(keyboard, prompt.encode())
                 typed = b""
                 while True:
                     part = os.read(keyboard, 65536)

@@ -9,6 +9,8 @@ from zlib import crc32
 
 import pytest
 
+from tests.faults.conftest import change
+
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
@@ -117,6 +119,69 @@ def test_children_die_with_their_parent(cli):
     assert cli("audit", "verify").code == 0
 
 
+def family(cli):
+    """Issue a parent, a child of it and a child of that; return their ids."""
+    parent = cli.id_of(cli.token("--ttl", "1h"))
+    child = cli.id_of(cli.token("--parent", parent, "--ttl", "30m"))
+    return parent, child, cli.id_of(cli.token("--parent", child, "--ttl", "5m"))
+
+
+def states(cli, *ids):
+    return [cli("inspect", identifier, "-o", "json").json["state"] for identifier in ids]
+
+
+def test_kept_children_live_on_with_their_children(cli):
+    parent, child, grandchild = family(cli)
+    done = cli("revoke", parent, "--keep-children", "--yes")
+    assert done.code == 0
+    assert re.fullmatch(rf"{parent}\trevoked\twas active; denied, checked after \d+ ms; 2 children kept\n", done.out)
+    assert states(cli, parent, child, grandchild) == ["revoked", "active", "active"]
+    again = cli("revoke", parent, "--yes", "-o", "json")
+    assert (again.code, again.json["targets"][0]["children"]) == (0, 0)
+    assert again.json["targets"][0]["detail"] == f"its children were kept: tokenctl revoke --parent {parent}"
+    assert states(cli, child, grandchild) == ["active", "active"]
+    assert cli("audit", "verify", "-q").code == 0
+    assert cli("revoke", "--parent", parent, "--yes").code == 0
+    assert states(cli, child, grandchild) == ["revoked", "revoked"]
+    assert cli("audit", "verify", "-q").code == 0
+
+
+def test_who_kept_its_children_shields_them_from_nobody_above(cli):
+    parent, child, grandchild = family(cli)
+    assert cli("revoke", child, "--keep-children", "--yes").code == 0
+    assert states(cli, parent, child, grandchild) == ["active", "revoked", "active"]
+    assert cli("revoke", parent, "--suspend", "--yes").code == 0
+    assert states(cli, grandchild) == ["suspended"]
+    done = cli("revoke", parent, "--yes", "-o", "json")
+    assert (done.code, done.json["targets"][0]["children"]) == (0, 1)
+    assert states(cli, grandchild) == ["revoked"]
+    assert cli("audit", "verify", "-q").code == 0
+
+
+def test_a_parent_and_its_child_named_together_are_both_revoked_now(cli):
+    for order in (lambda ids: ids, reversed):
+        ids = family(cli)
+        done = cli("revoke", *order(list(ids)), "--yes", "-o", "json")
+        assert (done.code, outcomes(done)) == (0, dict.fromkeys(ids, "revoked"))
+        assert {target["state_before"] for target in done.json["targets"]} == {"active"}
+    ids = family(cli)
+    kept = cli("revoke", *ids[:2], "--keep-children", "--yes", "-o", "json")
+    assert (kept.code, outcomes(kept)) == (0, dict.fromkeys(ids[:2], "revoked"))
+    assert states(cli, ids[2]) == ["active"]
+    assert cli("audit", "verify", "-q").code == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_changed_word_about_the_children_is_found(cli, kept):
+    parent, child, _ = family(cli)
+    assert cli("revoke", parent, "--yes", *(["--keep-children"] if kept else [])).code == 0
+    change(cli.store, f"UPDATE token SET children_kept = {int(not kept)}, revoked_at = revoked_at WHERE id = '{parent}'")
+    assert cli("inspect", child, "-q").code in (3, 10)
+    verified = cli("audit", "verify")
+    assert verified.code == 10
+    assert f"token {parent}: its suspension, or what becomes of its children, differs" in verified.out + verified.err
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -206,6 +271,35 @@ def test_a_dry_run_wins_over_all(cli):
     assert (machine.code, machine.json["dry_run"]) == (0, True)
     assert lives(cli, token)
     assert cli("audit", "log").out == before
+
+
+def test_expect_counts_what_would_come_out_as_revoked(cli):
+    expired, spent, waiting = cli.token("--ttl", "1s"), cli.token("--max-uses", "1"), cli.token("--not-before", "+1h")
+    cli("inspect", "-", "--use", input=spent)
+    suspended, dead = cli.token(), cli.token()
+    cli("revoke", cli.id_of(suspended), "--suspend", "--yes")
+    cli("revoke", cli.id_of(dead), "--yes")
+    time.sleep(1.1)
+    ids = list(map(cli.id_of, (expired, spent, waiting, suspended, dead)))
+    assert cli("revoke", *ids, "--expect", "5", "--yes").code == 6
+    done = cli("revoke", *ids, "--expect", "4", "--yes", "-o", "json")
+    assert (done.code, done.json["counts"]) == (0, {"revoked": 4, "already_revoked": 1})
+
+
+def test_a_dry_run_of_everything_needs_no_number(cli):
+    tokens = [cli.token(), cli.token()]
+    done = cli("revoke", "--state", "all", "--dry-run")
+    assert (done.code, len(done.out.splitlines())) == (0, 2)
+    assert all(lives(cli, token) for token in tokens)
+
+
+def test_a_document_beyond_the_limit_is_refused_before_anything_is_done(cli):
+    token = cli.token()
+    text = f'{token}\n{{\n"id": "{cli.id_of(token)}",\n'.encode() + b" \n" * 10 + (b"x" * 1_000_000 + b"\n") * 70
+    done = cli("revoke", "-", "--yes", input=text)
+    assert (done.code, done.out) == (2, "")
+    assert "the JSON document in it is larger than 64 MiB" in done.err
+    assert lives(cli, token)
 
 
 def test_expect_holds_the_number(cli):
@@ -405,6 +499,30 @@ def test_list_and_revoke_close(cli, output):
     assert (again.code, again.json["counts"]) == (0, {"already_revoked": 3})
     pretty = json.dumps(json.loads(cli("list", "--state", "all", "-o", "json").out), indent=2)
     assert revoked(cli, pretty).json["counts"] == {"already_revoked": 3}
+
+
+def test_a_bulk_issue_and_revoke_close(cli):
+    for output in ("json", "jsonl"):
+        issued = cli("issue", "--subject", "bulk", "--count", "3", "-o", output)
+        assert issued.code == 0
+        named = "".join(line for line in issued.out.splitlines(keepends=True)).replace('"token": "tkc_at_', '"token": "')
+        done = revoked(cli, named)
+        assert (done.code, done.json["counts"]) == (0, {"revoked": 3}), output
+
+
+def test_a_list_of_ours_that_is_cut_or_followed_by_text_names_what_it_holds(cli):
+    tokens = [cli.token() for _ in range(4)]
+    ids = list(map(cli.id_of, tokens))
+    listed = cli("list", "-o", "json").out
+    last = listed.splitlines()[-1]
+    text = listed.replace(last, f",{ids[3]} said\n")  # not closed, and a line that only looks like an element
+    cli("revoke", ids[3], "--lift", "--yes")
+    done = revoked(cli, "\n".join(line for line in text.splitlines() if f'"id": "{ids[3]}"' not in line))
+    assert (done.code, outcomes(done)) == (0, dict.fromkeys(ids[:3], "revoked"))
+    assert lives(cli, tokens[3])
+    listed = cli("list", "-o", "json").out
+    done = revoked(cli, f"{listed}{ids[0]}\n")
+    assert outcomes(done) == {ids[3]: "revoked", ids[0]: "already_revoked"}
 
 
 def test_the_output_of_revoke_can_be_revoked_again(cli):

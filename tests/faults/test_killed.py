@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.bulk_revoke import fill
 from tests.conftest import Cli, Result
 from tests.faults.conftest import ISSUE, Homes, assert_no_secret, assert_sound, rows, under_strace
 
@@ -131,6 +132,47 @@ def test_a_revocation_killed_anywhere_is_finished_by_running_it_again(cli, tmp_p
         assert rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NULL") == [(0,)], call
         told = rows(cli.store, "SELECT target FROM record WHERE operation = 'token.revoke' ORDER BY seq")
         assert told == [(gone,), (parent,), (child,)], call
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_a_revocation_of_many_killed_anywhere_is_finished_by_running_it_again(cli, tmp_path, part):
+    count = 600
+    fill(cli.home, count)
+    command = ("revoke", "--subject", "bulk", "--state", "all", "--yes", "-q")
+    homes = Homes(cli, tmp_path / "spare")
+    calls = [call for call in _calls(cli, tmp_path / "trace", *command) if call[0] != "pwrite64" or call[1] % 40 == 0]
+    for call in calls[part :: _PARTS // 2]:
+        homes.put_back()
+        died = under_strace(cli, [f"trace={call[0]}", f"inject={call[0]}:signal=KILL:when={call[1]}"], *command)
+        assert died.code in (-signal.SIGKILL, 0), call  # batches are cut by time, so the next run may make fewer calls
+        (done,) = rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NOT NULL")[0]
+        assert_sound(cli)
+        again = cli(*command[:-1], "-o", "json")
+        assert again.code == 0, (call, again)
+        counts = {"already_revoked": done, "revoked": count - int(str(done))}
+        assert again.json["counts"] == {name: number for name, number in counts.items() if number}, call
+        assert_sound(cli)
+
+
+def test_the_making_of_a_plan_killed_anywhere_leaves_a_whole_plan_or_none(cli, tmp_path):
+    token = cli.id_of(cli.token())
+    plan = cli.home / "plan.json"
+    command = ("revoke", token, "--dry-run", "--out", "plan.json")
+    homes = Homes(cli, tmp_path / "spare")
+    calls = _calls(cli, tmp_path / "trace", *command)
+    for call in calls:
+        homes.put_back()
+        _killed(cli, call, *command)
+        assert_sound(cli)
+        if plan.exists():
+            assert cli("revoke", "--plan", "plan.json", "--dry-run").code == 0, call
+        again = cli(*command)
+        assert (again.code, again.err) == (0, ""), (call, again)
+        assert [file.name for file in cli.home.iterdir() if not file.name.startswith(".")] == ["plan.json"], call
+        assert not list(cli.home.glob(".plan*")), call
+        assert cli("revoke", "--plan", "plan.json", "--yes", "-q").code == 0, call
+        assert cli("inspect", token, "-q").code == 3
+        assert_sound(cli)
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["to a new file", "over an old file"])

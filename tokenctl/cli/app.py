@@ -15,7 +15,7 @@ VERBS = {
 # What other tools call it.
 FOREIGN_VERBS = {
     "create": "issue", "new": "issue", "lookup": "inspect", "show": "inspect", "verify": "inspect", "introspect": "inspect",
-    "delete": "revoke", "rm": "revoke", "lock": "revoke", "rotate": "rotate-keys", "ls": "list", "logs": "audit log",
+    "delete": "revoke", "rm": "revoke", "lock": "revoke --suspend", "rotate": "rotate-keys", "ls": "list", "logs": "audit log",
 }  # fmt: skip
 _TAKES_VALUE = frozenset(
     flag for name, (kind, option) in GLOBAL_OPTIONS.items() if kind is not bool for flag in option.param_decls

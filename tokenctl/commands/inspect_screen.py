@@ -121,7 +121,7 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
             lines.append(f"  note      {escape(token.revoked_note)}")
         lines.append(f"  denied    by this store since {format_instant(token.revoked_at)}; {_offline(token, now)}")
     elif token.suspended_at is not None:
-        lines.append(f"  suspended {_moment(token.suspended_at, now)}, {_suspension_end(token, now)}")
+        lines.append(f"  suspended {_moment(token.suspended_at, now)}, {_suspension_end(token, now, distance=False)}")
         if token.revoked_note:
             lines.append(f"  note      {escape(token.revoked_note)}")
         lines.append(f"  denied    by this store since {format_instant(token.suspended_at)}; {_offline(token, now)}")
@@ -146,10 +146,12 @@ def _moment(instant: int, now: int) -> str:
     return f"{format_instant(instant - instant % 1000).replace('T', ' ')}   {format_distance(instant, now)}"
 
 
-def _suspension_end(token: Token, now: int) -> str:
+def _suspension_end(token: Token, now: int, *, distance: bool = True) -> str:
     if token.suspended_until is None:
         return "until it is lifted"
-    until = f"{format_clock(token.suspended_until, now)} ({format_distance(token.suspended_until, now)})"
+    until = format_clock(token.suspended_until, now)
+    if distance:
+        until += f" ({format_distance(token.suspended_until, now)})"
     if token.suspended_then == "lift" and token.suspended_until <= now:
         return f"ended {until}: list or revoke lifts it"
     return f"until {until}, then {'revoked' if token.suspended_then == 'revoke' else 'lifted'}"

@@ -15,6 +15,8 @@ from tokenctl.secret import Secret
 
 _LARGEST_DOCUMENT = 64 * 1024 * 1024  # characters of one JSON document that is printed over many lines
 
+_OUR_LIST = '{"tokens": ['  # how the documents of list and of a bulk issue begin
+
 
 @dataclass(slots=True, kw_only=True)
 class Gathered:
@@ -104,21 +106,40 @@ def _read_lines(backend: LocalAuthority, lines: Iterable[str], gathered: Gathere
 
 
 def _documents(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines; a JSON document that was printed over many lines is joined to one first."""
+    """Yield lines; a JSON document that was printed over many lines is joined to one first, or taken apart where it is ours."""
     rest = iter(lines)
     for line in rest:
-        if line.strip() in ("{", "["):
-            whole = [line]
-            size = 0
-            for more in rest:
-                size += len(more)
-                if size > _LARGEST_DOCUMENT:
-                    raise InvalidRequest(
-                        f"the JSON document in it is larger than {_LARGEST_DOCUMENT // (1024 * 1024)} MiB",
-                        hint="write it as JSON lines: -o jsonl",
-                    )
-                whole.append(more)
-            joined = "\n".join(whole)
-            yield from [joined] if pasted.recognise(joined).ids else whole
+        if line.startswith(_OUR_LIST) and not pasted.recognise(line).ids:
+            yield from _elements(line, rest)
+        elif line.strip() in ("{", "["):
+            yield from _joined(line, rest)
             return
-        yield line
+        else:
+            yield line
+
+
+def _elements(line: str, rest: Iterator[str]) -> Iterator[str]:
+    """Yield the objects of a list of ours, each on a line of its own, until it ends."""
+    line = line.removeprefix(_OUR_LIST)
+    while not line.startswith("]"):
+        element = line.strip().strip(",")
+        yield element if element.startswith("{") else line
+        following = next(rest, None)
+        if following is None:
+            return
+        line = following
+
+
+def _joined(line: str, rest: Iterator[str]) -> Iterator[str]:
+    whole = [line]
+    size = 0
+    for more in rest:
+        size += len(more)
+        if size > _LARGEST_DOCUMENT:
+            raise InvalidRequest(
+                f"the JSON document in it is larger than {_LARGEST_DOCUMENT // (1024 * 1024)} MiB",
+                hint="write it as JSON lines: -o jsonl",
+            )
+        whole.append(more)
+    joined = "\n".join(whole)
+    yield from [joined] if pasted.recognise(joined).ids else whole

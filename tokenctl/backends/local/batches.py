@@ -84,8 +84,11 @@ class Known:
             self._read |= look_at(self._change, [identifier])
 
 
-def carry_out(journal: Journal, targets: Sequence[Target], deed: Deed) -> Iterator[Outcome]:
+def carry_out(journal: Journal, targets: Sequence[Target], deed: Deed, *, trusted: bool = False) -> Iterator[Outcome]:
     """Work through the targets in batches of about a tenth of a second.
+
+    Args:
+        trusted: Refuse a quarantined store: what revives nothing needs no trust.
 
     Raises:
         TokenctlError: the store cannot be changed; what was yielded before stays done.
@@ -99,7 +102,7 @@ def carry_out(journal: Journal, targets: Sequence[Target], deed: Deed) -> Iterat
             if position:
                 journal.catch_up()
             started = time.monotonic()
-            with journal.changing() as change:
+            with journal.changing(trusted=trusted) as change:
                 unbroken.resume()
                 if change is None:
                     yield from (Outcome(id=identifier, outcome="unknown") for identifier in identifiers[position:])

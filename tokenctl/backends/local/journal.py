@@ -45,9 +45,10 @@ class View:
         self.store = store
         self.keys = keys
         self.store_id = store_id
-        self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
-        # Before the head, whose reading fixes the snapshot: a commit in between must not make the anchor seem ahead.
+        # Before anything of the store, whose first reading fixes the snapshot: a commit in between must not make the
+        # anchor seem ahead.
         self.anchor = anchors.read(anchor_path)
+        self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
         self.clock = clock

@@ -122,6 +122,8 @@ def event_about(operation: str, token: Token, **facts: object) -> Event:
 
 def record_about(change: Change, stored: Stored[Token], operation: str, facts: dict[str, object], **columns: object) -> Token:
     """Append the record of a change of a token and write the changed columns with it."""
+    if operation == "token.revoke" and stored.row.children_kept:  # its suspension kept them, and so does its end
+        facts = facts | {"parameters": {"note": columns.get("revoked_note"), "keep_children": True}}
     record = change.append(event_about(operation, stored.row, **facts))
     token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]
     write = change.rows.update_token if stored.intact else change.rows.condemn_token
@@ -163,19 +165,16 @@ def _revoke_due(
     change: Change, stored: Stored[Token], *, reason: str, note: str | None = None, ticket: str | None = None,
     request: str | None = None,
 ) -> None:  # fmt: skip
-    parameters: dict[str, object] = {"note": note}
-    if stored.row.children_kept:
-        parameters["keep_children"] = True
     record_about(
         change, stored, "token.revoke",
-        {"reason": reason, "ticket": ticket, "request_id": request, "parameters": parameters},
+        {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": note}},
         revoked_at=change.now, revoked_by=str(change.actor), reason=reason, revoked_note=note, ticket=ticket,
         revoked_request=request,
     )  # fmt: skip
 
 
 def _end_suspension(change: Change, stored: Stored[Token]) -> None:
-    """Record how a suspension ended, for the reason that it began with; a row that does not check out is never revived."""
+    """Record how a suspension ended, for the reason that it began with; what does not check out is never revived."""
     from tokenctl.audit import query
 
     facts: dict[str, object] = {}
@@ -188,6 +187,6 @@ def _end_suspension(change: Change, stored: Stored[Token]) -> None:
             change, stored, reason=str(reason or "other"), note="its suspension ended",
             ticket=None if ticket is None else str(ticket), request=None if request is None else str(request),
         )  # fmt: skip
-    elif stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
+    elif change.quarantine is None and stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
         told = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
         record_about(change, stored, "token.lift", told, **NOT_SUSPENDED)

@@ -8,7 +8,7 @@ from tokenctl.backends.local.revoking import BROKEN, denied_for_good, offline_un
 from tokenctl.backends.local.standing import NOT_SUSPENDED, look
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import suspension_parameters
-from tokenctl.model.times import LAST_INSTANT, format_instant
+from tokenctl.model.times import LAST_INSTANT, SECOND, format_instant
 from tokenctl.model.token import Outcome, Reason, Token
 from tokenctl.store.rows import Stored
 
@@ -46,16 +46,16 @@ class Suspending:
     def _suspend(self, change: Change, known: Known, stored: Stored[Token]) -> Token:
         reason = self._reason
         if self._duration is not None and self._until is None:  # the same for all that one command suspends
-            self._until = min(change.now + self._duration, LAST_INSTANT)
-        until = self._until
+            until = change.now + self._duration
+            self._until = min(until + -until % SECOND, LAST_INSTANT - LAST_INSTANT % SECOND)  # whole seconds, like a token's end
         facts: dict[str, object] = {
             "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
-            "parameters": suspension_parameters(until, self._then, keep_children=self._keep_children, note=reason.note),
+            "parameters": suspension_parameters(self._until, self._then, keep_children=self._keep_children, note=reason.note),
         }  # fmt: skip
         since = stored.row.suspended_at if stored.row.suspended_at is not None else change.now
         return known.record(
             stored, "token.suspend", facts,
-            suspended_at=since, suspended_until=until, suspended_then=self._then, children_kept=int(self._keep_children),
+            suspended_at=since, suspended_until=self._until, suspended_then=self._then, children_kept=int(self._keep_children),
             revoked_note=reason.note,
         )  # fmt: skip
 

@@ -1,0 +1,208 @@
+"""``revoke`` of many: told as each batch becomes durable, interrupted between batches, finished by the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.bench.bulk_revoke import fill
+from tests.conftest import PROGRAM
+from tests.faults.conftest import rows
+
+MANY = 12_000  # about a second of work and ten batches
+
+
+@pytest.fixture
+def many(cli):
+    umask = os.umask(0o077)
+    ids = fill(cli.home, MANY)
+    os.umask(umask)
+    return ids
+
+
+def begun(cli, *arguments, **options):
+    """Start a run over all of them and read its first line of outcome."""
+    defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    child = subprocess.Popen(
+        [*PROGRAM, "revoke", "--subject", "bulk", "--yes", *arguments], env=cli.env, cwd=cli.home, **(defaults | options)
+    )
+    return child, child.stdout.readline()
+
+
+def revoked(cli):
+    return rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NOT NULL")[0][0]
+
+
+def assert_sound(cli):
+    assert cli("audit", "verify", "-q").code == 0
+
+
+def test_outcomes_are_told_while_the_rest_waits_and_every_one_is_durable_by_then(cli, many):
+    child, first = begun(cli, "-o", "jsonl")
+    assert json.loads(first)["outcome"] == "revoked"
+    child.send_signal(signal.SIGSTOP)
+    there = revoked(cli)
+    assert 0 < there < MANY
+    child.send_signal(signal.SIGCONT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+    lines = [json.loads(first), *map(json.loads, out.splitlines())]
+    assert {line["id"] for line in lines} == set(many)
+    assert len(lines) == MANY
+    assert {line["outcome"] for line in lines} == {"revoked"}
+    assert len({line["request_id"] for line in lines}) == 1
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_batch_end_and_the_same_command_finishes_the_rest(cli, many, number):
+    child, first = begun(cli)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == -number
+    told = [first, *out.splitlines()]
+    assert {line.split(b"\t")[1] for line in told} == {b"revoked"}
+    done = len(told)
+    assert 0 < done < MANY
+    assert revoked(cli) == done
+    assert err.decode() == (
+        f"interrupted: {done:,} of {MANY:,} done, {MANY - done:,} not done; the same command again finishes them\n"
+    )
+    assert_sound(cli)
+    again = cli("revoke", "--subject", "bulk", "--state", "all", "--yes", "-o", "json")
+    assert (again.code, again.json["counts"]) == (0, {"already_revoked": done, "revoked": MANY - done})
+    assert_sound(cli)
+
+
+def test_a_signal_while_another_writes_takes_effect_at_once(cli):
+    import fcntl
+
+    identifier = cli.id_of(cli.token())
+    with (cli.store.parent / "store.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = subprocess.Popen(
+            [*PROGRAM, "revoke", identifier, "--yes"], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        time.sleep(2)  # until it waits for the lock
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=10)
+    assert (child.returncode, out) == (-signal.SIGINT, b"")
+    assert err.startswith(b"interrupted: 0 of 1 done, 1 not done;")
+    assert cli("inspect", identifier, "-q").code == 0
+
+
+def test_an_interrupted_document_names_what_was_not_done(cli, many):
+    child = subprocess.Popen(
+        [*PROGRAM, "revoke", "--subject", "bulk", "--yes", "-o", "json"], env=cli.env, cwd=cli.home,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not revoked(cli):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGINT
+    counts = json.loads(out)["counts"]
+    assert counts == {"revoked": revoked(cli), "unreachable": MANY - revoked(cli)}
+
+
+def test_killed_anywhere_the_same_command_finishes_what_is_left(cli, many):
+    ids = "\n".join(many)
+    for _ in range(4):
+        before = revoked(cli)
+        child, first = begun(cli)
+        assert first.split(b"\t")[1] == b"revoked"
+        child.kill()
+        child.communicate(timeout=60)
+        assert before < revoked(cli) < MANY
+        assert_sound(cli)
+    done = revoked(cli)
+    again = cli("revoke", "-", "--yes", "-o", "json", input=ids)
+    assert (again.code, again.json["counts"]) == (0, {"already_revoked": done, "revoked": MANY - done})
+    assert_sound(cli)
+
+
+def test_other_writers_get_their_turn(cli, many):
+    child, _ = begun(cli, stderr=subprocess.DEVNULL)
+    waits = []
+    while child.poll() is None and len(waits) < 4:
+        started = time.monotonic()
+        assert cli("issue", "--subject", "other", "-q").code == 0
+        waits.append(time.monotonic() - started)
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+    assert len(waits) > 1
+    assert revoked(cli) == MANY
+    assert_sound(cli)
+
+
+def test_who_stops_listening_stops_no_revocation(cli, many):
+    child, _ = begun(cli)
+    child.stdout.close()
+    assert child.wait(timeout=60) == -signal.SIGPIPE
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert revoked(cli) == MANY
+    with open("/dev/full", "wb") as full:
+        done = cli("revoke", "--subject", "bulk", "--state", "all", "--yes", stdout=full, stderr=subprocess.PIPE)
+    assert (done.code, done.err.startswith("tokenctl: cannot write to stdout: ")) == (7, True)
+
+
+def test_quiet_is_quiet_and_expect_counts_them_all(cli, many):
+    short = cli("revoke", "--subject", "bulk", "--expect", str(MANY - 1), "--yes", "-q")
+    assert (short.code, short.out) == (6, "")
+    assert short.err == f"tokenctl: --expect {MANY - 1}, but {MANY} would be revoked: nothing was touched\n"
+    done = cli("revoke", "--subject", "bulk", "--expect", str(MANY), "--yes", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert revoked(cli) == MANY
+
+
+def test_a_plan_of_many_is_carried_out_after_an_interruption_under_its_own_request(cli, many):
+    planned = cli("revoke", "--subject", "bulk", "--dry-run", "--out", "plan.json")
+    assert planned.code == 0
+    assert len(planned.out.splitlines()) == MANY
+    child = subprocess.Popen(
+        [*PROGRAM, "revoke", "--plan", "plan.json", "--yes"], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    child.stdout.readline()
+    child.kill()
+    child.communicate(timeout=60)
+    done = revoked(cli)
+    assert 0 < done < MANY
+    again = cli("revoke", "--plan", "plan.json", "--yes", "-o", "json")
+    assert (again.code, again.json["counts"]) == (0, {"already_revoked": done, "revoked": MANY - done})
+    requests = rows(cli.store, "SELECT DISTINCT request FROM record WHERE operation = 'token.revoke'")
+    assert requests == [(json.loads((cli.home / "plan.json").read_text())["request_id"],)]
+    assert_sound(cli)
+
+
+def test_many_are_suspended_until_the_same_moment_and_lifted(cli, many):
+    done = cli("revoke", "--subject", "bulk", "--suspend", "--for", "2h", "--then", "revoke", "--yes", "-o", "json")
+    assert (done.code, done.json["counts"]) == (0, {"suspended": MANY})
+    assert len(rows(cli.store, "SELECT DISTINCT suspended_until FROM token")) == 1
+    done = cli("revoke", "--lift", "--subject", "bulk", "--expect", str(MANY), "--yes", "-o", "json")
+    assert (done.code, done.json["counts"]) == (0, {"lifted": MANY})
+    assert_sound(cli)
+
+
+def test_progress_is_shown_at_a_terminal_alone_and_wiped(cli, many):
+    import pexpect
+
+    program = " ".join(PROGRAM)
+    line = f"{program} revoke --subject bulk --suspend --yes > out; {program} revoke --subject bulk --yes > out"
+    child = pexpect.spawn(
+        "bash", ["--norc", "-c", line], env=cli.env | {"TERM": "xterm", "NO_COLOR": "1"}, cwd=str(cli.home),
+        dimensions=(40, 100), timeout=60, encoding="utf-8",
+    )  # fmt: skip
+    child.expect(pexpect.EOF)
+    screen = child.before
+    assert re.search(rf"(suspended|revoked) [\d,]+ of {MANY:,}, [\d,]+/s, \d+s left\x1b\[K", screen), screen
+    assert screen.count("12,000 denied (12,000 now, 0 before); request ") == 2
+    assert revoked(cli) == MANY
