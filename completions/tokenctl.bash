@@ -113,6 +113,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
     *':--kind') _tokenctl_words access personal service ;;
     *':--state') _tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all ;;
     'revoke:--reason') _tokenctl_words compromised superseded unused owner_left policy undelivered test other ;;
+    *':--then') _tokenctl_words lift revoke ;;
     *':--backend') _tokenctl_words local ;;
     *':--eddsa-name') _tokenctl_words EdDSA Ed25519 ;;
   esac

@@ -9,7 +9,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'issue'\t'Make a token and print it, once'
             set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
             set -a verbs_told 'list'\t'List tokens, the first to expire first'
-            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time, and tell what became of each'
+            set -a verbs_told 'revoke'\t'Deny tokens for good or for a time; tell what became of each'
             set -a verbs_told 'rotate-keys'\t'Show the signing keys and their public part'
             set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
             set -a verbs_told 'profile'\t'Choose where tokenctl works'
@@ -622,6 +622,8 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all
         case 'revoke:--reason'
             __tokenctl_words compromised superseded unused owner_left policy undelivered test other
+        case '*:--then'
+            __tokenctl_words lift revoke
         case '*:--backend'
             __tokenctl_words local
         case '*:--eddsa-name'
@@ -655,12 +657,11 @@ function __tokenctl_profiles --no-scope-shadowing
     string match -q '/*' -- "$base"; or set base $HOME/.config
     set -l config $base/tokenctl
     test -n "$TOKENCTL_CONFIG"; and set config $TOKENCTL_CONFIG
-    set -l names local
-    for file in $config/profiles/*.toml
-        set -l found (string match -r '(?s)\A.*/([A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})\.toml\z' -- $file)
-        or continue
-        contains -- $found[-1] $names; or set -a names $found[-1]
-    end
+    set -l files $config/profiles/*.toml
+    set -l names
+    set -q files[1]
+    and set names (string replace -rf '(?s)\A.*/([A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})\.toml\z' '$1' -- $files)
+    contains -- local $names; or set -a names local
     __tokenctl_words $names
 end
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.conftest import PROGRAM
-from tests.faults.conftest import assert_sound, rows
+from tests.faults.conftest import assert_sound, database, rows
 
 TOKEN = re.compile(r"tkc_(at|pat|svc)_\w{22}_\w{49}")
 PATIENCE = 60  # seconds
@@ -310,3 +310,61 @@ def test_a_token_of_a_slow_run_is_delivered_by_its_own_time(cli):
 
     done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 400), done.stderr
+
+
+# Limits of the policy
+
+LIMITED = """
+[[rule]]
+name = "open"
+subject = "free-*"
+kinds = ["access"]
+
+[[rule]]
+name = "few"
+subject = "*"
+limit_per_owner = 3
+"""
+
+
+def limited(cli):
+    folder = cli.home / ".config/tokenctl/profiles"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "local.toml").write_text(LIMITED)
+    (folder / "local.toml").chmod(0o600)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["in a new store", "beside a token that is there"])
+def test_a_limit_is_counted_over_all_rows_before_the_first_is_made(cli, first):
+    limited(cli)
+    for _ in range(first):
+        assert cli("issue", "--subject", "x", "--owner", "a", "-q").code == 0
+    many = people(cli, *({"subject": f"s{number}", "owner": "a"} for number in range(4 - first)))
+    done = cli("issue", "--from", many, "-q")
+    assert (done.code, done.out) == (12, "")
+    assert f"line {4 - first}: the policy forbids it: rule few: limit-per-owner: a has 3 living tokens of at most 3" in done.err
+    assert len(living(cli)) == first
+    of_a = ({"subject": f"s{number}", "owner": "a"} for number in range(3 - first))
+    enough = people(cli, *of_a, {"subject": "s", "owner": "b"})
+    assert cli("issue", "--from", enough, "-q").code == 0
+
+
+def test_a_token_of_another_rule_counts_where_a_limit_is_about_it(cli):
+    limited(cli)
+    # A limit is about every subject, those of the rule without one too; the first request of it comes last.
+    rows_of_all = [{"subject": f"free-{number}", "owner": "a"} for number in range(3)] + [{"subject": "s", "owner": "a"}]
+    done = cli("issue", "--from", people(cli, *rows_of_all), "-q")
+    assert (done.code, done.out) == (12, "")
+    assert "line 4: the policy forbids it: rule few: limit-per-owner: a has 3 living tokens of at most 3" in done.err
+
+
+def test_a_rerun_at_the_limit_makes_what_was_not_delivered(cli):
+    limited(cli)
+    source = people(cli, *({"subject": f"s{number}", "owner": "a"} for number in range(3)))
+    assert cli("issue", "--from", source, "--request-id", "R", "-q").code == 0
+    with database(cli.store) as connection:
+        connection.execute("UPDATE token SET delivered_at = NULL")
+    again = cli("issue", "--from", source, "--request-id", "R", "-q")
+    assert (again.code, len(again.lines)) == (0, 3), again.err
+    assert len(living(cli)) == 3
+    assert_sound(cli)

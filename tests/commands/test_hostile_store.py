@@ -67,7 +67,7 @@ def test_a_jwt_whose_key_row_was_changed_is_unverified(cli):
         "UPDATE record SET nonce = zeroblob(48) WHERE seq = 2",
         "UPDATE meta SET value = 1 WHERE name = 'created_at'",
         "INSERT INTO request VALUES ('root@x', 'planted', x'00', 1)",
-        "INSERT INTO run VALUES ('planted', 1, 1, 'x')",
+        "INSERT INTO tag VALUES ('scope', 'planted', 1, 'planted')",
         "UPDATE record SET time = 9223372036854775807 WHERE seq = (SELECT max(seq) FROM record)",
         "UPDATE head SET time = 0",
         "UPDATE token SET subject = CAST(x'ff' AS TEXT)",

@@ -47,6 +47,10 @@ EVERY_VERB = [
     ("profile", "use", "x"),
     ("profile", "remove", "x"),
     ("store", "release", "--reason", "r"),
+    ("store", "info"),
+    ("store", "accept-clock"),
+    ("doctor",),
+    ("completion", "bash"),
 ]
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Result, missing
-from tokenctl import config
+from tokenctl import config, wiring
+from tokenctl.errors import PolicyDenied
 from tokenctl.model import policy_file
+from tokenctl.model.token import TokenRequest
 
 CI = """
 [[rule]]
@@ -204,6 +206,19 @@ def test_a_child_meets_the_policy_and_its_parent(cli):
     assert "; parent: no token 0352Ldy4SKzRSvwVvSWvL6 to be the parent\n" in cli(*unknown, "--scope", "x").err
 
 
+def test_a_child_has_no_more_uses_than_its_parent(cli):
+    parent = cli("issue", "--subject", "p", "--max-uses", "3", "--ttl", "1h")
+    assert cli("inspect", "-", "--use", "--any-audience", input=parent.out).code == 0
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent.out))
+    for more in ((), ("--max-uses", "3")):
+        done = cli(*given, *more)
+        assert (done.code, done.err) == (
+            12,
+            "tokenctl: the policy forbids it: parent-max-uses: the parent has 2 uses left\nhint: ask for less\n",
+        )
+    assert cli(*given, "--max-uses", "2").code == 0
+
+
 def test_hostile_text_in_a_refusal_is_escaped(cli):
     write(cli, CI)
     done = cli("issue", "--subject", "x\x1b[31m", "--owner", "o\u202e")
@@ -293,26 +308,27 @@ def test_a_rerun_of_what_never_arrived_fits_into_the_limit(cli):
     assert cli("audit", "verify").code == 0
 
 
-def test_a_bulk_of_one_authority_counts_as_it_goes(cli, tmp_path):
-    from tokenctl import wiring
-    from tokenctl.errors import PolicyDenied
-    from tokenctl.model.token import TokenRequest
+def test_a_limit_holds_within_one_transaction(cli):
+    from tokenctl.backends.local import issuing
 
-    write(cli, PEOPLE)
+    write(cli, PEOPLE + CI.replace("ci-*", "*").replace('"access"', '"access", "personal"') + "limit_per_owner = 9\n")
     cli.home.chmod(0o700)
     surroundings = wiring.Surroundings(
         environment={"HOME": str(cli.home)}, now=1_795_000_000_000, notice=print, warn=print, timeout=5.0
     )
     mask = os.umask(0o077)
     backend = wiring.open_backend(None, surroundings)
-    request = TokenRequest(subject="x", owner="a", kind="personal", scope=("repo:read",))
-    issuing = backend.issue([request] * 3)
-    made = [next(issuing), next(issuing)]
-    with pytest.raises(PolicyDenied):
-        next(issuing)
+    personal = TokenRequest(subject="x", owner="a", kind="personal", scope=("repo:read",))
+    profile = config.Profile(name="local")
+    with backend.journal.changing(create=True) as change:
+        minting = issuing.Minting(change, backend.policy, profile, surroundings.now)
+        for request in (personal, personal._replace(kind="access", scope=()), personal._replace(owner="b"), personal):
+            assert minting.add(request).token.kind == request.kind
+        with pytest.raises(PolicyDenied, match="rule people: limit-per-owner: a has 2 living tokens of at most 2"):
+            minting.add(personal)
+        minting.write()
     backend.close()
     os.umask(mask)
-    assert len({token.token.id for token in made}) == 2
 
 
 # What is recorded

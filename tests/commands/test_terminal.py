@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 
 import pexpect
 import pytest
@@ -171,3 +172,44 @@ def test_an_unknown_id_named_at_a_terminal_is_told_in_the_preview(cli, at_termin
     child.expect_exact("2 named, 1 to revoke")
     child.send("y\n")
     assert ended(child)[0] == 5
+
+
+def test_accepting_a_clock_is_asked_with_what_it_ends(cli, at_terminal):
+    identifier = cli.id_of(cli.token("--ttl", "1h"))
+    cli.at(time.time_ns() // 1_000_000 + 86_400_000, "issue", "--subject", "early", "-q")
+    child = at_terminal("tokenctl store accept-clock")
+    child.expect(r"the clock stands 23h 59m behind the last record")
+    child.expect_exact("2 tokens will be revoked: ended by the time of the last record, or issued ahead of the clock")
+    child.expect_exact("Go on from this clock? [y/N] ")
+    child.send("n\n")
+    code, screen = ended(child)
+    assert (code, "not confirmed: nothing was accepted" in screen) == (2, True)
+    assert cli("issue", "--subject", "s").code == 7
+    child = at_terminal("tokenctl store accept-clock")
+    child.expect_exact("[y/N] ")
+    child.send("y\n")
+    code, screen = ended(child)
+    assert code == 0
+    assert re.search(r"accepted: the log goes on from \S+Z; 2 tokens revoked\n", screen)
+    assert "audit log --request-id" in screen
+    assert cli("inspect", identifier, "-q").code == 3
+    assert cli("issue", "--subject", "s").code == 0
+
+
+def test_doctor_prints_a_mend_below_its_finding(cli, at_terminal):
+    cli.token()
+    cli.root_secret.chmod(0o644)
+    code, screen = ended(at_terminal("tokenctl doctor"))
+    assert code == 9
+    lines = screen.splitlines()
+    assert lines[0] == f"FAIL  access        {cli.root_secret} is open to other users"
+    assert lines[1] == f"      mend          chmod 600 {cli.root_secret}"
+    assert re.fullmatch(r"\d+ ok, \d+ warnings?, 1 failed", lines[-1])
+
+
+def test_store_info_is_readable_at_a_terminal(cli, at_terminal):
+    cli.token()
+    code, screen = ended(at_terminal("tokenctl store info"))
+    assert code == 0
+    assert re.search(r"^created_at +\S+Z, \d+s ago$", screen, re.MULTILINE)
+    assert re.search(r"^file_size +\d+\.\d KiB$", screen, re.MULTILINE)

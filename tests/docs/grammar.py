@@ -26,6 +26,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "kind": token.KINDS, "format_": token.FORMATS, "format": token.FORMATS, "state": (*token.STATES, "undelivered", "all"),
     "reason": token.REASONS, "output": invocation._OUTPUTS, "backend": config.BACKENDS,
     "algorithm": signing.ALGORITHMS, "eddsa_name": ("EdDSA", "Ed25519"),
+    "then": ("lift", "revoke"),
 }  # fmt: skip
 _REASON_OF = frozenset(["revoke"])  # elsewhere a reason is free text
 _FILE_METAVAR = re.compile(r"\[?(FILE|PATH|DIR|FOLDER|PLAN)\b")
@@ -108,7 +109,8 @@ def _parameter(parameter: Any, path: tuple[str, ...]) -> Parameter:
     metavar = None if is_option and parameter.is_flag else parameter.metavar or parameter.name.upper()
     many = parameter.nargs == -1 or (getattr(parameter, "multiple", False) and parameter.name not in GLOBAL_OPTIONS)
     return Parameter(
-        flags=tuple(parameter.opts) if is_option else (), metavar=metavar, help=(parameter.help or "").strip(), many=many,
+        flags=(*parameter.opts, *parameter.secondary_opts) if is_option else (),
+        metavar=metavar, help=(parameter.help or "").strip(), many=many,
         values=_values(parameter.name, metavar, path, is_option=is_option) if metavar else (),
     )  # fmt: skip
 

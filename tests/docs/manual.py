@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.docs.grammar import Parameter, Verb
 from tests.docs.roff import argument, literal, text
 from tokenctl import __version__, errors
+from tokenctl.cli import help as help_end
 
 DATE = "November 25, 2026"  # of the last change to what the pages say
 _PROSE = Path(__file__).parent / "prose"
@@ -143,8 +144,11 @@ def _shared(verb: Verb, root: Verb) -> list[str]:
 def _exit_status(verb: Verb, root: Verb) -> list[str]:
     if verb is root:
         return [".Bl -tag -width Ds", ".It 0", text(_DONE), *_codes(range(1, 200))[1:], _prose("exit-codes-of-many")]
-    known = {kind.exit_code: kind.__doc__ or "" for kind in errors.TokenctlError.__subclasses__()}
-    rows = [f".It {code}\n{text(known.get(code, _sentence(meaning)))}" for code, meaning in _codes_of(verb)]
+    full = {kind.exit_code: kind.__doc__ or "" for kind in errors.TokenctlError.__subclasses__()}
+    rows = [
+        f".It {code}\n{text(full[code] if code in full and meaning == help_end._MEANINGS.get(code) else _sentence(meaning))}"
+        for code, meaning in _codes_of(verb)
+    ]
     return [".Bl -tag -width Ds", *rows, ".El", ".Pp", "Any verb may end with 1, a bug."]
 
 

@@ -23,7 +23,7 @@ def text(words: str) -> str:
 def literal(rows: Iterable[str]) -> str:
     """Return lines as they are typed."""
     shown = "\n".join(_first("".join(_TYPED.get(character, character) for character in row)) for row in rows)
-    return f".Bd -literal -offset indent\n{shown}\n.Ed"
+    return f".Bd -literal\n{shown}\n.Ed"
 
 
 def argument(metavar: str, *, item: bool = False) -> str:

@@ -21,7 +21,7 @@ def completion(
 
 EPILOG = epilog(
     [
-        "tokenctl completion bash > ~/.local/share/bash-completion/completions/tokenctl",
+        "tokenctl completion bash > /etc/bash_completion.d/tokenctl",
         "tokenctl completion zsh > ~/.zfunc/_tokenctl",
         "tokenctl completion fish > ~/.config/fish/completions/tokenctl.fish",
     ],

@@ -36,7 +36,7 @@ def revoke(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="An unknown id is no failure.")] = False,
 ) -> int:
-    """Deny tokens for good or for a time, and tell what became of each."""
+    """Deny tokens for good or for a time; tell what became of each."""
     from tokenctl.commands.revoke import Order
     from tokenctl.commands.revoke import revoke as act
 

@@ -184,9 +184,9 @@ class _Sink:
         if self._context.console.output != "json":
             files.write_all(1, b"".join(line + b"\n" for line in lines))
             return
-        begin = b",\n" if self._begun else b'{"tokens": [\n'
+        begin = b", " if self._begun else b'{"tokens": ['
         self._begun = True
-        files.write_all(1, begin + b",\n".join(lines))
+        files.write_all(1, begin + b", ".join(lines))
 
     def _line(self, row: Row, issued: IssuedToken, *, secret: bool) -> bytes:
         if self._plain or (self._context.console.output is None and not secret):
@@ -199,7 +199,7 @@ class _Sink:
         """Close what was opened: the document, and the file, which goes where nothing was delivered into it."""
         if self._context.console.output == "json" and (self._descriptor == 1 or self._out is not None):
             rest = json.dumps({"request_id": self._batch, "warnings": list(self._context.console.warnings)})
-            begin = "\n" if self._begun else '{"tokens": ['
+            begin = "" if self._begun else '{"tokens": ['
             self._context.console.answer(f"{begin}], {rest[1:]}")
         if self._descriptor == 1:
             return

@@ -93,12 +93,12 @@ class _Document:
 
     def add(self, found: Found) -> None:
         members = json.dumps(found_object(found, profile=self._profile, now=self._context.now))
-        self._context.console.answer(f"{self._before}{members}")
-        self._before = ","
+        self._context.console.answer_bytes(f"{self._before}{members}".encode("ascii"))
+        self._before = ", "
 
     def end(self, more: str | None) -> None:
         rest = json.dumps({"next": more, "warnings": list(self._context.console.warnings)})
-        begun = "" if self._before == "," else self._before
+        begun = "" if self._before == ", " else self._before
         self._context.console.answer(f"{begun}], {rest[1:]}")
 
 

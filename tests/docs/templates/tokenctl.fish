@@ -36,12 +36,11 @@ function __tokenctl_profiles --no-scope-shadowing
     string match -q '/*' -- "$base"; or set base $HOME/.config
     set -l config $base/tokenctl
     test -n "$TOKENCTL_CONFIG"; and set config $TOKENCTL_CONFIG
-    set -l names local
-    for file in $config/profiles/*.toml
-        set -l found (string match -r '(?s)\A.*/([A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})\.toml\z' -- $file)
-        or continue
-        contains -- $found[-1] $names; or set -a names $found[-1]
-    end
+    set -l files $config/profiles/*.toml
+    set -l names
+    set -q files[1]
+    and set names (string replace -rf '(?s)\A.*/([A-Za-z0-9_][A-Za-z0-9_.:-]{0,63})\.toml\z' '$1' -- $files)
+    contains -- local $names; or set -a names local
     __tokenctl_words $names
 end
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change, Journal, View
-from tokenctl.backends.local.judging import Judgement, count_issued, judge
+from tokenctl.backends.local.judging import Counts, Judgement, judge
 from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, IntegrityError, PolicyDenied, TemporarilyUnavailable, TokenctlError
@@ -53,6 +53,7 @@ class Minting:
         self._policy = policy
         self._profile = profile
         self._records: list[Record] = []
+        self._counts = Counts(change, change.now)
         self._signers: dict[str | None, tuple[Key, SigningKey]] = {}
         self._parameters = cache(_parameters)
 
@@ -67,7 +68,7 @@ class Minting:
         change = self._change
         # A rerun is told of the token it has, not of the limit that this token fills.
         waiting = earlier(change, request, change.actor_name)
-        judgement = judge(change, request, self._policy, change.now, change.actor_name, change.living)
+        judgement = judge(change, request, self._policy, change.now, change.actor_name, self._counts)
         judgement.require()
         signer = self._signer(request.algorithm) if request.format == "jwt" else None
         own = request.request_id or (None if request.batch is not None else new_id(change.now))
@@ -85,7 +86,7 @@ class Minting:
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
-        count_issued(change.living, judgement.decision, token.owner)
+        self._counts.add(request, replaced=judgement.replaced, gone=True)
         issued = IssuedToken(token=token, text=text, request_id=request.request_id or named)
         self.made.append(issued)
         return issued
@@ -122,14 +123,14 @@ class Foresight:
         self._policy = policy
         self._now = view.now if view is not None else journal.clock
         self._actor = str(journal.actor)
-        self._living: dict[tuple[str, str], int] = view.living if view is not None else {}
+        self._counts = Counts(view, self._now)
         self._plain: TokenRequest | None = None
 
     def judge(self, request: TokenRequest) -> Judgement:
         """Return the judgement; raises NotFound and Conflict like :meth:`Minting.add`."""
         if self._view is not None:
             earlier(self._view, request, self._actor)
-        return judge(self._view, request, self._policy, self._now, self._actor, self._living)
+        return judge(self._view, request, self._policy, self._now, self._actor, self._counts)
 
     def error(self, request: TokenRequest) -> TokenctlError | None:
         """Return what would keep a request from being answered; one that would be, counts for the next ones."""
@@ -140,7 +141,7 @@ class Foresight:
             judgement.require()
         except TokenctlError as error:
             return error
-        count_issued(self._living, judgement.decision, request.owner)
+        self._counts.add(request, replaced=judgement.replaced, gone=False)
         if not judgement.living and request.request_id is None:
             self._plain = request
         return None
@@ -177,9 +178,8 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
     if request.request_id is None:
         return []
     known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
-    if known is None:
-        return []
-    if not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request)):
+    # A row that is gone lets nobody mint twice: the token of the request is looked for all the same.
+    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request))):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     waiting = []
     for (identifier,) in view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor):
@@ -206,7 +206,6 @@ def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[T
             change, stored, "token.revoke", {"reason": "undelivered", "request_id": named},
             revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=named,
         )  # fmt: skip
-        change.living.clear()
 
 
 def _fingerprint(view: View, request: TokenRequest) -> bytes:

@@ -55,8 +55,6 @@ class View:
         self.now = max(clock, self.last_time)
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
-        # What judging many requests in one transaction need not ask twice.
-        self.living: dict[tuple[str, str], int] = {}  # tokens by limit and owner
 
     def run_ended(self, run: str) -> bool:
         """Whether the process that a token lives with is gone; looked up once a command."""

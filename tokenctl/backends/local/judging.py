@@ -1,10 +1,12 @@
 """Judging a request where its owner's tokens and its parent lie: inside the transaction that issues, or to say what would be."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import DEEPEST, look
 from tokenctl.errors import IntegrityError, NotFound
+from tokenctl.model.introspection import Found
 from tokenctl.model.policy import Decision, Fault, Limit, Policy, denied
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import DELIVERY_DEADLINE, Token, TokenRequest
@@ -15,11 +17,13 @@ class Judgement(NamedTuple):
 
     Attributes:
         living: Every limit that applies, and how many tokens its owner has under it.
+        replaced: How many living tokens make way for this one: its request came before, and they never reached their taker.
         faults: Every demand of policy, limits and parent that is not met.
     """
 
     decision: Decision
     living: list[tuple[Limit, int]]
+    replaced: int
     expires_at: int
     faults: list[Fault]
 
@@ -29,9 +33,67 @@ class Judgement(NamedTuple):
             raise denied(self.faults)
 
 
-def judge(
-    view: View | None, request: TokenRequest, policy: Policy, now: int, actor: str, counts: dict[tuple[str, str], int]
-) -> Judgement:  # fmt: skip
+class Counts:
+    """How many living tokens owners have under limits, kept true while one transaction answers many requests.
+
+    Args:
+        view: The store as it is; ``None`` where there is none yet.
+        now: Milliseconds since the epoch, as the store counts them.
+    """
+
+    def __init__(self, view: View | None, now: int) -> None:
+        self._view = view
+        self._now = now
+        self._known: dict[tuple[Limit, str], int] = {}
+        self._answered: Counter[tuple[str, str, str]] = Counter()  # by owner, kind and subject; not in the store yet
+
+    def of(self, limit: Limit, owner: str) -> int:
+        """Return how many living tokens an owner has of those that a limit is about."""
+        from tokenctl.model.rules import fits
+
+        key = (limit, owner)
+        if key not in self._known:
+            stored = 0
+            if self._view is not None:
+                since = self._now - DELIVERY_DEADLINE
+                rows = self._view.rows.living_of(owner, limit.kinds, now=self._now, undelivered_since=since)
+                stored = sum(
+                    count
+                    for subject, run, count in rows
+                    if fits(limit.subjects, subject) and not (run is not None and self._view.run_ended(run))
+                )
+            self._known[key] = stored + sum(
+                count
+                for (whose, kind, subject), count in self._answered.items()
+                if whose == owner and kind in limit.kinds and fits(limit.subjects, subject)
+            )
+        return self._known[key]
+
+    def replaced_by(self, request: TokenRequest, actor: str) -> int:
+        """Return how many living tokens make way for a request that is made again."""
+        if self._view is None or request.request_id is None:
+            return 0
+        since = self._now - DELIVERY_DEADLINE
+        return self._view.rows.replaceable(request.request_id, actor, undelivered_since=since)
+
+    def add(self, request: TokenRequest, *, replaced: int, gone: bool) -> None:
+        """Count an answered request.
+
+        Args:
+            replaced: How many tokens make way for it.
+            gone: Whether those are revoked in the store by now.
+        """
+        self._answered[request.owner, request.kind, request.subject] += 1 - (0 if gone else replaced)
+        if not self._known:
+            return
+        from tokenctl.model.rules import fits
+
+        for limit, owner in self._known:
+            if owner == request.owner and request.kind in limit.kinds and fits(limit.subjects, request.subject):
+                self._known[limit, owner] += 1 - replaced
+
+
+def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, actor: str, counts: Counts) -> Judgement:
     """Judge a request by the policy, by its owner's living tokens and by its parent.
 
     Args:
@@ -40,7 +102,7 @@ def judge(
         policy: What may be issued.
         now: Milliseconds since the epoch, as the store counts them.
         actor: Who asks: a request id is theirs.
-        counts: Living tokens by limit and owner, as far as they were counted; see :func:`count_issued`.
+        counts: The living tokens of owners, with what was answered before in this transaction.
 
     Raises:
         NotFound: its parent is unknown, and nothing else is wrong (exit 5).
@@ -51,35 +113,48 @@ def judge(
     expires_at = start + decision.lifetime - (start + decision.lifetime) % SECOND
     if expires_at > LAST_INSTANT:
         faults.append(Fault("max-lifetime", "it would end after the year 9999"))
-    living = [(limit, _living(view, limit, request, now, actor, counts)) for limit in decision.limits]
+    limits = decision.limits
+    replaced = counts.replaced_by(request, actor) if limits else 0
+    living = [(limit, counts.of(limit, request.owner) - replaced) for limit in limits]
     for limit, count in living:
         faults += limit.faults(count, request.owner)
     if request.parent is not None:
-        stored = view.rows.token(request.parent) if view is not None else None
-        if stored is not None and view is not None:
-            found = look(view, stored)
-            if not found.intact:
-                raise IntegrityError(f"the row of the parent {request.parent} does not check out", hint="tokenctl audit verify")
-            faults += _beyond(view, request, found.token, found.standing.state, expires_at)
-        elif faults:
+        parent = _parent(view, request.parent)
+        if parent is None and not faults:
+            raise NotFound(f"no token {request.parent} to be the parent")
+        if view is None or parent is None:
             faults.append(Fault("parent", f"no token {request.parent} to be the parent"))
         else:
-            raise NotFound(f"no token {request.parent} to be the parent")
-    return Judgement(decision, living, expires_at, faults)
+            faults += _beyond(view, request, parent, expires_at)
+    return Judgement(decision, living, replaced, expires_at, faults)
 
 
-def _beyond(view: View, request: TokenRequest, parent: Token, state: str, expires_at: int) -> list[Fault]:
+def _parent(view: View | None, identifier: str) -> Found | None:
+    """Return the parent as it stands; raises IntegrityError where its row does not check out (exit 10)."""
+    stored = view.rows.token(identifier) if view is not None else None
+    if view is None or stored is None:
+        return None
+    found = look(view, stored)
+    if not found.intact:
+        raise IntegrityError(f"the row of the parent {identifier} does not check out", hint="tokenctl audit verify")
+    return found
+
+
+def _beyond(view: View, request: TokenRequest, found: Found, expires_at: int) -> list[Fault]:
     """Say where a child would have more than its parent, or outlive it."""
+    parent, standing = found.token, found.standing
     faults = []
     if _depth(view, parent) + 1 >= DEEPEST:
         faults.append(Fault("parent-depth", f"at most {DEEPEST} generations"))
-    if state != "active":
-        faults.append(Fault("parent", f"{parent.id} is {state}"))
+    if not standing.active:
+        faults.append(Fault("parent", f"{parent.id} is {standing.state}"))
     lacking = sorted(set(request.scope) - set(parent.scope))
     if lacking:
         faults.append(Fault("parent-scope", f"the parent lacks {', '.join(lacking)}"))
     if parent.audience and not (request.audience and set(request.audience) <= set(parent.audience)):
         faults.append(Fault("parent-audience", "the parent is for other audiences"))
+    if parent.max_uses is not None and (request.max_uses is None or request.max_uses > parent.max_uses - parent.uses):
+        faults.append(Fault("parent-max-uses", f"the parent has {parent.max_uses - parent.uses} uses left"))
     if expires_at > parent.expires_at:
         faults.append(Fault("parent-lifetime", "the parent expires earlier"))
     return faults
@@ -94,37 +169,3 @@ def _depth(view: View, token: Token) -> int:
             break
         token, depth = above.row, depth + 1
     return depth
-
-
-def _living(
-    view: View | None, limit: Limit, request: TokenRequest, now: int, actor: str, counts: dict[tuple[str, str], int]
-) -> int:  # fmt: skip
-    """Count the living tokens of an owner that a limit is about, without the one that this request would replace."""
-    key = (limit.rule, request.owner)
-    if view is None:
-        return counts.setdefault(key, 0)
-    if key not in counts:
-        from tokenctl.model.rules import fits
-
-        since = now - DELIVERY_DEADLINE
-        counts[key] = sum(
-            count
-            for subject, run, count in view.rows.living_of(request.owner, limit.kinds, now=now, undelivered_since=since)
-            if fits(limit.subjects, subject) and not (run is not None and view.run_ended(run))
-        )
-    replaced = 0
-    if request.request_id is not None:
-        replaced = view.rows.replaceable(request.request_id, actor, undelivered_since=now - DELIVERY_DEADLINE)
-    return counts[key] - replaced
-
-
-def count_issued(counts: dict[tuple[str, str], int], decision: Decision, owner: str) -> None:
-    """Keep the counts of one transaction true after an issue: one more where a rule decided, unknown elsewhere."""
-    if not counts:
-        return
-    decided = {limit.rule for limit in decision.limits}
-    for key in [key for key in counts if key[1] == owner]:
-        if key[0] in decided:
-            counts[key] += 1
-        else:
-            del counts[key]

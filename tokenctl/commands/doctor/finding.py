@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tokenctl import config, wiring
 from tokenctl.backends.local import clock
 from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.journal import Journal
 from tokenctl.commands.context import Context
-from tokenctl.errors import InvalidConfiguration, TokenctlError
+from tokenctl.errors import InvalidConfiguration, TemporarilyUnavailable, TokenctlError
+
+Result = TypeVar("Result")
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 _TOLD_CODES = frozenset({4, 7, 9, 10})
+_LOOKS = 3
+_PAUSE = 0.02  # seconds
 _COMMANDS = ("tokenctl ", "chmod ", "chown ")
 
 
@@ -103,13 +108,27 @@ class Examined:
     @cached_property
     def opened(self) -> Opened:
         """Open the store as the next verb will, but only to look."""
+        try:
+            return patiently(self._open)
+        except TokenctlError as error:
+            return Opened(error=error)
+
+    def _open(self) -> Opened:
         journal = self.journal()
         try:
             with journal.reading() as view:
                 if view is None:
                     return Opened()
                 return Opened(facts=facts_of(view), behind=clock.behind(view))
-        except TokenctlError as error:
-            return Opened(error=error)
         finally:
             journal.close()
+
+
+def patiently(look: Callable[[], Result]) -> Result:
+    """Look again where a look failed for now: one that must not touch the store gives way to a writer that opens it."""
+    for _ in range(_LOOKS - 1):
+        try:
+            return look()
+        except TemporarilyUnavailable:
+            time.sleep(_PAUSE)
+    return look()

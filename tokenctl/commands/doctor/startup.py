@@ -37,11 +37,14 @@ def _compiled() -> Iterator[Finding]:
             missing += lacking
             folders.append(folder)
     if missing:
-        sudo = () if all(os.access(folder, os.W_OK) for folder in folders) else ("sudo",)
         yield warn(
             _CHECK, f"{len(missing)} modules are not compiled: every start takes longer",
-            shell(*sudo, sys.executable, "-m", "compileall", "-q", *folders),
+            shell(*_sudo(all(map(_writable, missing))), sys.executable, "-m", "compileall", "-q", *folders),
         )  # fmt: skip
+
+
+def _sudo(writable: bool) -> list[str]:
+    return [] if writable else ["sudo"]
 
 
 def _folder(package: str) -> str | None:
@@ -86,9 +89,8 @@ def _run_at_start() -> Iterator[Finding]:
     for path in files:
         cost = _cost_of(path, floor)
         if cost > _SLOW:
-            yield warn(
-                _CHECK, f"{path} runs code at every start of Python: {round(cost * 1000)} ms", shell("mv", path, f"{path}.off")
-            )  # fmt: skip
+            told = f"{path} runs code at every start of Python: {round(cost * 1000)} ms"
+            yield warn(_CHECK, told, shell(*_sudo(os.access(os.path.dirname(path), os.W_OK)), "mv", path, f"{path}.off"))
 
 
 def _cost_of(path: str, floor: float) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tokenctl.audit import anchor as anchors
 from tokenctl.backends.local import clock as clocks
 from tokenctl.backends.local import sealing
-from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, shell, warn
+from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patiently, shell, warn
 from tokenctl.commands.store_info import megabytes
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.times import DAY, format_distance, format_duration, format_instant
@@ -29,17 +29,12 @@ def store(examined: Examined) -> Iterator[Finding]:
         yield from _no_store(examined)
         return
     try:
-        opened = connection.Store.open(path, only_look=True)
+        version, tokens = patiently(lambda: _measured(path))
     except TemporarilyUnavailable as busy:
         if busy.reason != "log":
             raise
         yield warn("store", busy.message, busy.hint)  # any verb can, only a look without a trace cannot
         return
-    assert opened is not None
-    try:
-        version, tokens = opened.version, opened.integer("SELECT count(*) FROM token")
-    finally:
-        opened.close()
     error = examined.opened.error
     if error is not None and not _about_secret(examined, error):
         raise error
@@ -50,6 +45,17 @@ def store(examined: Examined) -> Iterator[Finding]:
         f"{examined.places.shown(path)}, {stat.S_IMODE(facts.st_mode):04o}, schema {version}{later}, "
         f"{tokens:,} token{'s' * (tokens != 1)}, {megabytes(facts.st_size)}",
     )
+
+
+def _measured(path: str) -> tuple[int, int]:
+    """Return the schema version and the number of tokens, whatever the root secret."""
+    opened = connection.Store.open(path, only_look=True)
+    if opened is None:
+        raise TemporarilyUnavailable(f"{path} went away", hint="run again")
+    try:
+        return opened.version, opened.integer("SELECT count(*) FROM token")
+    finally:
+        opened.close()
 
 
 def _no_store(examined: Examined) -> Iterator[Finding]:
