@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import look
 from tokenctl.model.introspection import Found
+from tokenctl.model.record import canonical
 from tokenctl.model.token import Outcome, Reason, Target, Token
 from tokenctl.store.rows import Stored
 
@@ -22,6 +24,7 @@ class Revocation:
         self._reason = reason
         self._keep_children = keep_children
         self._along: dict[str, str] = {}  # targets that died with another one: what they were
+        self._parameters = lru_cache(maxsize=16)(self._written)
 
     def settle(self, change: Change, known: Known, identifier: str) -> Settled:
         read = known.get(identifier)
@@ -96,16 +99,21 @@ class Revocation:
             revoked += 1
         return revoked
 
-    def _revoke(self, change: Change, known: Known, stored: Stored[Token], ancestor: str | None) -> Token:
-        reason = self._reason
-        parameters: dict[str, object] = {"note": reason.note}
-        kept = self._keep_children and ancestor is None
+    def _written(self, ancestor: str | None) -> bytes:
+        """Return what a record is bound to and does not show: the same for all that no ancestor takes along."""
+        parameters: dict[str, object] = {"note": self._reason.note}
         if ancestor is not None:
             parameters["with"] = ancestor
-        if kept:
+        elif self._keep_children:
             parameters["keep_children"] = True
+        return canonical(parameters)
+
+    def _revoke(self, change: Change, known: Known, stored: Stored[Token], ancestor: str | None) -> Token:
+        reason = self._reason
+        kept = self._keep_children and ancestor is None
         facts: dict[str, object] = {
-            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": parameters
+            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
+            "parameters": self._parameters(ancestor),
         }  # fmt: skip
         return known.record(
             stored, "token.revoke", facts,
