@@ -359,7 +359,7 @@ def profiles(cli) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "detail"),
     [
-        ("staging", "= nonsense", "is not TOML; mend it with an editor"),
+        ("staging", "= nonsense", "is not TOML: line 1, column 1; mend it with an editor"),
         ("staging", 'backend = "x"', "names an unknown backend; known: local"),
         ("local", 'plugin = "x"', "has an unknown setting: plugin; known: backend, "),
     ],
