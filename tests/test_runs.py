@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -49,3 +50,25 @@ def test_what_cannot_be_seen_from_here_is_taken_to_be_there():
 @pytest.mark.parametrize("text", ["", "1", "x - - -", "1 2 3", "1  2 3 4 5"])
 def test_what_is_no_run_has_ended(text):
     assert runs.ended(text)
+
+
+def test_a_process_that_cannot_be_looked_at_is_taken_to_be_there(monkeypatch):
+    def refused(pid: int) -> str:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(runs, "_start_of", refused)
+    _, start, boot, namespace = runs.current().split()
+    assert not runs.ended(f"{os.getpid()} {start} {boot} {namespace}")
+
+
+def test_a_number_that_is_somebody_elses_has_ended_where_that_can_be_told(monkeypatch):
+    def unseen(pid: int) -> str:
+        raise FileNotFoundError
+
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    _, start, boot, namespace = runs.current().split()
+    monkeypatch.setattr(runs, "_start_of", unseen)
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert runs.ended(f"1 {start} {boot} {namespace}")

@@ -111,14 +111,14 @@ class PolicyDenied(TokenctlError):
 
 
 class CommandNotExecutable(TokenctlError):
-    """`-- CMD`: it is there and cannot be executed; nothing was minted."""
+    """`-- CMD`: it is there and cannot be executed; nothing was minted, or what was is revoked."""
 
     slug = "command_not_executable"
     exit_code = 126
 
 
 class CommandNotFound(TokenctlError):
-    """`-- CMD`: there is no such command; nothing was minted."""
+    """`-- CMD`: there is no such command; nothing was minted, or what was is revoked."""
 
     slug = "command_not_found"
     exit_code = 127

@@ -5,8 +5,10 @@ What is changed for ourselves is remembered, so that a child of ours starts as i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import select
 import signal
 import stat
 from collections.abc import Callable, Iterable
@@ -17,6 +19,7 @@ from typing import NamedTuple
 from tokenctl.errors import InvalidRequest
 
 FIRST_OWN_DESCRIPTOR = 64
+_FIRST_OF_FEW = 10  # where the limit of open files lies below the other
 _DUMP_FILTER = "/proc/self/coredump_filter"
 
 
@@ -88,9 +91,19 @@ def restore() -> None:
 def move_up(descriptor: int) -> int:
     """Move a descriptor of ours out of the way of the numbers that people use; closed on exec. Raises OSError."""
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR)
+        return _duplicate(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _duplicate(descriptor: int) -> int:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    # So many are not allowed here: as high as can be.
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_OF_FEW)
 
 
 def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]) -> int:
@@ -121,7 +134,7 @@ def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]
     if stat.S_ISDIR(facts.st_mode):
         raise InvalidRequest(f"{option} is a directory")
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR)
+        return _duplicate(descriptor)
     except OSError:
         raise InvalidRequest(f"{option} cannot be taken over") from None
 
@@ -160,6 +173,18 @@ class Unbroken:
 
     def resume(self) -> None:
         self._paused = False
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write every byte; only while the reader keeps us waiting does an interrupt take effect. Raises OSError."""
+        room = select.poll()
+        room.register(descriptor, select.POLLOUT)
+        view = memoryview(data)
+        while view:
+            if not room.poll(0):
+                self.pause()
+                room.poll()
+                self.resume()
+            view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._paused or self._pending is not None:

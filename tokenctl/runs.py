@@ -5,6 +5,7 @@ A run is ``pid start boot namespace``: a process id alone comes back, with its s
 
 from __future__ import annotations
 
+import errno
 import os
 
 _BOOT = "/proc/sys/kernel/random/boot_id"
@@ -17,7 +18,11 @@ _UNKNOWN = "-"
 def current() -> str:
     """Return the run that is this process."""
     pid = os.getpid()
-    return f"{pid} {_start_of(pid) or _UNKNOWN} {_boot()} {_namespace()}"
+    try:
+        start = _start_of(pid) or _UNKNOWN
+    except OSError:
+        start = _UNKNOWN
+    return f"{pid} {start} {_boot()} {_namespace()}"
 
 
 def ended(run: str) -> bool:
@@ -35,24 +40,38 @@ def ended(run: str) -> bool:
         return True
     if namespace != _namespace():
         return False
-    if _UNKNOWN not in (start, boot, here):
-        return start != _start_of(pid)
+    try:
+        seen = _start_of(pid)
+    except FileNotFoundError:
+        return not _may_live(pid)
+    except OSError:
+        seen = _UNKNOWN
+    if seen is None:
+        return True
+    if _UNKNOWN in (seen, start):
+        return not _may_live(pid)
+    return seen != start
+
+
+def _may_live(pid: int) -> bool:
+    """Whether there is a process of this number that may be ours, or one that we are not allowed to ask about."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        pass  # somebody else's now, or ours under another confinement
-    return False
+        return False
+    except PermissionError as error:
+        return error.errno != errno.EPERM  # somebody else's number now; any other refusal says nothing
+    return True
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since the boot; ``None`` where it is gone, dead or not to be seen."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
+    """Return when a process started, in clock ticks since the boot; ``None`` where it is dead and only not reaped.
+
+    Raises:
+        OSError: it cannot be seen; FileNotFoundError where there is none of this number, or no ``/proc``.
+    """
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
     if fields[_STATE_FIELD - 3] in "ZX":
         return None
     return fields[_START_FIELD - 3]

@@ -8,11 +8,12 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
 
-from tests.conftest import PROGRAM
+from tests.conftest import PROGRAM, missing
 from tests.faults.conftest import assert_sound, database, rows
 
 TOKEN = re.compile(r"tkc_(at|pat|svc)_\w{22}_\w{49}")
@@ -183,7 +184,7 @@ def test_what_cannot_be_read_is_named(cli, arguments, told):
 def test_a_rerun_prints_only_what_was_not_delivered(cli):
     source = people(cli, *({"subject": f"p{number}"} for number in range(4)))
     first = cli("issue", "--from", source, "--request-id", "R", "-q")
-    assert [line["request_id"] for line in first.lines] == ["R.1", "R.2", "R.3", "R.4"]
+    assert [line["request_id"] for line in first.lines] == ["R/1", "R/2", "R/3", "R/4"]
     again = cli("issue", "--from", source, "--request-id", "R", "-q")
     assert (again.code, again.out, again.err) == (0, "", "")
     assert len(living(cli)) == 4
@@ -195,7 +196,7 @@ def test_another_row_under_the_same_request_id_is_a_conflict_before_anything_is_
     people(cli, {"subject": "new"}, {"subject": "a"}, {"subject": "b"})
     done = cli("issue", "--from", source, "--request-id", "R", "-q")
     assert (done.code, done.out) == (6, "")
-    assert "line 1: request id R.1 was used with other parameters" in done.err
+    assert "line 1: request id R/1 was used with other parameters" in done.err
     assert len(living(cli)) == 2
 
 
@@ -306,8 +307,6 @@ def test_a_token_of_a_slow_run_is_delivered_by_its_own_time(cli):
         "from tokenctl.cli.boundary import run\n"
         "sys.exit(run(['issue', '--count', '400', '--subject', 's', '-q'], environment=os.environ, program='tokenctl'))\n"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 400), done.stderr
 
@@ -368,3 +367,115 @@ def test_a_rerun_at_the_limit_makes_what_was_not_delivered(cli):
     assert (again.code, len(again.lines)) == (0, 3), again.err
     assert len(living(cli)) == 3
     assert_sound(cli)
+
+
+# Found by a hostile reading
+
+
+def test_request_ids_of_rows_never_meet_those_that_are_typed(cli):
+    assert cli("issue", "--subject", "s", "--request-id", "K.1", "-q").code == 0
+    assert len(cli("issue", "--subject", "s", "--count", "3", "--request-id", "K", "-q").lines) == 3
+    source = people(cli, {"subject": "a", "request_id": "B.3"}, *({"subject": "a"} for _ in range(4)))
+    assert len(cli("issue", "--from", source, "--request-id", "B", "-q").lines) == 5
+    assert cli("issue", "--subject", "s", "--request-id", "B/1").code == 2
+
+
+def test_a_row_that_no_key_can_sign_refuses_all(cli):
+    assert cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q").code == 0
+    jwt = {"subject": "j", "format": "jwt", "audience": "a", "algorithm": "RS256"}
+    source = people(cli, *({"subject": f"s{number}"} for number in range(80)), jwt)
+    for options in ((), ("-n",)):
+        done = cli("issue", "--from", source, "-q", *options)
+        assert (done.code, done.out) == (6, "")
+        assert "line 81: no active key for RS256; active: ES256" in done.err
+
+
+def test_the_first_jwt_of_a_store_decides_which_key_there_is(cli):
+    rows_of = [{"subject": "j", "format": "jwt", "audience": "a", "algorithm": name} for name in ("EdDSA", "EdDSA", "ES256")]
+    done = cli("issue", "--from", people(cli, *rows_of), "-q")
+    assert (done.code, done.out) == (6, "")
+    assert "line 3: no active key for ES256; active: EdDSA" in done.err
+    assert cli("issue", "--from", people(cli, *rows_of[:2]), "-q").code == 0
+
+
+def test_a_row_whose_jwt_would_be_too_long_refuses_all(cli):
+    long = {"subject": "j", "format": "jwt", "audience": [f"{number}{'a' * 900}" for number in range(80)]}
+    source = people(cli, *({"subject": f"s{number}"} for number in range(80)), long)
+    done = cli("issue", "--from", source, "-q")
+    assert (done.code, done.out) == (2, "")
+    assert "line 81: the token would be longer than 64 KiB" in done.err
+    assert living(cli) == []
+
+
+@pytest.mark.parametrize("member", ["subject", "note", "owner"])
+def test_a_row_that_holds_a_secret_is_refused_and_never_repeated(cli, member):
+    token = cli.token()
+    for row in ({"subject": "x", member: token}, {token: 1}):
+        done = cli("issue", "--from", "-", input=json.dumps(row))
+        assert (done.code, done.out) == (2, "")
+        assert "line 1: holds what looks like a secret" in done.err
+        assert token.split("_")[3][:12] not in done.err
+    assert token.split("_")[3][:20].encode() not in cli.store.read_bytes()
+
+
+def test_a_file_that_fills_up_holds_only_what_was_delivered(cli):
+    medium = cli.home / "medium"
+    medium.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tokenctl-test", str(medium)], check=False).returncode:
+        missing("the right to mount a tmpfs")
+    try:
+        done = cli("issue", "--count", "2000", "--subject", "s", "--out", "medium/o", "-q")
+        lines = [json.loads(line) for line in (medium / "o").read_text().splitlines()]
+    finally:
+        subprocess.run(["umount", str(medium)], check=True)
+    assert done.code == 7
+    assert "could not be delivered (no space left on device): revoked" in done.err
+    assert sorted(line["id"] for line in lines) == sorted(token["id"] for token in living(cli))
+    assert len(lines) > 0
+
+
+def test_ids_that_nobody_reads_revoke_nothing_that_is_in_the_file(cli):
+    with open("/dev/full", "wb") as full:
+        done = cli("issue", "--count", "5", "--subject", "s", "--out", "o", "-q", stdout=full, stderr=subprocess.PIPE)
+    assert done.code == 7
+    lines = [json.loads(line) for line in (cli.home / "o").read_text().splitlines()]
+    assert sorted(line["id"] for line in lines) == sorted(token["id"] for token in living(cli))
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_a_full_output_is_named_as_the_cause(cli, output):
+    with open("/dev/full", "wb") as full:
+        done = cli("issue", "--count", "5", "--subject", "s", "-q", "-o", output, stdout=full, stderr=subprocess.PIPE)
+    assert done.code == 7
+    assert "5 tokens could not be delivered (no space left on device): revoked" in done.err
+    assert living(cli) == []
+
+
+def test_an_interrupt_takes_effect_where_nobody_reads(cli):
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [*PROGRAM, "issue", "--count", "5000", "--subject", "s", "-q"],
+        env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writer)
+    time.sleep(3)  # until the pipe is full
+    process.terminate()
+    told = process.communicate(timeout=PATIENCE)[1].decode()
+    os.close(reader)
+    assert process.returncode == -signal.SIGTERM
+    assert re.search(r"\d+ tokens of the last batch revoked: nobody was taking them\n", told)
+    assert rows(cli.store, "SELECT count(*) FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL") == [(0,)]
+
+
+def test_lines_that_are_written_too_late_are_named(cli):
+    code = (
+        "import os, sys\n"
+        "from tokenctl.backends.local import journal\n"
+        "real = journal.Journal.time\n"
+        "journal.Journal.time = lambda self: real(self) + 61_000\n"
+        "from tokenctl.cli.boundary import run\n"
+        "sys.exit(run(['issue', '--count', '3', '--subject', 's', '-q'], environment=os.environ, program='tokenctl'))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
+    assert done.returncode == 7
+    assert b"3 of 3 tokens just written are not accepted, lines 1, 2, 3: " in done.stderr

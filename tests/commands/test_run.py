@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
@@ -387,3 +389,111 @@ def test_at_a_terminal_the_command_has_the_terminal_and_ctrl_c_reaches_it_once(c
 def test_a_file_that_the_command_makes_has_the_callers_mode(cli):
     shell(cli, "umask 022; touch made", "-q")
     assert stat.S_IMODE((cli.home / "made").stat().st_mode) == 0o644
+
+
+# Found by a hostile reading
+
+
+@contextmanager
+def locked(cli):
+    """Hold the writers' lock, as a busy store does."""
+    cli.token()
+    descriptor = os.open(cli.store.with_name("store.lock"), os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_command_is_there_ends_us_and_starts_nothing(cli, number):
+    with locked(cli):
+        words = [*PROGRAM, "issue", "--subject", "c", "--", "touch", "ran"]
+        process = subprocess.Popen(words, env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL)
+        time.sleep(1)  # until it waits for the lock
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == -number
+    assert not (cli.home / "ran").exists()
+    assert living(cli) == ""
+
+
+def test_a_signal_that_waits_when_the_command_is_to_start_starts_nothing(cli):
+    code = (
+        "import os, signal, sys\n"
+        "from tokenctl.backends.local import authority\n"
+        "real = authority.LocalAuthority.delivered\n"
+        "def late(self, ids): os.kill(os.getpid(), signal.SIGINT); return real(self, ids)\n"
+        "authority.LocalAuthority.delivered = late\n"
+        "from tokenctl.cli.boundary import run\n"
+        "sys.exit(run(['issue', '--subject', 'c', '--', 'touch', 'ran'], environment=os.environ, program='tokenctl'))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, check=False, stderr=subprocess.PIPE)
+    assert done.returncode == -signal.SIGINT
+    assert not (cli.home / "ran").exists()
+    assert rows(cli.store, "SELECT count(*) FROM token WHERE revoked_at IS NULL") == [(0,)]
+
+
+def test_ctrl_c_reaches_a_command_in_a_group_of_its_own(cli):
+    child = pexpect.spawn(
+        PROGRAM[0], [*PROGRAM[1:], "issue", "--subject", "c", "--", "setsid", "-w", "sh", "-c", "echo there; exec sleep 60"],
+        env=cli.env | {"TERM": "xterm"}, cwd=str(cli.home), timeout=PATIENCE, encoding="utf-8",
+    )  # fmt: skip
+    child.expect_exact("there")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus == signal.SIGINT
+    assert living(cli) == ""
+
+
+def test_output_that_cannot_be_written_is_never_a_success(cli):
+    with open("/dev/full", "wb") as full:
+        done = shell(cli, "echo hi", "-q", stdout=full, stderr=subprocess.PIPE)
+        failed = shell(cli, "echo hi; exit 3", "-q", stdout=full, stderr=subprocess.PIPE)
+    assert done.code == 7
+    assert "tokenctl: the command's output could not be written: no space left on device\n" in done.err
+    assert failed.code == 3
+    assert living(cli) == ""
+
+
+def test_a_closed_stream_is_the_commands_to_meet(cli):
+    cli.token()
+    script = "echo a >&2; sleep 0.2; echo b >&2; echo end > end"
+    done = shell(cli, script, "-q", stdout=None, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert (done.code, done.err) == (0, "a\nb\n")
+    assert (cli.home / "end").exists()
+
+
+def test_one_signal_ends_us_also_where_nobody_reads(cli):
+    cli.token()
+    reader, writer = os.pipe()
+    words = [*PROGRAM, "issue", "--subject", "c", "-q", "--", "yes"]
+    process = subprocess.Popen(words, env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=writer)
+    os.close(writer)
+    deadline = time.monotonic() + PATIENCE
+    while rows(cli.store, "SELECT count(*) FROM token WHERE subject = 'c' AND delivered_at IS NOT NULL") != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.terminate()
+    assert process.wait(PATIENCE) == -signal.SIGTERM
+    os.close(reader)
+    assert living(cli) == ""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux refuses a file that is being written")
+def test_a_command_that_the_system_refuses_says_that_its_token_was_revoked(cli):
+    script = cli.home / "busy"
+    script.write_bytes(Path("/bin/true").read_bytes())
+    script.chmod(0o700)
+    with script.open("ab"):
+        done = run(cli, "./busy")
+    assert done.code == 126
+    assert "tokenctl: ./busy could not be executed (text file busy): its token was revoked\n" in done.err
+    assert living(cli) == ""
+
+
+def test_few_open_files_are_enough(cli):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))  # noqa: E731
+    assert shell(cli, "echo there", "-q", preexec_fn=limit).out == "there\n"

@@ -56,7 +56,9 @@ class Usage(Protocol):
 class Delivery(Protocol):
     """Word of what reached its taker."""
 
-    def delivered(self, identifiers: Sequence[str]) -> None: ...
+    def delivered(self, identifiers: Sequence[str]) -> list[str]:
+        """Note that tokens reached their taker; return those that did so too late, or were revoked meanwhile."""
+        ...
 
 
 class SigningKeys(Protocol):

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from tokenctl import files, process
@@ -51,11 +52,7 @@ def issue_many(context: Context, wish: Wish, manner: Manner) -> int:
         if manner.dry_run:
             return _preview(context, rows, waiting)
         bulk = _Bulk(context, backend, batch, waiting, before=len(rows) - len(waiting))
-        sink = _Sink(context, manner, batch)
-        try:
-            return bulk.run(sink)
-        finally:
-            sink.end()
+        return bulk.run(manner)
 
 
 # The rows
@@ -70,7 +67,12 @@ def _rows_of(context: Context, wish: Wish, manner: Manner, backend: LocalAuthori
     request = read_wish(wish, context, backend)._replace(batch=batch, request_id=None)
     if wish.request_id is None:
         return [Row(line=line, request=request) for line in range(1, number + 1)]
-    return [Row(line=line, request=request._replace(request_id=f"{batch}.{line}")) for line in range(1, number + 1)]
+    return [Row(line=line, request=request._replace(request_id=_item(batch, line))) for line in range(1, number + 1)]
+
+
+def _item(batch: str, line: int) -> str:
+    """Return the request id of a row without one: with a character that none that is typed can hold, so that none is the same."""
+    return f"{batch}/{line}"
 
 
 def _read_rows(context: Context, wish: Wish, source: str, backend: LocalAuthority, batch: str) -> list[Row]:
@@ -90,7 +92,7 @@ def _read_rows(context: Context, wish: Wish, source: str, backend: LocalAuthorit
         own = row.request_id if row.request_id != wish.request_id else None
         if own is not None and seen.setdefault(own, line) != line:
             faults.append(f"line {line}: its request_id stands in line {seen[own]} too")
-        named = own or (f"{batch}.{line}" if wish.request_id is not None else None)
+        named = own or (_item(batch, line) if wish.request_id is not None else None)
         rows.append(Row(line=line, request=request._replace(batch=batch, request_id=named)))
     if faults:
         raise _together(what, faults)
@@ -154,9 +156,10 @@ class _Sink:
     With ``-o json`` standard output gets one document, written as its tokens come.
     """
 
-    def __init__(self, context: Context, manner: Manner, batch: str) -> None:
+    def __init__(self, context: Context, manner: Manner, batch: str, unbroken: process.Unbroken) -> None:
         self._context = context
         self._batch = batch
+        self._unbroken = unbroken
         self._out = manner.out
         self._plain = context.console.output == "text"
         self._begun = False
@@ -168,25 +171,39 @@ class _Sink:
         else:
             self._descriptor = 1
 
-    def write(self, rows: list[Row], made: list[IssuedToken]) -> None:
-        """Write a batch; raises OSError."""
+    def deliver(self, rows: list[Row], made: list[IssuedToken]) -> None:
+        """Write a batch with its secrets; of a file that did not take all of it, nothing of it is left.
+
+        Raises:
+            OSError, KeyboardInterrupt: it was not delivered.
+        """
         if self._descriptor == 1:
             self._answer(rows, made, secret=True)
             return
+        size = os.fstat(self._descriptor).st_size
         lines = [self._line(row, issued, secret=True) for row, issued in zip(rows, made, strict=False)]
-        files.write_all(self._descriptor, b"".join(line + b"\n" for line in lines))
+        try:
+            self._unbroken.write(self._descriptor, b"".join(line + b"\n" for line in lines))
+            if self._out is not None:
+                os.fsync(self._descriptor)
+        except BaseException:
+            if self._out is not None:
+                os.ftruncate(self._descriptor, size)
+            raise
+
+    def tell(self, rows: list[Row], made: list[IssuedToken]) -> None:
+        """Say on standard output what went into the file; raises OSError, KeyboardInterrupt."""
         if self._out is not None:
-            os.fsync(self._descriptor)
             self._answer(rows, made, secret=False)
 
     def _answer(self, rows: list[Row], made: list[IssuedToken], *, secret: bool) -> None:
         lines = [self._line(row, issued, secret=secret) for row, issued in zip(rows, made, strict=False)]
         if self._context.console.output != "json":
-            files.write_all(1, b"".join(line + b"\n" for line in lines))
+            self._unbroken.write(1, b"".join(line + b"\n" for line in lines))
             return
         begin = b", " if self._begun else b'{"tokens": ['
         self._begun = True
-        files.write_all(1, begin + b", ".join(lines))
+        self._unbroken.write(1, begin + b", ".join(lines))
 
     def _line(self, row: Row, issued: IssuedToken, *, secret: bool) -> bytes:
         if self._plain or (self._context.console.output is None and not secret):
@@ -197,15 +214,15 @@ class _Sink:
 
     def end(self) -> None:
         """Close what was opened: the document, and the file, which goes where nothing was delivered into it."""
+        if self._descriptor != 1:
+            if self._out is not None and not os.fstat(self._descriptor).st_size:
+                os.unlink(self._out)
+            os.close(self._descriptor)
         if self._context.console.output == "json" and (self._descriptor == 1 or self._out is not None):
             rest = json.dumps({"request_id": self._batch, "warnings": list(self._context.console.warnings)})
             begin = "" if self._begun else '{"tokens": ['
-            self._context.console.answer(f"{begin}], {rest[1:]}")
-        if self._descriptor == 1:
-            return
-        if self._out is not None and not os.fstat(self._descriptor).st_size:
-            os.unlink(self._out)
-        os.close(self._descriptor)
+            with suppress(OSError):  # what could not be delivered was told already
+                files.write_all(1, f"{begin}], {rest[1:]}\n".encode("ascii"))
 
 
 class _Bulk:
@@ -220,12 +237,13 @@ class _Bulk:
         self._done = 0
         self._position = 0
 
-    def run(self, sink: _Sink) -> int:
+    def run(self, manner: Manner) -> int:
         """Mint and deliver; raises what stopped it, after telling how far it came. An interrupt waits for its batch."""
         progress = Progress(self._context.console, "issued", len(self._rows))
         size = _FIRST_BATCH
-        try:
-            with process.Unbroken() as unbroken:
+        with process.Unbroken() as unbroken:
+            sink = _Sink(self._context, manner, self._batch, unbroken)
+            try:
                 while self._position < len(self._rows):
                     unbroken.pause()
                     unbroken.resume()
@@ -234,10 +252,12 @@ class _Bulk:
                     progress.reach(self._done)
                     quickness = _BATCH_SECONDS / max(time.monotonic() - started, 0.001)
                     size = max(1, min(int(size * min(quickness, 4)), _LARGEST_BATCH))
-        except BaseException:
-            progress.finish()
-            self._tell_rest()
-            raise
+            except BaseException:
+                progress.finish()
+                self._tell_rest()
+                raise
+            finally:
+                sink.end()
         progress.finish()
         self._tell_end()
         return 0
@@ -255,26 +275,44 @@ class _Bulk:
             if error.reason == "request_id_used":  # another run of the same request was quicker with this row
                 skipped = 1
             else:
-                failed = error
+                failed = _stopped(error)
         if made:
             self._write(rows, made, sink)
-            self._backend.delivered([issued.token.id for issued in made])
-            self._done += len(made)
         self._position += len(made) + skipped
         self._before += skipped
         if failed is not None:
             raise failed
 
     def _write(self, rows: list[Row], made: list[IssuedToken], sink: _Sink) -> None:
+        many = f"{len(made)} token{'s' * (len(made) != 1)}"
         try:
-            sink.write(rows, made)
-        except OSError as error:
+            sink.deliver(rows, made)
+        except (OSError, KeyboardInterrupt) as error:
             reason = Reason(reason="undelivered", request_id=self._batch)
             list(self._backend.revoke([Target(id=issued.token.id) for issued in made], reason))
+            if isinstance(error, KeyboardInterrupt):
+                self._context.console.complain(f"{many} of the last batch revoked: nobody was taking them")
+                raise
             raise TemporarilyUnavailable(
-                f"{len(made)} token{'s' * (len(made) != 1)} could not be delivered ({files.cause_of(error)}): revoked",
+                f"{many} could not be delivered ({files.cause_of(error)}): revoked",
                 hint="mend the output and run again", reason="undelivered",
             ) from None  # fmt: skip
+        late = set(self._backend.delivered([issued.token.id for issued in made]))
+        self._done += len(made) - len(late)
+        if late:
+            lines = [str(row.line) for row, issued in zip(rows, made, strict=False) if issued.token.id in late]
+            told = ", ".join(lines[:_TOLD]) + (f" and {len(lines) - _TOLD} more" if len(lines) > _TOLD else "")
+            raise TemporarilyUnavailable(
+                f"{len(late)} of {many} just written are not accepted, lines {told}: they reached their taker too late, "
+                "or another run of the same request replaced them",
+                hint="run again for others", reason="undelivered",
+            )  # fmt: skip
+        try:
+            sink.tell(rows, made)
+        except OSError as error:
+            raise TemporarilyUnavailable(
+                f"cannot write to stdout: {files.cause_of(error)}", hint="check where stdout goes, then run again"
+            ) from None
 
     def _tell_rest(self) -> None:
         console = self._context.console
@@ -286,7 +324,14 @@ class _Bulk:
 
     def _tell_end(self) -> None:
         console = self._context.console
-        before = f", {self._before} before" if self._before else ""
-        console.chat(f"issued  {self._done} token{'s' * (self._done != 1)}{before}, profile {self._backend.name}")
+        before = f", {self._before:,} before" if self._before else ""
+        console.chat(f"issued  {self._done:,} token{'s' * (self._done != 1)}{before}, profile {self._backend.name}")
         if self._done:
             console.chat(f"undo    {console.program} revoke --batch {self._batch}")
+
+
+def _stopped(error: TokenctlError) -> TokenctlError:
+    """Return what stopped a run that has made tokens by now: it is never exit 2, which says that nothing was touched."""
+    if error.exit_code != InvalidRequest.exit_code:
+        return error
+    return TemporarilyUnavailable(error.message, hint=error.hint, reason=error.reason)

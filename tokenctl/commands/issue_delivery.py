@@ -71,15 +71,23 @@ def deliver_token(context: Context, backend: LocalAuthority, issued: IssuedToken
             hint="mend the output and run again",
             reason="undelivered",
         ) from None
+    note_delivery(backend, identifier)
+
+
+def note_delivery(backend: LocalAuthority, identifier: str) -> None:
+    """Record that a token reached its taker; raises TemporarilyUnavailable where it is not accepted for that (exit 7)."""
     try:
-        backend.delivered([identifier])
+        late = backend.delivered([identifier])
     except TokenctlError as error:
-        if error.reason == "undelivered":
-            raise
         raise TemporarilyUnavailable(
             f"token {identifier} was written, but its delivery was not recorded ({error.message}): it denies from 60 s on",
             hint="run again for another one", reason="undelivered",
         ) from None  # fmt: skip
+    if late:
+        raise TemporarilyUnavailable(
+            f"token {identifier} reached its taker too late: it is not accepted", hint="run again for another one",
+            reason="undelivered",
+        )  # fmt: skip
 
 
 def json_line(context: Context, issued: IssuedToken, out: str | None) -> bytes:

@@ -111,8 +111,10 @@ def read_row(text: str, defaults: Wish) -> Wish:
     Raises:
         InvalidRequest: not one JSON object, or a key or a value that is not admitted (exit 2).
     """
-    from tokenctl.formats import strict_json
+    from tokenctl.formats import pasted, strict_json
 
+    if pasted.looks_secret(text):
+        raise InvalidRequest("holds what looks like a secret: treat it as leaked, and leave it out")
     try:
         members = strict_json.read_object(text.encode("utf-8"), what="the row")
     except UnicodeEncodeError:
@@ -122,7 +124,7 @@ def read_row(text: str, defaults: Wish) -> Wish:
     given = {name: value for name, value in members.items() if value is not None}
     unknown = sorted(given.keys() - set(_ROW_KEYS))
     if unknown:
-        raise InvalidRequest(f"{escape(unknown[0][:60])} cannot be asked for (known: {', '.join(_ROW_KEYS)})")
+        raise InvalidRequest(f"{pasted.masked(escape(unknown[0][:60]))} cannot be asked for (known: {', '.join(_ROW_KEYS)})")
     changes: dict[str, object] = {}
     for name, value in given.items():
         changes |= _row_value(name, value)

@@ -8,8 +8,9 @@ from tokenctl import process, runs
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner, preview
+from tokenctl.commands.issue_delivery import note_delivery
 from tokenctl.commands.issue_request import Wish, read_wish
-from tokenctl.errors import InvalidRequest, Partial, TokenctlError
+from tokenctl.errors import InvalidRequest, Partial, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.times import HOUR
 from tokenctl.model.token import IssuedToken, Reason, Target
 from tokenctl.workflows import run_child
@@ -37,8 +38,9 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
             request = request._replace(lifetime=min(_LIFETIME, longest))
         if manner.dry_run:
             return preview(context, backend, request)
+        # Until here an interrupt ends us as ever: a token that was made by then ends with this process.
+        issued = next(backend.issue([request._replace(run=runs.current())]))
         with run_child.signals_held() as mask:
-            issued = next(backend.issue([request._replace(run=runs.current())]))
             return _run(context, backend, issued, command, mask)
 
 
@@ -83,14 +85,18 @@ def _run(
             failures.extend(_revoke(backend, issued))
 
     try:
-        backend.delivered([issued.token.id])
+        note_delivery(backend, issued.token.id)
         backend.close()  # the command may take long, and inherits nothing
-        status = run_child.run(command, issued.text, issued.token.id, os.environ, mask, ended=revoke)
+        status, unwritten = run_child.run(command, issued.text, issued.token.id, os.environ, mask, ended=revoke)
     finally:
         revoke()
         for failure in failures:
             context.console.error(failure)
-    return Partial.exit_code if failures and status == 0 else status
+    if unwritten is not None:
+        lost = TemporarilyUnavailable(f"the command's output could not be written: {unwritten}", hint="check where it goes")
+        context.console.error(lost)
+        status = status or lost.exit_code
+    return Partial.exit_code if failures and status in (0, TemporarilyUnavailable.exit_code) else status
 
 
 def _revoke(backend: LocalAuthority, issued: IssuedToken) -> list[TokenctlError]:

@@ -39,6 +39,7 @@ _COORDINATE_BYTES = dict(EC_CURVES.values())
 ALGORITHMS = frozenset({*HASH_BYTES, *RSA_ALGORITHMS, *_COORDINATE_BYTES, *EDDSA_ALGORITHMS})
 _ED25519_SIGNATURE_BYTES = 64
 _SEAL = object()
+_SHORT_SIGNATURE, _LONG_SIGNATURE = 86, 512  # characters: 64 bytes, and those of RSA with 3072 bits
 _SMALL = 1 << 53  # what a reader with floating-point numbers still takes exactly
 _written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -192,9 +193,23 @@ def encode(header: Mapping[str, object], claims: Mapping[str, object], signer: S
         raise InternalError("the header names another algorithm than the key")
     signing_input = f"{_json_part({'alg': signer.algorithm, **header})}.{_json_part(dict(claims))}"
     text = f"{signing_input}.{encode_base64url(signer.sign(signing_input.encode('ascii')))}"
-    if len(text) > MAX_TOKEN:
-        raise InvalidRequest(f"the token would be longer than {MAX_TOKEN // 1024} KiB")
+    _check_length(len(text))
     return text
+
+
+def require_length(header: Mapping[str, object], claims: Mapping[str, object], algorithm: str) -> None:
+    """Refuse what :func:`encode` would refuse as too long, without a key.
+
+    Raises:
+        InvalidRequest: a claim is no JSON value, or the token would be longer than ``MAX_TOKEN`` (exit 2).
+    """
+    signature = _LONG_SIGNATURE if algorithm in RSA_ALGORITHMS else _SHORT_SIGNATURE
+    _check_length(len(_json_part(dict(header))) + len(_json_part(dict(claims))) + 2 + signature)
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_TOKEN:
+        raise InvalidRequest(f"the token would be longer than {MAX_TOKEN // 1024} KiB")
 
 
 def _json_part(members: dict[str, object]) -> str:

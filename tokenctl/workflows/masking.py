@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import threading
-from contextlib import suppress
+import time
 
-from tokenctl import process
+from tokenctl import files, process
 from tokenctl.secret import Secret
 
 MASK = b"***"
 _CHUNK = 64 * 1024  # bytes
 _TURN = 0.05  # seconds between looks at what waits
+_MOMENT = 1.0  # seconds for a reader when we are told to leave
 
 
 class Masker:
@@ -43,7 +45,7 @@ class Masker:
 class Passage:
     """A pipe in place of some of the child's standard descriptors, and the thread that empties it into the first of them.
 
-    A reader that went away closes the pipe, so that the child meets what it would have met without us.
+    Where the output cannot be written, the pipe is closed.
     """
 
     def __init__(self, descriptors: tuple[int, ...], secret: Secret) -> None:
@@ -53,6 +55,7 @@ class Passage:
         self._source, self._entry = map(process.move_up, os.pipe())
         self._over, self._ring = map(process.move_up, os.pipe())
         self._thread: threading.Thread | None = None
+        self.failure: str | None = None  # why output was lost, but for a reader that went away
 
     def take_over(self) -> None:
         """Put the pipe in its place; in the child."""
@@ -68,16 +71,18 @@ class Passage:
         self._thread = threading.Thread(target=self._pass, daemon=True)
         self._thread.start()
 
-    def finish(self, leaving: frozenset[int]) -> None:
+    def finish(self, leaving: frozenset[int], *, hurried: bool) -> None:
         """Pass on what the child has written, then stop: what others still hold the pipe for is theirs to lose.
 
         Args:
             leaving: Held signals; when one of them waits, a reader that does not read is not waited for.
+            hurried: Whether one of them came already: then such a reader has a moment.
         """
         os.close(self._ring)
+        end = time.monotonic() + _MOMENT
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(_TURN)
-            if signal.sigpending() & leaving:
+            if signal.sigpending() & leaving or (hurried and time.monotonic() > end):
                 return  # the thread still uses the descriptors; they end with the process
         for descriptor in (self._source, self._over, self._entry):
             if descriptor >= 0:
@@ -88,7 +93,7 @@ class Passage:
         waiting.register(self._source, select.POLLIN)
         waiting.register(self._over, 0)  # its other end is closed when the child has ended
         patience: int | None = None
-        with suppress(OSError):
+        try:
             while True:
                 ready = dict(waiting.poll(patience))
                 if self._source in ready:
@@ -102,9 +107,11 @@ class Passage:
                     waiting.unregister(self._over)
                     patience = 0
             _write(self._target, self._masker.end())
-            return
-        os.close(self._source)
-        self._source = -1
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.failure = files.cause_of(error)
+            os.close(self._source)  # the child meets what it would have met without us
+            self._source = -1
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,12 +1,14 @@
 """Run one command with a token of its own: found before anything is minted, started as if we had not been there, waited for.
 
-The child gets what its caller gave us (working directory, process group, descriptors, umask, limits, ignored signals) and
-nothing of ours. The signals that reach us reach it; what it ends with is for the caller to hand on.
+The child gets what its caller gave us (working directory, process group, descriptors, umask, limits, ignored signals but
+SIGPIPE and SIGXFSZ, which the interpreter takes for itself) and nothing of ours. The signals that reach us reach it; what it
+ends with is for the caller to hand on.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ _HELD = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD}
 )  # fmt: skip
 _LEAVING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-_FROM_KERNEL = 0x80  # si_code SI_KERNEL, sigaction(2): the terminal sent it, to the child as well
+_FROM_KERNEL = 0x80  # si_code SI_KERNEL, sigaction(2): the terminal sent it
 
 
 class Command(NamedTuple):
@@ -100,55 +102,79 @@ def signals_held() -> Iterator[frozenset[int]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class Ending(NamedTuple):
+    """How a command ended.
+
+    Attributes:
+        status: Its exit status, or minus the number of the signal that ended it.
+        unwritten: Why some of its output that passed through us could not be written; ``None`` where all of it was.
+    """
+
+    status: int
+    unwritten: str | None = None
+
+
 def run(
     command: Command, token: Secret, identifier: str, environment: Mapping[str, str], mask: frozenset[int],
     *, ended: Callable[[], None],
-) -> int:  # fmt: skip
+) -> Ending:  # fmt: skip
     """Start the command and wait for its end; called with the signals held.
 
     Args:
         mask: The signals that the caller blocked; the command gets them so.
         ended: Called once the command has ended; a reader that is slow to take its output delays it not.
 
-    Returns:
-        Its exit status, or minus the number of the signal that ended it.
-
     Raises:
         CommandNotExecutable, CommandNotFound: the system refused to execute it (exit 126, 127).
+        KeyboardInterrupt: a signal that ends us came before the command was there to get it; nothing was started.
         TemporarilyUnavailable: no process could be made (exit 7).
     """
     child_signals = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     passages: list[Passage] = []
-    handed = -1
+    hurried = True
     try:
-        passages = _passages(command, token)
-        if command.descriptor is not None:
-            handed = _readable(token)
+        passages += _passages(command, token)
         variables = _variables(command, token, identifier, environment)
-        child = _start(command, variables, passages, handed, mask, ignores_children=child_signals == signal.SIG_IGN)
+        if signal.sigpending() & _LEAVING:
+            raise KeyboardInterrupt
+        child = _start(command, token, variables, passages, mask, ignores_children=child_signals == signal.SIG_IGN)
         for passage in passages:
             passage.begin()
-        status = _wait(child)
+        status, hurried = _wait(child)
         ended()
-    except OSError as error:
-        raise TemporarilyUnavailable(f"cannot start the command: {files.cause_of(error)}", hint="run again") from None
     finally:
         for passage in passages:
-            passage.finish(_LEAVING)
-        if handed >= 0:
-            os.close(handed)
+            passage.finish(_LEAVING, hurried=hurried)
         signal.signal(signal.SIGCHLD, child_signals)
-    return os.waitstatus_to_exitcode(status)
+    causes = [passage.failure for passage in passages if passage.failure is not None]
+    return Ending(os.waitstatus_to_exitcode(status), causes[0] if causes else None)
 
 
 def _passages(command: Command, token: Secret) -> list[Passage]:
     """Return what the child's output passes through: none to a terminal, one for both streams where they are one file."""
     if not command.masked:
         return []
-    through = [descriptor for descriptor in (1, 2) if not terminal.is_terminal(descriptor)]
-    if through == [1, 2] and os.path.sameopenfile(1, 2):
-        return [Passage((1, 2), token)]
-    return [Passage((descriptor,), token) for descriptor in through]
+    through = [descriptor for descriptor in (1, 2) if not terminal.is_terminal(descriptor) and _writable(descriptor)]
+    groups = [(1, 2)] if through == [1, 2] and os.path.sameopenfile(1, 2) else [(descriptor,) for descriptor in through]
+    with _starting():
+        return [Passage(group, token) for group in groups]
+
+
+def _writable(descriptor: int) -> bool:
+    """Whether a descriptor takes output; what fills one that was closed does not, and is the child's to meet."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Turn a failure to make pipes or a process into ours (exit 7)."""
+    try:
+        yield
+    except OSError as error:
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        raise TemporarilyUnavailable(
+            f"cannot start the command: {files.cause_of(error)}", hint="allow more open files: ulimit -n" if few else "run again"
+        ) from None
 
 
 def _readable(token: Secret) -> int:
@@ -172,15 +198,22 @@ def _variables(command: Command, token: Secret, identifier: str, environment: Ma
 
 
 def _start(
-    command: Command, variables: Mapping[str, str], passages: Sequence[Passage], handed: int, mask: frozenset[int],
+    command: Command, token: Secret, variables: Mapping[str, str], passages: Sequence[Passage], mask: frozenset[int],
     *, ignores_children: bool,
 ) -> int:  # fmt: skip
     """Fork and execute; return the child, once it is executing."""
-    reader, writer = os.pipe()
-    reader, writer = process.move_up(reader), process.move_up(writer)
-    child = os.fork()
-    if not child:
-        _become(command, variables, passages, handed, mask, writer, ignores_children=ignores_children)
+    handed = -1
+    try:
+        with _starting():
+            if command.descriptor is not None:
+                handed = _readable(token)
+            reader, writer = map(process.move_up, os.pipe())
+            child = os.fork()
+        if not child:
+            _become(command, variables, passages, handed, mask, writer, ignores_children=ignores_children)
+    finally:
+        if handed >= 0:
+            os.close(handed)
     os.close(writer)
     for passage in passages:
         passage.started()
@@ -214,9 +247,9 @@ def _become(
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _execute(command, variables)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         with suppress(OSError):
-            os.write(writer, str(error.errno or errno.EINVAL).encode())
+            os.write(writer, str(getattr(error, "errno", None) or errno.EINVAL).encode())
     finally:
         os._exit(CommandNotFound.exit_code)
 
@@ -234,26 +267,35 @@ def _execute(command: Command, variables: Mapping[str, str]) -> NoReturn:
 def _refusal(command: Command, number: int) -> TokenctlError:
     cause = os.strerror(number).lower()
     kind = CommandNotFound if number == errno.ENOENT else CommandNotExecutable
-    return kind(f"{command.path} could not be executed: {cause}", hint="check the file, or name its interpreter")
+    return kind(
+        f"{command.path} could not be executed ({cause}): its token was revoked", hint="check the file, or name its interpreter"
+    )
 
 
-def _wait(child: int) -> int:
-    """Wait for the child's end, handing on every signal but those that a terminal sent to it as well."""
+def _wait(child: int) -> tuple[int, bool]:
+    """Wait for the child's end, handing on every signal but those that a terminal sent to it as well.
+
+    Returns:
+        Its wait status, and whether a signal came that ends us.
+    """
+    leaving = False
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return status
-        number, shared = _next_signal()
-        if number != signal.SIGCHLD and not shared:
-            with suppress(ProcessLookupError, PermissionError):
+            return status, leaving
+        number, from_terminal = _next_signal()
+        if number == signal.SIGCHLD:
+            continue
+        leaving = leaving or number in _LEAVING
+        with suppress(ProcessLookupError, PermissionError):
+            if not (from_terminal and os.getpgid(child) == os.getpgrp()):
                 os.kill(child, number)
 
 
 def _next_signal() -> tuple[int, bool]:
+    """Wait for a signal; tell whether the terminal sent it, which sends it to its whole foreground process group."""
     if hasattr(signal, "sigwaitinfo"):
         told = signal.sigwaitinfo(_HELD)
         return told.si_signo, told.si_code == _FROM_KERNEL and told.si_signo in (signal.SIGINT, signal.SIGQUIT)
     number = signal.sigwait(_HELD)  # pragma: no cover  # macOS does not say where a signal came from
     return number, number in (signal.SIGINT, signal.SIGQUIT) and terminal.is_terminal(0)
-
-

@@ -129,14 +129,14 @@ class LocalAuthority:
         from tokenctl.backends.local import issuing
 
         with self.journal.reading() as view:
-            return issuing.Foresight(view, self.policy, self.journal).judge(request)
+            return issuing.Foresight(view, self.policy, self._profile, self.journal).judge(request)
 
     def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
         """Say of each request what would keep it from being answered after those before it; nothing is changed."""
         from tokenctl.backends.local import issuing
 
         with self.journal.reading() as view:
-            foresight = issuing.Foresight(view, self.policy, self.journal)
+            foresight = issuing.Foresight(view, self.policy, self._profile, self.journal)
             yield from map(foresight.error, requests)
 
     def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
@@ -149,16 +149,11 @@ class LocalAuthority:
             for request, error in refused:
                 change.append(issuing.refusal(request, self.policy, error))
 
-    def delivered(self, identifiers: Sequence[str]) -> None:
+    def delivered(self, identifiers: Sequence[str]) -> list[str]:
         with self.journal.changing() as change:
             assert change is not None
             now = self.journal.time()
-            late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
-            if late:
-                raise TemporarilyUnavailable(
-                    f"token {late[0]} reached its taker too late: it is not accepted", hint="run again for another one",
-                    reason="undelivered",
-                )  # fmt: skip
+            return change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
 
     # Introspection and use
 

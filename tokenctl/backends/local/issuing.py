@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,19 @@ from tokenctl.backends.local.journal import Change, Journal, View
 from tokenctl.backends.local.judging import Counts, Judgement, judge
 from tokenctl.backends.local.standing import event_about, record_about
 from tokenctl.config import Profile
-from tokenctl.errors import Conflict, IntegrityError, PolicyDenied, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque
 from tokenctl.model.identifier import new_id
 from tokenctl.model.policy import Policy
 from tokenctl.model.record import Event, Record, canonical
 from tokenctl.model.times import MINUTE, SECOND, format_duration
-from tokenctl.model.token import IssuedToken, Key, Token, TokenRequest
+from tokenctl.model.token import IssuedToken, Token, TokenRequest
 from tokenctl.secret import Secret
 from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
-    from tokenctl.formats.signing import SigningKey
+    from tokenctl.backends.local.signers import ForeseenKeys, Signer, Signers
 
-DEFAULT_ALGORITHM = "ES256"
 CLOCK_TOLERANCE = 5 * MINUTE
 
 
@@ -51,10 +49,10 @@ class Minting:
         self.made: list[IssuedToken] = []
         self._change = change
         self._policy = policy
-        self._profile = profile
         self._records: list[Record] = []
         self._counts = Counts(change, change.now)
-        self._signers: dict[str | None, tuple[Key, SigningKey]] = {}
+        self._profile = profile
+        self._signers: Signers | None = None
         self._parameters = cache(_parameters)
 
     def add(self, request: TokenRequest) -> IssuedToken:
@@ -64,6 +62,7 @@ class Minting:
             PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
             Conflict: the request id is used, or no key of that algorithm is active (exit 6).
             NotFound: there is no such parent (exit 5).
+            InvalidRequest: the JWT would be too long (exit 2).
         """
         change = self._change
         # A rerun is told of the token it has, not of the limit that this token fills.
@@ -78,7 +77,7 @@ class Minting:
             _claim_request(change, request, waiting)
         text: Secret
         if signer is not None:
-            token, text = _sign(change, token, request, self._profile, signer)
+            token, text = signer.sign(token, request, leaf=change.next_seq)
         else:
             text = opaque.mint(token.kind, token.id)
             verifier = sealing.verifier(change.keys, change.store_id, text)
@@ -91,22 +90,18 @@ class Minting:
         self.made.append(issued)
         return issued
 
+    def _signer(self, algorithm: str | None) -> Signer:
+        from tokenctl.backends.local.signers import Signers  # opaque tokens need none
+
+        if self._signers is None:
+            self._signers = Signers(self._change, self._profile)
+        return self._signers.of(algorithm)
+
     def write(self) -> None:
         """Write what was made; it becomes durable with the change."""
         self._change.write_records(self._records)
         self._change.rows.insert_tokens([issued.token for issued in self.made])
         self._records = []
-
-    def _signer(self, algorithm: str | None) -> tuple[Key, SigningKey]:
-        """Return the signing key of an algorithm, opened once."""
-        if algorithm not in self._signers:
-            from tokenctl.formats import signing
-
-            key = _signing_key(self._change, algorithm)
-            assert key.sealed is not None
-            private = sealing.unseal(self._change.keys, self._change.store_id, key.kid, key.alg, key.sealed)
-            self._signers[algorithm] = key, signing.load(key.alg, private.reveal())
-        return self._signers[algorithm]
 
 
 class Foresight:
@@ -116,7 +111,7 @@ class Foresight:
         view: The store as it is; ``None`` where there is none yet.
     """
 
-    def __init__(self, view: View | None, policy: Policy, journal: Journal) -> None:
+    def __init__(self, view: View | None, policy: Policy, profile: Profile, journal: Journal) -> None:
         if view is not None:
             view.require_trust()
         self._view = view
@@ -124,13 +119,21 @@ class Foresight:
         self._now = view.now if view is not None else journal.clock
         self._actor = str(journal.actor)
         self._counts = Counts(view, self._now)
+        self._profile = profile
+        self._keys: ForeseenKeys | None = None
         self._plain: TokenRequest | None = None
 
     def judge(self, request: TokenRequest) -> Judgement:
-        """Return the judgement; raises NotFound and Conflict like :meth:`Minting.add`."""
+        """Return the judgement; raises NotFound, Conflict and InvalidRequest like :meth:`Minting.add`."""
         if self._view is not None:
             earlier(self._view, request, self._actor)
-        return judge(self._view, request, self._policy, self._now, self._actor, self._counts)
+        judgement = judge(self._view, request, self._policy, self._now, self._actor, self._counts)
+        if request.format == "jwt" and not judgement.faults:
+            from tokenctl.backends.local.signers import ForeseenKeys
+
+            self._keys = self._keys or ForeseenKeys(self._view, self._profile)
+            self._keys.require(request)
+        return judgement
 
     def error(self, request: TokenRequest) -> TokenctlError | None:
         """Return what would keep a request from being answered; one that would be, counts for the next ones."""
@@ -210,63 +213,3 @@ def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[T
 
 def _fingerprint(view: View, request: TokenRequest) -> bytes:
     return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
-
-
-def _sign(
-    change: Change, token: Token, request: TokenRequest, profile: Profile, signer: tuple[Key, SigningKey]
-) -> tuple[Token, Secret]:  # fmt: skip
-    """Make an RFC 9068 access token."""
-    from tokenctl.formats import jwt
-
-    key, private = signer
-    issuer = profile.issuer or f"urn:tokenctl:{change.store_id}"
-    token = token._replace(issuer=issuer, kid=key.kid, leaf=change.next_seq)
-    alg = profile.eddsa_name if key.alg == "EdDSA" else key.alg
-    header: dict[str, object] = {"alg": alg, "kid": key.kid, "typ": "at+jwt"}
-    audience = list(token.audience)
-    claims: dict[str, object] = {
-        "iss": token.issuer, "sub": token.subject, "aud": audience[0] if len(audience) == 1 else audience,
-        "exp": token.expires_at // SECOND, "iat": token.issued_at // SECOND, "jti": token.id, "client_id": token.subject,
-    }  # fmt: skip
-    if token.not_before is not None:
-        claims["nbf"] = token.not_before // SECOND
-    if token.scope:
-        claims["scope"] = " ".join(token.scope)
-    claims |= dict(request.claims)
-    return token, Secret(jwt.encode(header, claims, private))
-
-
-def _signing_key(change: Change, algorithm: str | None) -> Key:
-    """Return the active key of an algorithm; the store's first key is made when it is first needed."""
-    stored = change.rows.every_key()
-    if not stored:
-        return _first_key(change, algorithm or DEFAULT_ALGORITHM)
-    active = {key.row.alg: key for key in stored if key.row.state == "active"}
-    if algorithm is None:
-        algorithm = DEFAULT_ALGORITHM if DEFAULT_ALGORITHM in active or len(active) != 1 else next(iter(active))
-    chosen = active.get(algorithm)
-    if chosen is None:
-        have = ", ".join(sorted(active)) or "none"
-        raise Conflict(f"no active key for {algorithm}; active: {have}", hint="tokenctl rotate-keys status", reason="no_key")
-    if not chosen.intact or change.rows.newest_leaf(chosen.row.kid) != chosen.row.leaf:
-        raise IntegrityError(f"the row of the key {chosen.row.kid} does not check out", hint="tokenctl audit verify")
-    return chosen.row
-
-
-def _first_key(change: Change, algorithm: str) -> Key:
-    from tokenctl.formats import signing
-
-    kid = new_id(change.now)
-    fresh = signing.generate(algorithm)
-    public = fresh.public_jwk(kid)
-    sealed = sealing.seal(change.keys, change.store_id, kid, algorithm, fresh.private_bytes())
-    parameters: dict[str, object] = {"public": public, "alg": algorithm}
-    change.append(Event(operation="key.create", target=kid, kid=kid, format=algorithm, parameters=parameters))
-    record = change.append(Event(operation="key.activate", target=kid, kid=kid, format=algorithm))
-    key = Key(
-        kid=kid, alg=algorithm, state="active", public=json.dumps(public, sort_keys=True), sealed=sealed,
-        kek_version=sealing.VERSION, created_at=change.now, published_at=change.now, activated_at=change.now,
-        leaf=record.seq,
-    )  # fmt: skip
-    change.rows.insert_key(key)
-    return key
