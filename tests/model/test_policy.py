@@ -156,6 +156,18 @@ def test_the_first_rule_that_is_for_a_request_decides_alone():
             {"labels": (("team", "b"),)},
             "label: team=b (admitted: env=*, team=a*)",
         ),
+        (  # a star of the name ends at the first =
+            {"labels": ["team-*=blue"]},
+            {"labels": (("team-1", "blue"),)},
+            {"labels": (("team-1", "red=blue"),)},
+            "label: team-1=red=blue (admitted: team-*=blue)",
+        ),
+        (
+            {"labels": ["a=*=b"]},
+            {"labels": (("a", "x=b"),)},
+            {"labels": (("a", "b"),)},
+            "label: a=b (admitted: a=*=b)",
+        ),
         ({"notes": "INC-*"}, {"note": "INC-7"}, {"note": "because"}, "note: because (admitted: INC-*)"),
         ({"notes": "INC-*"}, {"note": "INC-7"}, {}, "note: none (admitted: INC-*)"),
         ({"require": "label:team"}, {"labels": (("team", ""),)}, {"labels": (("tea", "m"),)}, "require: --label team=…"),

@@ -16,7 +16,7 @@ from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
 from tokenctl.model.record import canonical
 from tokenctl.model.times import SECOND, parse_duration, parse_instant
-from tokenctl.model.token import FORMATS, KINDS, TokenRequest
+from tokenctl.model.token import FORMATS, KINDS, LABEL_NAME, TokenRequest
 from tokenctl.render.escape import escape
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
@@ -25,7 +25,7 @@ FORBIDDEN_CLAIMS = frozenset(
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"]
 )  # fmt: skip
 _SCOPE = r"[\x21\x23-\x5b\x5d-\x7e]{1,256}"  # RFC 6749 section 3.3
-_LABEL = r"(?s)([A-Za-z0-9][A-Za-z0-9_./-]{0,63})=(.{0,256})"
+_LABEL = rf"(?s)({LABEL_NAME})=(.{{0,256}})"
 _REQUEST_ID = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
 _LONGEST_TEXT = 1024  # characters of a subject, an owner, a note
 _LARGEST_CLAIMS = 16 * 1024  # characters of all custom claims together
@@ -139,6 +139,8 @@ def _row_value(name: str, value: object) -> dict[str, object]:
         if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
             return {name: tuple(listed)}
     if name == "labels" and isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values()):
+        if not all(re.fullmatch(LABEL_NAME, key) for key in value):  # what is joined here is parted again at the first =
+            raise InvalidRequest("labels: a name is of letters, digits and _ . / -, at most 64")
         return {"label": tuple(f"{key}={entry}" for key, entry in value.items())}
     if name == "claims" and isinstance(value, dict):
         return {"claim": tuple(f"{key}={json.dumps(entry)}" for key, entry in value.items())}

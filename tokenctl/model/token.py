@@ -16,6 +16,8 @@ OUTCOMES = (
     "denied", "unreachable", "still_active", "unverified", "queued",
 )  # fmt: skip
 
+LABEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,63}"
+
 DEFAULT_LIFETIME = {"access": 15 * MINUTE, "personal": 30 * DAY, "service": 30 * DAY}
 LIFETIME_CAP = {"access": 24 * HOUR, "personal": 90 * DAY, "service": 90 * DAY}
 DELIVERY_DEADLINE = MINUTE  # a token whose delivery is not known by then denies
