@@ -189,6 +189,20 @@ def test_the_policy_changes_defaults_and_caps(cli):
     assert cli("issue", "--subject", "s", "--scope", "any").code == 0
 
 
+def test_a_command_gets_no_token_that_the_policy_would_refuse(cli):
+    write(cli, '[[rule]]\nname = "r"\nsubject = "s"\nrequire = ["ttl"]\nmax_lifetime = "20m"\n')
+    for more in ((), ("-n",)):
+        done = cli("issue", "--subject", "s", *more, "--", "touch", "ran")
+        assert (done.code, done.out) == (12, "")
+        assert "rule r: require: --ttl\n" in done.err
+    assert not (cli.home / "ran").exists()
+    assert cli("issue", "--subject", "s", "--ttl", "1m", "--", "true").code == 0
+    write(cli, 'max_lifetime = "20m"\ndefault_lifetime = "5m"\n')
+    assert cli("issue", "--subject", "s", "-n", "--", "true").out == "would issue  access, opaque, 20m, for s\n"
+    write(cli, "")
+    assert cli("issue", "--subject", "s", "-n", "--", "true").out == "would issue  access, opaque, 1h, for s\n"
+
+
 def test_a_child_meets_the_policy_and_its_parent(cli):
     parent = issued(cli, "--subject", "p", "--scope", "deploy:a", "--scope", "x", "--ttl", "30m")["id"]
     write(cli, CI)

@@ -244,6 +244,15 @@ def test_the_lifetime_not_asked_for_is_the_narrowest_default():
     assert Policy(Rules(max_lifetime={"access": MINUTE})).decide(request()).lifetime == MINUTE
 
 
+def test_a_default_of_the_request_is_no_lifetime_that_was_asked_for():
+    policy = Policy(rules({"default_lifetime": "5m", "max_lifetime": "30m"}))
+    own = request(default_lifetime=10 * MINUTE)
+    assert policy.decide(own).lifetime == 10 * MINUTE
+    assert policy.decide(own._replace(default_lifetime=HOUR)).lifetime == 30 * MINUTE
+    assert policy.decide(own._replace(lifetime=MINUTE)).lifetime == MINUTE
+    assert faults(Policy(rules({"require": "ttl"})), default_lifetime=HOUR) == ["rule r1: require: --ttl"]
+
+
 def test_a_request_passes_the_profile_and_the_ceiling():
     policy = Policy(rules({"scopes": ["a", "b"], "max_lifetime": "90d"}), rules({"scopes": ["b", "c"]}, place="ceiling"))
     assert faults(policy, scope=("b",)) == []

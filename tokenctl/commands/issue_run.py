@@ -31,10 +31,7 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
     """
     command = _command(context, manner)
     with context.backend() as backend:
-        request = read_wish(wish, context, backend)
-        if request.lifetime is None:
-            longest = min(verdict.longest for verdict in backend.policy.decide(request).verdicts)
-            request = request._replace(lifetime=min(_LIFETIME, longest))
+        request = read_wish(wish, context, backend)._replace(default_lifetime=_LIFETIME)
         if manner.dry_run:
             return preview(context, backend, request)
         with run_child.signals_held() as mask:

@@ -130,7 +130,7 @@ class Policy:
 
         Returns:
             The lifetime the token would have, and every demand that is not met. What is not asked for is the shorter of
-            the profile's default and every longest lifetime.
+            the default, the request's own or else the profile's, and every longest lifetime.
         """
         verdicts = tuple(layer.judge(request) for layer in (self.profile, self.ceiling) if layer is not None)
         faults = [fault for verdict in verdicts for fault in verdict.faults]
@@ -138,7 +138,8 @@ class Policy:
             faults.append(Fault("scope-required", f"a token of kind {request.kind} names its scope"))
         lifetime = request.lifetime
         if lifetime is None:
-            lifetime = min(verdicts[0].default, *(verdict.longest for verdict in verdicts))
+            default = verdicts[0].default if request.default_lifetime is None else request.default_lifetime
+            lifetime = min(default, *(verdict.longest for verdict in verdicts))
         return Decision(lifetime, verdicts, faults)
 
     def plain(self) -> dict[str, object]:
