@@ -46,7 +46,7 @@ def _command(context: Context, manner: Manner) -> run_child.Command:
         raise InvalidRequest("no command stands behind --", hint="tokenctl issue --subject S -- CMD")
     if manner.variable is not None and manner.child_fd is not None:
         raise InvalidRequest("--env and --child-fd exclude each other")
-    variable = manner.variable or run_child.TOKEN_VARIABLE
+    variable = manner.variable if manner.variable is not None else run_child.TOKEN_VARIABLE
     if not re.fullmatch(_VARIABLE, variable, re.ASCII):
         raise InvalidRequest("--env: letters, digits and _ are admitted, no digit first")
     if variable.startswith("TOKENCTL_") and variable != run_child.TOKEN_VARIABLE:
