@@ -207,6 +207,24 @@ def test_a_store_that_was_not_closed_is_read_with_its_log_and_left_as_it_is(well
     assert tree(well.home) == before
 
 
+@pytest.mark.parametrize("log", [None, b""])
+def test_no_log_is_made_beside_what_was_left_of_one(well, log):
+    """Where a copy took the index of the log and left the log."""
+    holder = sqlite3.connect(well.store)
+    holder.execute("SELECT count(*) FROM token").fetchall()
+    index = well.store.with_name("store.db-shm").read_bytes()
+    holder.close()
+    well.store.with_name("store.db-wal").unlink(missing_ok=True)
+    if log is not None:
+        well.store.with_name("store.db-wal").write_bytes(log)
+        well.store.with_name("store.db-wal").chmod(0o600)
+    well.store.with_name("store.db-shm").write_bytes(index)
+    well.store.with_name("store.db-shm").chmod(0o600)
+    before = tree(well.home)
+    assert {finding["check"] for finding in faults(well)} == set()
+    assert tree(well.home) == before
+
+
 def test_a_log_that_cannot_be_read_without_a_trace_is_left_to_the_next_verb(well):
     holder = sqlite3.connect(well.store)
     holder.execute("SELECT count(*) FROM token").fetchall()

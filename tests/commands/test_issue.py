@@ -510,6 +510,9 @@ def test_a_clock_far_behind_the_last_record_issues_nothing(cli):
     done = cli.at(0, "issue", "--subject", "s")
     assert (done.code, done.out) == (7, "")
     assert "behind the last record" in done.err
+    for more in (("-n",), ("-n", "--count", "2"), ("-n", "--", "true")):
+        foreseen = cli.at(0, "issue", "--subject", "s", *more)
+        assert (foreseen.code, foreseen.out, foreseen.err) == (7, "", done.err)
 
 
 def test_a_dry_run_makes_nothing(cli):

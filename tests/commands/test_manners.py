@@ -180,8 +180,8 @@ EMPTY = [
     (verb.name, option.flags[-1])
     for verb in grammar.read().verbs
     if verb.name in ("issue", "inspect", "list", "revoke")
-    for option in (*verb.options, *(shared for shared in verb.shared if shared.flags[-1] in ("--profile", "--output", "--timeout")))
-    if option.metavar
+    for option in verb.options + verb.shared
+    if option.metavar and not option.flags[-1].startswith("--credential-")
 ]
 
 

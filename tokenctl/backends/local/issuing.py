@@ -38,16 +38,21 @@ def note_policy(change: Change, policy: Policy) -> None:
     change.append(Event(operation="store.policy", target=change.store_id, policy=policy.hash, parameters=policy.plain()))
 
 
+def require_clock(view: View, clock: int) -> None:
+    """Refuse to issue by a clock that stands too far behind the last record (exit 7)."""
+    if clock < view.last_time - CLOCK_TOLERANCE:
+        behind = format_duration(view.last_time - clock)
+        raise TemporarilyUnavailable(
+            f"the clock stands {behind} behind the last record",
+            hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+        )  # fmt: skip
+
+
 class Minting:
     """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
 
     def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
-        if clock < change.last_time - CLOCK_TOLERANCE:
-            behind = format_duration(change.last_time - clock)
-            raise TemporarilyUnavailable(
-                f"the clock stands {behind} behind the last record",
-                hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
-            )  # fmt: skip
+        require_clock(change, clock)
         self.made: list[IssuedToken] = []
         self._change = change
         self._policy = policy
@@ -119,6 +124,7 @@ class Foresight:
     def __init__(self, view: View | None, policy: Policy, journal: Journal) -> None:
         if view is not None:
             view.require_trust()
+            require_clock(view, journal.clock)
         self._view = view
         self._policy = policy
         self._now = view.now if view is not None else journal.clock
