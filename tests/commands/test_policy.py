@@ -189,6 +189,16 @@ def test_the_policy_changes_defaults_and_caps(cli):
     assert cli("issue", "--subject", "s", "--scope", "any").code == 0
 
 
+def test_the_longest_lifetime_bounds_the_start_too(cli):
+    write(cli, '[[rule]]\nname = "r"\nsubject = "s"\nmax_lifetime = "10m"\n')
+    refused(
+        cli, "rule r: not-before: a token of kind access begins at most 10m from now",
+        "--subject", "s", "--not-before", "+11m", "--ttl", "1m",
+    )  # fmt: skip
+    assert records(cli, "--operation", "token.deny")[0]["reason"] == "r/not-before"
+    assert cli("issue", "--subject", "s", "--not-before", "+10m").code == 0
+
+
 def test_a_command_gets_no_token_that_the_policy_would_refuse(cli):
     write(cli, '[[rule]]\nname = "r"\nsubject = "s"\nrequire = ["ttl"]\nmax_lifetime = "20m"\n')
     for more in ((), ("-n",)):

@@ -78,6 +78,18 @@ class Decision(NamedTuple):
     verdicts: tuple[Verdict, ...]
     faults: list[Fault]
 
+    def late(self, request: TokenRequest, now: int) -> list[Fault]:
+        """Return what is wrong with a start that lies further ahead than a token may live.
+
+        A lifetime counts from the start: without a bound a token would lie ready, and fill a limit, for as long as it likes.
+        """
+        ahead = (request.not_before or now) - now
+        return [
+            Fault("not-before", f"a token of kind {request.kind} begins at most {format_duration(longest)} from now", rule)
+            for rule, _, _, longest, _ in self.verdicts
+            if ahead > longest
+        ]
+
     @property
     def limits(self) -> list[Limit]:
         return [verdict.limit for verdict in self.verdicts if verdict.limit is not None]

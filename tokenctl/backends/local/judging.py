@@ -108,7 +108,7 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
         NotFound: its parent is unknown, and nothing else is wrong (exit 5).
     """
     decision = policy.decide(request)
-    faults = list(decision.faults)
+    faults = [*decision.faults, *decision.late(request, now)]
     start = max(now - now % SECOND, request.not_before or 0)
     expires_at = start + decision.lifetime - (start + decision.lifetime) % SECOND
     if expires_at > LAST_INSTANT:
