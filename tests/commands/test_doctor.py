@@ -392,6 +392,28 @@ def test_a_profile_that_does_not_parse_fails_and_is_mended(well, name, text, det
     assert faults(well) == []
 
 
+@pytest.mark.parametrize("name", ["local", "staging"])
+def test_a_policy_that_is_not_understood_fails_as_the_next_issue_does(well, name):
+    path = profiles(well) / f"{name}.toml"
+    path.write_text('[[rule]]\nname = "ci"\nsubject = "ci-*"\nscopess = ["*"]\n')
+    met = well("issue", "-p", name, "--subject", "ci-1")
+    (found,) = faults(well, code=9)
+    assert (met.code, found["check"], found["mend"]) == (9, "config", None)
+    assert found["detail"].startswith(f"{path}: rule ci: scopess: unknown; known: ")
+    assert met.err.startswith(f"tokenctl: {found['detail'].partition('; mend it')[0]}\n")
+    assert found["detail"].endswith("; mend it with an editor, then: tokenctl profile show")
+    path.write_text(path.read_text().replace("scopess", "scopes"))
+    assert faults(well) == []
+
+
+def test_a_file_that_may_hold_a_policy_is_not_moved_aside(well):
+    path = profiles(well) / "local.toml"
+    path.write_text('[[rule]\nname = "ci"\n')
+    (found,) = faults(well, code=9)
+    assert found["detail"] == f"{path} is not TOML: line 1, column 7; mend it with an editor"
+    assert found["mend"] is None
+
+
 @pytest.mark.parametrize("text", ["nowhere\n", "\xff\n", ""])
 def test_a_current_profile_that_is_not_there_fails_and_is_mended(well, text):
     current = well.home / ".config/tokenctl/current"

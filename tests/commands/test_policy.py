@@ -519,6 +519,14 @@ def test_an_empty_ceiling_keeps_the_built_in_limits(cli, under):
     )
 
 
+def examined_as_issued(under, told):
+    """The doctor says of the ceiling, once, what issue says."""
+    done = under("doctor", "-o", "json")
+    assert (done.code, done.err) == (9, "")
+    (found,) = [finding for finding in done.json["findings"] if finding["status"] == "fail"]
+    assert (found["check"], found["detail"].startswith(told)) == ("config", True)
+
+
 def spoil_mode(path):
     path.chmod(0o666)
     return f"{path} is open to other users\nhint: chmod go-w {path}"
@@ -580,6 +588,7 @@ def test_a_ceiling_that_is_not_roots_alone_stops_issuing(cli, under, spoil):
     told = spoil(under.path)
     done = under("issue", "--subject", "s")
     assert (done.code, done.out, done.err) == (9, "", f"tokenctl: {told}\n")
+    examined_as_issued(under, told.partition("\n")[0])
     assert under("revoke", cli.id_of(token.out), "--yes").code == 0
 
 
@@ -595,6 +604,7 @@ def test_a_ceiling_that_is_not_understood_is_told(cli, under, text, told):
     done = under("issue", "--subject", "s", text=text)
     assert (done.code, done.out) == (9, "")
     assert done.err.startswith(f"tokenctl: {under.path}{told}")
+    examined_as_issued(under, f"{under.path}{told}".partition("\n")[0])
 
 
 # Telling
