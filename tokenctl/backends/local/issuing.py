@@ -91,7 +91,7 @@ class Minting:
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
-        self._counts.add(request, replaced=judgement.replaced, gone=True)
+        self._counts.add(request, judgement, gone=True)
         issued = IssuedToken(token=token, text=text, request_id=request.request_id or named)
         self.made.append(issued)
         return issued
@@ -147,8 +147,8 @@ class Foresight:
             judgement.require()
         except TokenctlError as error:
             return error
-        self._counts.add(request, replaced=judgement.replaced, gone=False)
-        if not judgement.living and request.request_id is None:
+        self._counts.add(request, judgement, gone=False)
+        if not judgement.living and request.request_id is None and (request.parent is None or request.max_uses is None):
             self._plain = request
         return None
 
