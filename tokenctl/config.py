@@ -14,7 +14,8 @@ from tokenctl import files
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
-    from tokenctl.model.policy import Policy  # only what issues needs it
+    from tokenctl.model.policy import Policy  # only what issues needs them
+    from tokenctl.model.rules import Rules
 
 DEFAULT_PROFILE = "local"
 CEILING = "/etc/tokenctl/policy.toml"
@@ -174,17 +175,29 @@ def load_policy(places: Places, profile: Profile) -> "Policy":
     """
     from tokenctl.model.policy import Policy
 
-    data = files.read_system(places.ceiling, limit=_FILE_LIMIT)
-    if profile.tables is None and data is None:
-        return Policy()
+    ceiling = read_ceiling(places)
+    return Policy(read_own_rules(places, profile), ceiling)
+
+
+def read_own_rules(places: Places, profile: Profile) -> "Rules | None":
+    """Return what a profile's file says of policy; raises like :func:`load_policy`."""
+    if profile.tables is None:
+        return None
     from tokenctl.model.policy_file import read_rules
 
-    own = read_rules(profile.tables, places.profile(profile.name)) if profile.tables is not None else None
+    return read_rules(profile.tables, places.profile(profile.name))
+
+
+def read_ceiling(places: Places) -> "Rules | None":
+    """Return what the machine's ceiling says; raises like :func:`load_policy`."""
+    data = files.read_system(places.ceiling, limit=_FILE_LIMIT)
     if data is None:
-        return Policy(own)
+        return None
+    from tokenctl.model.policy_file import read_rules
+
     tables = _tables(places.ceiling, data)
     _refuse_unknown(places.ceiling, tables, _POLICY)
-    return Policy(own, read_rules(tables, places.ceiling, place="ceiling"))
+    return read_rules(tables, places.ceiling, place="ceiling")
 
 
 def _tables(path: str, data: bytes) -> dict[str, object]:

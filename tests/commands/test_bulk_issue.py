@@ -137,6 +137,20 @@ def test_every_fault_of_every_row_is_told_and_nothing_is_made(cli):
     assert not cli.store.exists()
 
 
+@pytest.mark.parametrize("batch", ["", "two words"])
+def test_the_request_id_of_a_batch_is_checked_where_every_row_has_its_own(cli, batch):
+    done = cli("issue", "--from", people(cli, {"subject": "a", "request_id": "own"}), "--request-id", batch)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("tokenctl: --request-id: letters, digits and _ . : - are admitted, at most 128\n")
+
+
+@pytest.mark.parametrize("name", ["x=y", "", "=", "-x", "a b", "x" * 65])
+def test_a_key_of_a_rows_labels_is_the_name_of_a_label(cli, name):
+    done = cli("issue", "--from", people(cli, {"subject": "a", "labels": {name: "z"}}))
+    assert (done.code, done.out) == (2, "")
+    assert "line 1: labels: a name is of letters, digits and _ . / -, at most 64: nothing was made" in done.err
+
+
 def test_a_row_that_the_policy_refuses_refuses_all_and_is_recorded(cli):
     source = people(cli, {"subject": "a"}, {"subject": "b", "ttl": "48h"}, {"subject": "c", "scope": ["*"]})
     done = cli("issue", "--from", source, "-q", "--request-id", "R")

@@ -207,6 +207,24 @@ def test_a_store_that_was_not_closed_is_read_with_its_log_and_left_as_it_is(well
     assert tree(well.home) == before
 
 
+@pytest.mark.parametrize("log", [None, b""])
+def test_no_log_is_made_beside_what_was_left_of_one(well, log):
+    """Where a copy took the index of the log and left the log."""
+    holder = sqlite3.connect(well.store)
+    holder.execute("SELECT count(*) FROM token").fetchall()
+    index = well.store.with_name("store.db-shm").read_bytes()
+    holder.close()
+    well.store.with_name("store.db-wal").unlink(missing_ok=True)
+    if log is not None:
+        well.store.with_name("store.db-wal").write_bytes(log)
+        well.store.with_name("store.db-wal").chmod(0o600)
+    well.store.with_name("store.db-shm").write_bytes(index)
+    well.store.with_name("store.db-shm").chmod(0o600)
+    before = tree(well.home)
+    assert {finding["check"] for finding in faults(well)} == set()
+    assert tree(well.home) == before
+
+
 def test_a_log_that_cannot_be_read_without_a_trace_is_left_to_the_next_verb(well):
     holder = sqlite3.connect(well.store)
     holder.execute("SELECT count(*) FROM token").fetchall()
@@ -372,6 +390,28 @@ def test_a_profile_that_does_not_parse_fails_and_is_mended(well, name, text, det
     assert detail in found["detail"]
     mend(well, found["mend"])
     assert faults(well) == []
+
+
+@pytest.mark.parametrize("name", ["local", "staging"])
+def test_a_policy_that_is_not_understood_fails_as_the_next_issue_does(well, name):
+    path = profiles(well) / f"{name}.toml"
+    path.write_text('[[rule]]\nname = "ci"\nsubject = "ci-*"\nscopess = ["*"]\n')
+    met = well("issue", "-p", name, "--subject", "ci-1")
+    (found,) = faults(well, code=9)
+    assert (met.code, found["check"], found["mend"]) == (9, "config", None)
+    assert found["detail"].startswith(f"{path}: rule ci: scopess: unknown; known: ")
+    assert met.err.startswith(f"tokenctl: {found['detail'].partition('; mend it')[0]}\n")
+    assert found["detail"].endswith("; mend it with an editor, then: tokenctl profile show")
+    path.write_text(path.read_text().replace("scopess", "scopes"))
+    assert faults(well) == []
+
+
+def test_a_file_that_may_hold_a_policy_is_not_moved_aside(well):
+    path = profiles(well) / "local.toml"
+    path.write_text('[[rule]\nname = "ci"\n')
+    (found,) = faults(well, code=9)
+    assert found["detail"] == f"{path} is not TOML: line 1, column 7; mend it with an editor"
+    assert found["mend"] is None
 
 
 @pytest.mark.parametrize("text", ["nowhere\n", "\xff\n", ""])

@@ -484,6 +484,28 @@ def test_a_token_is_not_valid_before_its_time(cli):
     assert (late.code, late.json["state"]) == (3, "expired")
 
 
+def test_no_token_begins_later_than_it_may_live(cli):
+    parent = made(cli, "--subject", "p", "--ttl", "24h")["id"]
+    now = time.time_ns() // 1_000_000
+    for more in ((), ("-n",), ("--ttl", "1m", "--max-uses", "1"), ("--parent", parent)):
+        done = cli.at(now, "issue", "--subject", "s", "--not-before", "+24h1s", *more)
+        assert (done.code, done.out) == (12, "")
+        assert "the policy forbids it: not-before: a token of kind access begins at most 1d from now" in done.err
+    assert cli.at(now, "issue", "--subject", "s", "--not-before", "9998-01-01").code == 12
+    assert cli.at(now, "issue", "--subject", "s", "--not-before", "+24h", "--ttl", "24h").code == 0
+    child = cli.at(now, "issue", "--subject", "c", "--parent", parent, "--not-before", "+23h", "--ttl", "2h")
+    assert (child.code, child.err.splitlines()[0]) == (
+        12, "tokenctl: the policy forbids it: parent-lifetime: the parent expires earlier"
+    )  # fmt: skip
+    waiting = made(cli, "--subject", "s", "--not-before", "+1h", "--ttl", "1h")["id"]
+    early = cli("issue", "--subject", "c", "--parent", waiting, "--not-before", "+1h", "--ttl", "1h")
+    assert early.code == 12
+    assert f"parent: {waiting} is not_yet_valid" in early.err
+    assert [record["reason"] for record in cli("audit", "log", "-o", "jsonl", "--operation", "token.deny").lines] == [
+        *["not-before"] * 4, "parent-lifetime", "parent",
+    ]  # fmt: skip
+
+
 def test_2038_and_9999_are_years_like_others(cli):
     cli.token()
     for instant, code in ((2_147_483_647_000, 0), (2_147_483_648_000, 0), (253_402_300_000_000, 12)):
@@ -510,6 +532,9 @@ def test_a_clock_far_behind_the_last_record_issues_nothing(cli):
     done = cli.at(0, "issue", "--subject", "s")
     assert (done.code, done.out) == (7, "")
     assert "behind the last record" in done.err
+    for more in (("-n",), ("-n", "--count", "2"), ("-n", "--", "true")):
+        foreseen = cli.at(0, "issue", "--subject", "s", *more)
+        assert (foreseen.code, foreseen.out, foreseen.err) == (7, "", done.err)
 
 
 def test_a_dry_run_makes_nothing(cli):

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.docs import grammar
 from tokenctl.cli.app import FOREIGN_VERBS, VERBS
 from tokenctl.cli.options import GLOBAL_OPTIONS
 
@@ -168,6 +169,34 @@ def test_a_value_that_looks_like_an_option_is_refused(cli, arguments):
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("tokenctl: ")
     assert list(cli.home.iterdir()) == []
+
+
+# The words around an empty option where it would otherwise not be looked at.
+AROUND_EMPTY = {
+    "--subject": ((), ()), "--env": (("--subject", "s"), ("--", "true")), "--child-fd": (("--subject", "s"), ("--", "true")),
+    "--mode": (("--subject", "s", "--out", "made"), ()), "--group": (("--subject", "s", "--out", "made"), ()),
+}  # fmt: skip
+EMPTY = [
+    (verb.name, option.flags[-1])
+    for verb in grammar.read().verbs
+    if verb.name in ("issue", "inspect", "list", "revoke")
+    for option in verb.options + verb.shared
+    if option.metavar and not option.flags[-1].startswith("--credential-")
+]
+
+
+@pytest.mark.parametrize(("verb", "option"), EMPTY, ids="{}".format)
+def test_an_empty_value_is_malformed(cli, verb, option):
+    """A variable that is not set must not be taken for an option that is not given."""
+    before, behind = {
+        "issue": AROUND_EMPTY.get(option, (("--subject", "s"), ())),
+        "inspect": ((), ()) if option in ("--file", "--fd") else (("-",), ()),
+        "list": ((), ()),
+        "revoke": (() if option in ("--from", "--plan") else (UNKNOWN, "--suspend", "--dry-run"), ()),
+    }[verb]
+    done = cli(verb, *before, option, "", *behind, input=OURS if before == ("-",) else None)
+    assert (done.code, done.out) == (2, ""), done
+    assert not (cli.home / ".local").exists()
 
 
 @pytest.mark.parametrize(

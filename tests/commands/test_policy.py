@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,6 +190,30 @@ def test_the_policy_changes_defaults_and_caps(cli):
     assert cli("issue", "--subject", "s", "--scope", "any").code == 0
 
 
+def test_the_longest_lifetime_bounds_the_start_too(cli):
+    write(cli, '[[rule]]\nname = "r"\nsubject = "s"\nmax_lifetime = "10m"\n')
+    refused(
+        cli, "rule r: not-before: a token of kind access begins at most 10m from now",
+        "--subject", "s", "--not-before", "+11m", "--ttl", "1m",
+    )  # fmt: skip
+    assert records(cli, "--operation", "token.deny")[0]["reason"] == "r/not-before"
+    assert cli("issue", "--subject", "s", "--not-before", "+10m").code == 0
+
+
+def test_a_command_gets_no_token_that_the_policy_would_refuse(cli):
+    write(cli, '[[rule]]\nname = "r"\nsubject = "s"\nrequire = ["ttl"]\nmax_lifetime = "20m"\n')
+    for more in ((), ("-n",)):
+        done = cli("issue", "--subject", "s", *more, "--", "touch", "ran")
+        assert (done.code, done.out) == (12, "")
+        assert "rule r: require: --ttl\n" in done.err
+    assert not (cli.home / "ran").exists()
+    assert cli("issue", "--subject", "s", "--ttl", "1m", "--", "true").code == 0
+    write(cli, 'max_lifetime = "20m"\ndefault_lifetime = "5m"\n')
+    assert cli("issue", "--subject", "s", "-n", "--", "true").out == "would issue  access, opaque, 20m, for s\n"
+    write(cli, "")
+    assert cli("issue", "--subject", "s", "-n", "--", "true").out == "would issue  access, opaque, 1h, for s\n"
+
+
 def test_a_child_meets_the_policy_and_its_parent(cli):
     parent = issued(cli, "--subject", "p", "--scope", "deploy:a", "--scope", "x", "--ttl", "30m")["id"]
     write(cli, CI)
@@ -217,6 +242,110 @@ def test_a_child_has_no_more_uses_than_its_parent(cli):
             "tokenctl: the policy forbids it: parent-max-uses: the parent has 2 uses left\nhint: ask for less\n",
         )
     assert cli(*given, "--max-uses", "2").code == 0
+
+
+def used(cli, token):
+    """How many times a token is accepted."""
+    return next(times for times in range(99) if cli("inspect", "-", "--use", "--any-audience", input=token).code != 0)
+
+
+def test_parent_and_children_together_have_the_uses_of_the_parent(cli):
+    """Three, however they are shared out, used, given back and given again."""
+    parent = cli.token("--max-uses", "3", "--ttl", "1h")
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent), "--ttl", "10m", "-q")
+    first, second = (cli(*given, "--max-uses", "1") for _ in range(2))
+    assert (first.code, second.code) == (0, 0)
+    refused = cli(*given, "--max-uses", "2")
+    assert (refused.code, refused.err.splitlines()[0]) == (
+        12, "tokenctl: the policy forbids it: parent-max-uses: the parent has 1 use left, its children have 2"
+    )  # fmt: skip
+    assert cli(*given, "--max-uses", "2", "-n").code == 12
+    assert used(cli, first.out) == 1
+    assert used(cli, parent) == 1
+    spent = cli("inspect", "-", "--any-audience", "-o", "json", input=parent)
+    assert (spent.code, spent.json["state"], spent.json["uses"]) == (3, "spent", 1)
+    assert "its children have what is left of its uses" in cli("inspect", cli.id_of(parent)).out
+    assert [line["id"] for line in cli("list", "--state", "spent", "-o", "jsonl").lines] == [
+        cli.id_of(first.out), cli.id_of(parent)
+    ]  # fmt: skip
+    for child in (first, second):
+        assert cli("revoke", cli.id_of(child.out), "--yes").code == 0
+    assert cli("inspect", cli.id_of(parent)).code == 0  # what the second did not use came back
+    assert cli(*given, "--max-uses", "2").code == 12
+    third = cli(*given, "--max-uses", "1")
+    assert (third.code, used(cli, parent), used(cli, third.out)) == (0, 0, 1)
+    assert cli("audit", "verify").code == 0
+
+
+def test_what_died_with_a_child_counts_as_what_it_used(cli):
+    parent = cli.token("--max-uses", "4", "--ttl", "1h")
+    child = cli.token("--max-uses", "3", "--ttl", "50m", "--parent", cli.id_of(parent))
+    below = cli.token("--max-uses", "1", "--ttl", "40m", "--parent", cli.id_of(child))
+    kept = cli.token("--max-uses", "1", "--ttl", "40m", "--parent", cli.id_of(child))
+    assert used(cli, below) == 1
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent), "--ttl", "10m", "-q")
+    assert cli("revoke", cli.id_of(child), "--keep-children", "--yes").code == 0
+    assert "the parent has 1 use left, its children have 3\n" in cli(*given, "--max-uses", "2").err
+    assert cli("revoke", cli.id_of(kept), "--yes").code == 0
+    assert cli(*given, "--max-uses", "2").code == 12  # the child counts whole while it shields what is below it
+    other = cli.token("--max-uses", "1", "--ttl", "50m", "--parent", cli.id_of(parent))
+    under = cli.token("--max-uses", "1", "--ttl", "40m", "--parent", cli.id_of(other))
+    assert used(cli, under) == 1
+    assert cli("revoke", cli.id_of(other), "--yes").code == 0
+    assert (cli(*given, "--max-uses", "1").code, used(cli, parent)) == (12, 0)
+    assert cli("audit", "verify").code == 0
+
+
+def test_uses_are_given_once_however_many_ask_together(cli):
+    parent = cli.token("--max-uses", "5", "--ttl", "1h")
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent), "--ttl", "10m", "--max-uses", "1", "-q")
+    for dry in ((), ("-n",)):
+        done = cli(*given, "--count", "6", *dry)
+        assert (done.code, done.out) == (12, "")
+        assert "line 6: the policy forbids it: parent-max-uses: the parent has 0 uses left, its children have 5" in done.err
+    with ThreadPoolExecutor(8) as pool:
+        ended = [done.code for done in pool.map(lambda _: cli(*given), range(8))]
+    assert (ended.count(0), ended.count(12)) == (5, 3)
+    assert cli("audit", "verify").code == 0
+
+
+def test_a_rerun_of_a_child_that_never_arrived_takes_its_uses(cli):
+    parent = cli.token("--max-uses", "1", "--ttl", "1h")
+    given = ("issue", "--subject", "c", "--parent", cli.id_of(parent), "--ttl", "10m", "--max-uses", "1")
+    code = (
+        "import os, sys\n"
+        "from tokenctl import files, process\n"
+        "process.harden()\n"
+        "files.write_all = lambda *_: os._exit(9)\n"
+        "from tokenctl.cli.boundary import run\n"
+        "run(sys.argv[1:], environment=os.environ, program='tokenctl')\n"
+    )
+    again = (*given, "--request-id", "job")
+    done = subprocess.run([sys.executable, "-P", "-c", code, *again], env=cli.env, capture_output=True, check=False)
+    assert done.returncode == 9
+    assert cli(*given).code == 12
+    assert cli(*again, "-n").code == 0
+    assert cli(*again).code == 0
+    assert cli(*given).code == 12
+
+
+def test_uses_are_given_once_within_one_transaction(cli):
+    from tokenctl.backends.local import issuing
+
+    parent = cli.id_of(cli.token("--max-uses", "3", "--ttl", "1h"))
+    surroundings = wiring.Surroundings(
+        environment={"HOME": str(cli.home)}, now=time.time_ns() // 1_000_000, notice=print, warn=print, timeout=5.0
+    )
+    backend = wiring.open_backend(None, surroundings)
+    child = TokenRequest(subject="x", owner="a", parent=parent, max_uses=2)
+    with backend.journal.changing() as change:
+        minting = issuing.Minting(change, backend.policy, config.Profile(name="local"), surroundings.now)
+        minting.add(child)
+        with pytest.raises(PolicyDenied, match="parent-max-uses: the parent has 1 use left, its children have 2"):
+            minting.add(child)
+        minting.add(child._replace(max_uses=1))
+        minting.write()
+    backend.close()
 
 
 def test_hostile_text_in_a_refusal_is_escaped(cli):
@@ -495,6 +624,14 @@ def test_an_empty_ceiling_keeps_the_built_in_limits(cli, under):
     )
 
 
+def examined_as_issued(under, told):
+    """The doctor says of the ceiling, once, what issue says."""
+    done = under("doctor", "-o", "json")
+    assert (done.code, done.err) == (9, "")
+    (found,) = [finding for finding in done.json["findings"] if finding["status"] == "fail"]
+    assert (found["check"], found["detail"].startswith(told)) == ("config", True)
+
+
 def spoil_mode(path):
     path.chmod(0o666)
     return f"{path} is open to other users\nhint: chmod go-w {path}"
@@ -556,6 +693,7 @@ def test_a_ceiling_that_is_not_roots_alone_stops_issuing(cli, under, spoil):
     told = spoil(under.path)
     done = under("issue", "--subject", "s")
     assert (done.code, done.out, done.err) == (9, "", f"tokenctl: {told}\n")
+    examined_as_issued(under, told.partition("\n")[0])
     assert under("revoke", cli.id_of(token.out), "--yes").code == 0
 
 
@@ -571,6 +709,7 @@ def test_a_ceiling_that_is_not_understood_is_told(cli, under, text, told):
     done = under("issue", "--subject", "s", text=text)
     assert (done.code, done.out) == (9, "")
     assert done.err.startswith(f"tokenctl: {under.path}{told}")
+    examined_as_issued(under, f"{under.path}{told}".partition("\n")[0])
 
 
 # Telling

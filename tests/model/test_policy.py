@@ -156,6 +156,18 @@ def test_the_first_rule_that_is_for_a_request_decides_alone():
             {"labels": (("team", "b"),)},
             "label: team=b (admitted: env=*, team=a*)",
         ),
+        (  # a star of the name ends at the first =
+            {"labels": ["team-*=blue"]},
+            {"labels": (("team-1", "blue"),)},
+            {"labels": (("team-1", "red=blue"),)},
+            "label: team-1=red=blue (admitted: team-*=blue)",
+        ),
+        (
+            {"labels": ["a=*=b"]},
+            {"labels": (("a", "x=b"),)},
+            {"labels": (("a", "b"),)},
+            "label: a=b (admitted: a=*=b)",
+        ),
         ({"notes": "INC-*"}, {"note": "INC-7"}, {"note": "because"}, "note: because (admitted: INC-*)"),
         ({"notes": "INC-*"}, {"note": "INC-7"}, {}, "note: none (admitted: INC-*)"),
         ({"require": "label:team"}, {"labels": (("team", ""),)}, {"labels": (("tea", "m"),)}, "require: --label team=…"),
@@ -230,6 +242,15 @@ def test_the_lifetime_not_asked_for_is_the_narrowest_default():
         assert (decision.lifetime, decision.faults) == (lifetime * MINUTE, [])
     assert Policy(file, rules({"max_lifetime": "3m"}, place="ceiling")).decide(request()).lifetime == 3 * MINUTE
     assert Policy(Rules(max_lifetime={"access": MINUTE})).decide(request()).lifetime == MINUTE
+
+
+def test_a_default_of_the_request_is_no_lifetime_that_was_asked_for():
+    policy = Policy(rules({"default_lifetime": "5m", "max_lifetime": "30m"}))
+    own = request(default_lifetime=10 * MINUTE)
+    assert policy.decide(own).lifetime == 10 * MINUTE
+    assert policy.decide(own._replace(default_lifetime=HOUR)).lifetime == 30 * MINUTE
+    assert policy.decide(own._replace(lifetime=MINUTE)).lifetime == MINUTE
+    assert faults(Policy(rules({"require": "ttl"})), default_lifetime=HOUR) == ["rule r1: require: --ttl"]
 
 
 def test_a_request_passes_the_profile_and_the_ceiling():

@@ -97,8 +97,9 @@ def may_be(row, state):
         return state == "suspended" and (suspended_at is not None or parent is not None)
     if state == "not_yet_valid" or (not_before or 0) > NOW:
         return state == "not_yet_valid" and (not_before or 0) > NOW
-    spent = max_uses is not None and uses >= max_uses
-    return spent if state == "spent" else not spent
+    if state == "spent":
+        return max_uses is not None  # its children may have the rest
+    return max_uses is None or uses < max_uses
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,9 @@ def _check_combination(question: Question) -> None:
         raise InvalidRequest(
             "--jwks judges a presented JWT, an id has no signature", hint="tokenctl inspect - --jwks FILE < TOKEN"
         )
+    for option, texts in (("--issuer", (question.issuer,)), ("--audience", question.audience), ("--scope", question.scope)):
+        if "" in texts:
+            raise InvalidRequest(f"{option}: is empty", hint="tokenctl inspect --help")
     if question.any_audience and question.audience:
         raise InvalidRequest("--audience and --any-audience exclude each other")
 

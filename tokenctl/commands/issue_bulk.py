@@ -16,7 +16,7 @@ from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner
 from tokenctl.commands.issue_delivery import group_of, mode_of, token_members
-from tokenctl.commands.issue_request import Wish, read_row, read_wish
+from tokenctl.commands.issue_request import Wish, check_batch, read_row, read_wish
 from tokenctl.errors import InvalidRequest, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.identifier import new_id
 from tokenctl.model.token import IssuedToken, Reason, Target, TokenRequest
@@ -45,7 +45,7 @@ def issue_many(context: Context, wish: Wish, manner: Manner) -> int:
         PolicyDenied, Conflict, NotFound: a row is refused: nothing was made (exit 12, 6, 5).
         TemporarilyUnavailable: it stopped in between; what was delivered stays, a rerun makes the rest (exit 7).
     """
-    batch = wish.request_id or new_id(context.now)
+    batch = wish.request_id if wish.request_id is not None else new_id(context.now)
     with context.backend() as backend:
         rows = _rows_of(context, wish, manner, backend, batch)
         waiting = _checked(context, backend, rows, batch)
@@ -60,6 +60,7 @@ def issue_many(context: Context, wish: Wish, manner: Manner) -> int:
 
 def _rows_of(context: Context, wish: Wish, manner: Manner, backend: LocalAuthority, batch: str) -> list[Row]:
     if manner.source is not None:
+        check_batch(wish.request_id)
         return _read_rows(context, wish, manner.source, backend, batch)
     number = manner.number or 0
     if not 1 <= number <= _MOST:

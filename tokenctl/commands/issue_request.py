@@ -16,7 +16,7 @@ from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
 from tokenctl.model.record import canonical
 from tokenctl.model.times import SECOND, parse_duration, parse_instant
-from tokenctl.model.token import FORMATS, KINDS, TokenRequest
+from tokenctl.model.token import FORMATS, KINDS, LABEL_NAME, TokenRequest
 from tokenctl.render.escape import escape
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
@@ -25,8 +25,9 @@ FORBIDDEN_CLAIMS = frozenset(
     ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf", "act", "may_act", "auth_time", "acr", "amr"]
 )  # fmt: skip
 _SCOPE = r"[\x21\x23-\x5b\x5d-\x7e]{1,256}"  # RFC 6749 section 3.3
-_LABEL = r"(?s)([A-Za-z0-9][A-Za-z0-9_./-]{0,63})=(.{0,256})"
+_LABEL = rf"(?s)({LABEL_NAME})=(.{{0,256}})"
 _REQUEST_ID = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
+_NO_REQUEST_ID = "--request-id: letters, digits and _ . : - are admitted, at most 128"
 _LONGEST_TEXT = 1024  # characters of a subject, an owner, a note
 _LARGEST_CLAIMS = 16 * 1024  # characters of all custom claims together
 
@@ -63,9 +64,11 @@ def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenReq
             return None
 
     lifetime = parsed("--ttl", lambda: parse_duration(wish.ttl or "")) if wish.ttl is not None else None
-    not_before = parsed("--not-before", lambda: parse_instant(wish.not_before or "", context.now)) if wish.not_before else None
+    not_before = None
+    if wish.not_before is not None:
+        not_before = parsed("--not-before", lambda: parse_instant(wish.not_before or "", context.now))
     default_audience = backend.default_audience
-    token_format = wish.format or ("jwt" if wish.algorithm is not None else "opaque")
+    token_format = wish.format if wish.format is not None else "jwt" if wish.algorithm is not None else "opaque"
     audience = wish.audience or ((default_audience,) if token_format == "jwt" and default_audience else ())
     faults += _text_faults(wish) + _choice_faults(wish, token_format, audience)
     labels = _labels(wish, faults)
@@ -141,10 +144,18 @@ def _row_value(name: str, value: object) -> dict[str, object]:
         if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
             return {name: tuple(listed)}
     if name == "labels" and isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values()):
+        if not all(re.fullmatch(LABEL_NAME, key) for key in value):  # what is joined here is parted again at the first =
+            raise InvalidRequest("labels: a name is of letters, digits and _ . / -, at most 64")
         return {"label": tuple(f"{key}={entry}" for key, entry in value.items())}
     if name == "claims" and isinstance(value, dict):
         return {"claim": tuple(f"{key}={json.dumps(entry)}" for key, entry in value.items())}
     raise InvalidRequest(f"{name} is of another type than it has in a token object")
+
+
+def check_batch(request_id: str | None) -> None:
+    """Refuse a malformed request id of a batch whose rows may all have their own (exit 2)."""
+    if request_id is not None and not re.fullmatch(_REQUEST_ID, request_id):
+        raise InvalidRequest(_NO_REQUEST_ID, hint="tokenctl issue --help")
 
 
 def _together(faults: list[str]) -> InvalidRequest:
@@ -155,7 +166,7 @@ def _together(faults: list[str]) -> InvalidRequest:
 
 
 def _text_faults(wish: Wish) -> list[str]:
-    faults = [] if wish.subject else ["--subject: is required"]
+    faults = [] if wish.subject and wish.subject.strip() else ["--subject: is required"]
     texts = [("--subject", wish.subject), ("--owner", wish.owner), ("--note", wish.note)]
     texts += [("--audience", audience) for audience in wish.audience] + [("--label", label) for label in wish.label]
     for option, text in texts:
@@ -172,7 +183,7 @@ def _text_faults(wish: Wish) -> list[str]:
             hint = " (one --scope for each)" if " " in scope else ""
             faults.append(f"--scope: not a scope token of RFC 6749{hint}")
     if wish.request_id is not None and not re.fullmatch(_REQUEST_ID, wish.request_id):
-        faults.append("--request-id: letters, digits and _ . : - are admitted, at most 128")
+        faults.append(_NO_REQUEST_ID)
     if wish.max_uses is not None and not 1 <= wish.max_uses <= 1_000_000_000:
         faults.append("--max-uses: at least 1")
     return faults

@@ -32,10 +32,7 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
     """
     command = _command(context, manner)
     with context.backend() as backend:
-        request = read_wish(wish, context, backend)
-        if request.lifetime is None:
-            longest = min(verdict.longest for verdict in backend.policy.decide(request).verdicts)
-            request = request._replace(lifetime=min(_LIFETIME, longest))
+        request = read_wish(wish, context, backend)._replace(default_lifetime=_LIFETIME)
         if manner.dry_run:
             return preview(context, backend, request)
         # Until here an interrupt ends us as ever: a token that was made by then ends with this process.
@@ -51,7 +48,7 @@ def _command(context: Context, manner: Manner) -> run_child.Command:
         raise InvalidRequest("no command stands behind --", hint="tokenctl issue --subject S -- CMD")
     if manner.variable is not None and manner.child_fd is not None:
         raise InvalidRequest("--env and --child-fd exclude each other")
-    variable = manner.variable or run_child.TOKEN_VARIABLE
+    variable = manner.variable if manner.variable is not None else run_child.TOKEN_VARIABLE
     if not re.fullmatch(_VARIABLE, variable, re.ASCII):
         raise InvalidRequest("--env: letters, digits and _ are admitted, no digit first")
     if variable.startswith("TOKENCTL_") and variable != run_child.TOKEN_VARIABLE:

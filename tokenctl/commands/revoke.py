@@ -128,6 +128,8 @@ def _read_action(context: Context, order: Order) -> Action:
     faults += _suspension_faults(order)
     if order.out is not None and not order.dry_run:
         faults.append("--out: a plan is made by --dry-run")
+    if order.out == "":
+        faults.append("--out: is empty")
     if faults:
         raise InvalidRequest("; ".join(faults), hint="tokenctl revoke --help")
     _check_expectation(order)

@@ -78,6 +78,18 @@ class Decision(NamedTuple):
     verdicts: tuple[Verdict, ...]
     faults: list[Fault]
 
+    def late(self, request: TokenRequest, now: int) -> list[Fault]:
+        """Return what is wrong with a start that lies further ahead than a token may live.
+
+        A lifetime counts from the start: without a bound a token would lie ready, and fill a limit, for as long as it likes.
+        """
+        ahead = (request.not_before or now) - now
+        return [
+            Fault("not-before", f"a token of kind {request.kind} begins at most {format_duration(longest)} from now", rule)
+            for rule, _, _, longest, _ in self.verdicts
+            if ahead > longest
+        ]
+
     @property
     def limits(self) -> list[Limit]:
         return [verdict.limit for verdict in self.verdicts if verdict.limit is not None]
@@ -130,7 +142,7 @@ class Policy:
 
         Returns:
             The lifetime the token would have, and every demand that is not met. What is not asked for is the shorter of
-            the profile's default and every longest lifetime.
+            the default, the request's own or else the profile's, and every longest lifetime.
         """
         verdicts = tuple(layer.judge(request) for layer in (self.profile, self.ceiling) if layer is not None)
         faults = [fault for verdict in verdicts for fault in verdict.faults]
@@ -138,7 +150,8 @@ class Policy:
             faults.append(Fault("scope-required", f"a token of kind {request.kind} names its scope"))
         lifetime = request.lifetime
         if lifetime is None:
-            lifetime = min(verdicts[0].default, *(verdict.longest for verdict in verdicts))
+            default = verdicts[0].default if request.default_lifetime is None else request.default_lifetime
+            lifetime = min(default, *(verdict.longest for verdict in verdicts))
         return Decision(lifetime, verdicts, faults)
 
     def plain(self) -> dict[str, object]:

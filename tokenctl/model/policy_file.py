@@ -13,11 +13,10 @@ from typing import Any
 from tokenctl.errors import InvalidConfiguration, InvalidRequest
 from tokenctl.model.rules import REQUIREMENTS, Rule, Rules
 from tokenctl.model.times import format_duration, parse_duration
-from tokenctl.model.token import DEFAULT_LIFETIME, FORMATS, KINDS, LIFETIME_CAP
+from tokenctl.model.token import DEFAULT_LIFETIME, FORMATS, KINDS, LABEL_NAME, LIFETIME_CAP
 
 SETTINGS = ("default_lifetime", "max_lifetime", "rule")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-_LABEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,63}"
 _LONGEST_TEXT = 1024  # characters
 _MOST_LIVING = 1_000_000_000
 _PATTERNS = {  # keys of a rule that are lists of patterns, by their field
@@ -90,7 +89,7 @@ def _rule(table: Mapping[str, object], number: int, faults: list[str], longest: 
 
 
 def _is_requirement(word: str) -> bool:
-    return word in REQUIREMENTS or re.fullmatch(f"label:{_LABEL_NAME}", word) is not None
+    return word in REQUIREMENTS or re.fullmatch(f"label:{LABEL_NAME}", word) is not None
 
 
 class _Reader:

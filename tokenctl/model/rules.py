@@ -33,7 +33,7 @@ class Rule(NamedTuple):
         scopes: Scopes without ``*`` that are admitted.
         wildcard_scopes: Scopes with ``*`` that are admitted, letter by letter.
         audiences: Where written, a token names its audience, and only these.
-        labels: ``NAME=PATTERN``.
+        labels: ``PATTERN=PATTERN``, for the name and for the value.
         notes: Where written, a token has a note that fits one of them.
         limit_per_owner: How many living tokens an owner has at most of those that this rule is for.
     """
@@ -85,8 +85,7 @@ class Rule(NamedTuple):
             if strange or not request.audience:
                 found.append(("audience", f"{listed(strange)} (admitted: {listed(self.audiences)})"))
         if self.labels is not None:
-            labels = [f"{name}={value}" for name, value in request.labels]
-            strange = [label for label in labels if not fits(self.labels, label)]
+            strange = [f"{name}={value}" for name, value in request.labels if not _label_fits(self.labels, name, value)]
             if strange:
                 found.append(("label", f"{listed(strange)} (admitted: {listed(self.labels)})"))
         if self.notes is not None and not fits(self.notes, request.note or ""):
@@ -176,6 +175,12 @@ def listed(values: Sequence[str], separator: str = ", ") -> str:
 
 def fits(patterns: Sequence[str], text: str) -> bool:
     return any(matches(pattern, text) for pattern in patterns)
+
+
+def _label_fits(patterns: Sequence[str], name: str, value: str) -> bool:
+    """Match name and value each alone: a star of the one never reaches into the other."""
+    parted = (pattern.partition("=") for pattern in patterns)
+    return any(matches(named, name) and matches(valued, value) for named, _, valued in parted)
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -16,6 +16,8 @@ OUTCOMES = (
     "denied", "unreachable", "still_active", "unverified", "queued",
 )  # fmt: skip
 
+LABEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,63}"
+
 DEFAULT_LIFETIME = {"access": 15 * MINUTE, "personal": 30 * DAY, "service": 30 * DAY}
 LIFETIME_CAP = {"access": 24 * HOUR, "personal": 90 * DAY, "service": 90 * DAY}
 DELIVERY_DEADLINE = MINUTE  # a token whose delivery is not known by then denies
@@ -175,7 +177,8 @@ def suspension_kills(token: Token, now: int) -> bool:
 class TokenRequest(NamedTuple):
     """A wish for one token, already checked for form; the authority adds policy, id and time.
 
-    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind. ``parameters`` is what the operator typed, as
+    ``lifetime`` in milliseconds; ``None`` asks for the default of the kind, or for ``default_lifetime`` where
+    the verb has one of its own. ``parameters`` is what the operator typed, as
     canonical JSON: a request id stands for exactly this. ``batch`` is the request id of a bulk issue as a whole.
     ``claims`` reach only the JWT and are never stored. ``run`` names the process that the token lives with.
     """
@@ -188,6 +191,7 @@ class TokenRequest(NamedTuple):
     scope: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
     lifetime: int | None = None
+    default_lifetime: int | None = None
     not_before: int | None = None
     max_uses: int | None = None
     parent: str | None = None

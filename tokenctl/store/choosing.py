@@ -19,7 +19,7 @@ _NECESSARY = {
     "active": "token.suspended_at IS NULL",
     "suspended": "token.suspended_at IS NOT NULL OR token.parent IS NOT NULL",
     "not_yet_valid": "token.not_before > ?",
-    "spent": "token.uses >= token.max_uses",
+    "spent": "token.max_uses IS NOT NULL",  # its children may have what it did not use
     "expired": "expires_at <= ?",
     "undelivered": _UNDELIVERED,
     # By its own row, or by its parent, its key, its delivery, its run, its suspension's end, its successor.

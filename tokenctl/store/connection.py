@@ -87,7 +87,8 @@ class Store:
 
     @classmethod
     def _look(cls, path: str) -> Store:
-        if os.path.lexists(f"{path}-shm"):
+        # Both are there while another process writes. A log that is gone would be made anew beside its index.
+        if os.path.lexists(f"{path}-shm") and os.path.lexists(f"{path}-wal"):
             return cls._read(path, "mode=ro&readonly_shm=1")
         if not _closed_cleanly(path):
             raise TemporarilyUnavailable(

@@ -35,6 +35,15 @@ _unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in
 _written = json.JSONEncoder(separators=(",", ":"), default=bytes.hex).encode
 _SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
 _CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
+# Of the children of ?1: those that nothing accepts any more, at ?2, with all that died below them.
+_OVER = """(expires_at <= ?2 OR (NOT children_kept AND (revoked_at IS NOT NULL OR (delivered_at IS NULL AND issued_at <= ?3)
+    OR id IN (SELECT value FROM json_each(?4)))))"""
+_GIVEN = f"""WITH RECURSIVE over(id) AS (
+    SELECT id FROM token WHERE parent = ?1 AND {_OVER}
+    UNION SELECT token.id FROM token JOIN over ON token.parent = over.id
+  )
+  SELECT coalesce((SELECT sum(uses) FROM token WHERE id IN over), 0)
+    + coalesce((SELECT sum(coalesce(max_uses, uses)) FROM token WHERE parent = ?1 AND NOT {_OVER}), 0)"""
 _SELECT_KEY = f"SELECT mac, {', '.join(_KEY_COLUMNS)} FROM key"
 
 
@@ -229,6 +238,13 @@ class Rows:
                     waiting.append(child)
                     yield child
 
+    def given(self, parent: str, *, now: int, undelivered_since: int, ended: Sequence[str]) -> int:
+        """Return how many uses of a token its children have: what the living may use, and what the others and theirs have used.
+
+        One whose children were kept counts as living. ``ended`` are tokens whose run has ended.
+        """
+        return self._store.integer(_GIVEN, parent, now, undelivered_since, json.dumps(list(ended)))
+
     def undelivered(self, before: int, *, limit: int) -> list[str]:
         """Return the ids of tokens issued before an instant whose delivery is not known."""
         sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
@@ -256,6 +272,15 @@ class Rows:
         return self._store.integer(
             """SELECT count(*) FROM token WHERE request = ? AND issued_by = ? AND delivered_at IS NULL
                AND revoked_at IS NULL AND issued_at > ?""",
+            request, actor, undelivered_since,
+        )  # fmt: skip
+
+    def returned(self, request: str, actor: str, *, undelivered_since: int) -> int:
+        """Return how many uses come back to a parent from those of :meth:`replaceable` that have no children themselves."""
+        return self._store.integer(
+            """SELECT sum(max_uses - uses) FROM token WHERE request = ? AND issued_by = ? AND delivered_at IS NULL
+               AND revoked_at IS NULL AND issued_at > ?
+               AND NOT EXISTS (SELECT 1 FROM token AS child WHERE child.parent = token.id)""",
             request, actor, undelivered_since,
         )  # fmt: skip
 

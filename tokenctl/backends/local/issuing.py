@@ -36,16 +36,21 @@ def note_policy(change: Change, policy: Policy) -> None:
     change.append(Event(operation="store.policy", target=change.store_id, policy=policy.hash, parameters=policy.plain()))
 
 
+def require_clock(view: View, clock: int) -> None:
+    """Refuse to issue by a clock that stands too far behind the last record (exit 7)."""
+    if clock < view.last_time - CLOCK_TOLERANCE:
+        behind = format_duration(view.last_time - clock)
+        raise TemporarilyUnavailable(
+            f"the clock stands {behind} behind the last record",
+            hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
+        )  # fmt: skip
+
+
 class Minting:
     """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
 
     def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
-        if clock < change.last_time - CLOCK_TOLERANCE:
-            behind = format_duration(change.last_time - clock)
-            raise TemporarilyUnavailable(
-                f"the clock stands {behind} behind the last record",
-                hint="set the clock; or, if it is right, accept it: tokenctl store accept-clock", reason="clock",
-            )  # fmt: skip
+        require_clock(change, clock)
         self.made: list[IssuedToken] = []
         self._change = change
         self._policy = policy
@@ -85,7 +90,7 @@ class Minting:
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
-        self._counts.add(request, replaced=judgement.replaced, gone=True)
+        self._counts.add(request, judgement, gone=True)
         issued = IssuedToken(token=token, text=text, request_id=request.request_id or named)
         self.made.append(issued)
         return issued
@@ -114,6 +119,7 @@ class Foresight:
     def __init__(self, view: View | None, policy: Policy, profile: Profile, journal: Journal) -> None:
         if view is not None:
             view.require_trust()
+            require_clock(view, journal.clock)
         self._view = view
         self._policy = policy
         self._now = view.now if view is not None else journal.clock
@@ -144,8 +150,8 @@ class Foresight:
             judgement.require()
         except TokenctlError as error:
             return error
-        self._counts.add(request, replaced=judgement.replaced, gone=False)
-        if not judgement.living and request.request_id is None:
+        self._counts.add(request, judgement, gone=False)
+        if not judgement.living and request.request_id is None and (request.parent is None or request.max_uses is None):
             self._plain = request
         return None
 

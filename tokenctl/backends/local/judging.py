@@ -1,10 +1,12 @@
 """Judging a request where its owner's tokens and its parent lie: inside the transaction that issues, or to say what would be."""
 
+from __future__ import annotations
+
 from collections import Counter
 from typing import NamedTuple
 
 from tokenctl.backends.local.journal import View
-from tokenctl.backends.local.standing import DEEPEST, look
+from tokenctl.backends.local.standing import DEEPEST, given, look
 from tokenctl.errors import IntegrityError, NotFound
 from tokenctl.model.introspection import Found
 from tokenctl.model.policy import Decision, Fault, Limit, Policy, denied
@@ -18,6 +20,7 @@ class Judgement(NamedTuple):
     Attributes:
         living: Every limit that applies, and how many tokens its owner has under it.
         replaced: How many living tokens make way for this one: its request came before, and they never reached their taker.
+        returned: How many uses those leave to its parent.
         faults: Every demand of policy, limits and parent that is not met.
     """
 
@@ -26,6 +29,7 @@ class Judgement(NamedTuple):
     replaced: int
     expires_at: int
     faults: list[Fault]
+    returned: int = 0
 
     def require(self) -> None:
         """Raise PolicyDenied where it is refused (exit 12)."""
@@ -34,7 +38,7 @@ class Judgement(NamedTuple):
 
 
 class Counts:
-    """How many living tokens owners have under limits, kept true while one transaction answers many requests.
+    """What owners have under limits, and children of their parents' uses, kept true while a transaction answers many requests.
 
     Args:
         view: The store as it is; ``None`` where there is none yet.
@@ -45,6 +49,7 @@ class Counts:
         self._view = view
         self._now = now
         self._known: dict[tuple[Limit, str], int] = {}
+        self._given: dict[str, int] = {}
         self._answered: Counter[tuple[str, str, str]] = Counter()  # by owner, kind and subject; not in the store yet
 
     def of(self, limit: Limit, owner: str) -> int:
@@ -69,6 +74,18 @@ class Counts:
             )
         return self._known[key]
 
+    def given_by(self, view: View, parent: str) -> int:
+        """Return how many of a token's uses its children have."""
+        if parent not in self._given:
+            self._given[parent] = given(view, parent)
+        return self._given[parent]
+
+    def returned_by(self, request: TokenRequest, actor: str) -> int:
+        """Return how many uses the tokens of :meth:`replaced_by` leave to their parent."""
+        if self._view is None or request.request_id is None or request.parent is None:
+            return 0
+        return self._view.rows.returned(request.request_id, actor, undelivered_since=self._now - DELIVERY_DEADLINE)
+
     def replaced_by(self, request: TokenRequest, actor: str) -> int:
         """Return how many living tokens make way for a request that is made again."""
         if self._view is None or request.request_id is None:
@@ -76,13 +93,15 @@ class Counts:
         since = self._now - DELIVERY_DEADLINE
         return self._view.rows.replaceable(request.request_id, actor, undelivered_since=since)
 
-    def add(self, request: TokenRequest, *, replaced: int, gone: bool) -> None:
+    def add(self, request: TokenRequest, judgement: Judgement, *, gone: bool) -> None:
         """Count an answered request.
 
         Args:
-            replaced: How many tokens make way for it.
-            gone: Whether those are revoked in the store by now.
+            gone: Whether the tokens that make way for it are revoked in the store by now.
         """
+        replaced = judgement.replaced
+        if request.parent in self._given:
+            self._given[request.parent] += (request.max_uses or 0) - judgement.returned
         self._answered[request.owner, request.kind, request.subject] += 1 - (0 if gone else replaced)
         if not self._known:
             return
@@ -102,13 +121,13 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
         policy: What may be issued.
         now: Milliseconds since the epoch, as the store counts them.
         actor: Who asks: a request id is theirs.
-        counts: The living tokens of owners, with what was answered before in this transaction.
+        counts: What owners and children have, with what was answered before in this transaction.
 
     Raises:
         NotFound: its parent is unknown, and nothing else is wrong (exit 5).
     """
     decision = policy.decide(request)
-    faults = list(decision.faults)
+    faults = [*decision.faults, *decision.late(request, now)]
     start = max(now - now % SECOND, request.not_before or 0)
     expires_at = start + decision.lifetime - (start + decision.lifetime) % SECOND
     if expires_at > LAST_INSTANT:
@@ -118,6 +137,7 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
     living = [(limit, counts.of(limit, request.owner) - replaced) for limit in limits]
     for limit, count in living:
         faults += limit.faults(count, request.owner)
+    returned = counts.returned_by(request, actor)
     if request.parent is not None:
         parent = _parent(view, request.parent)
         if parent is None and not faults:
@@ -126,7 +146,8 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
             faults.append(Fault("parent", f"no token {request.parent} to be the parent"))
         else:
             faults += _beyond(view, request, parent, expires_at)
-    return Judgement(decision, living, replaced, expires_at, faults)
+            faults += _beyond_uses(view, request, parent.token, counts, returned)
+    return Judgement(decision, living, replaced, expires_at, faults, returned)
 
 
 def _parent(view: View | None, identifier: str) -> Found | None:
@@ -134,7 +155,7 @@ def _parent(view: View | None, identifier: str) -> Found | None:
     stored = view.rows.token(identifier) if view is not None else None
     if view is None or stored is None:
         return None
-    found = look(view, stored)
+    found = look(view, stored, own_uses=True)  # what its children have is counted beside it
     if not found.intact:
         raise IntegrityError(f"the row of the parent {identifier} does not check out", hint="tokenctl audit verify")
     return found
@@ -153,11 +174,21 @@ def _beyond(view: View, request: TokenRequest, found: Found, expires_at: int) ->
         faults.append(Fault("parent-scope", f"the parent lacks {', '.join(lacking)}"))
     if parent.audience and not (request.audience and set(request.audience) <= set(parent.audience)):
         faults.append(Fault("parent-audience", "the parent is for other audiences"))
-    if parent.max_uses is not None and (request.max_uses is None or request.max_uses > parent.max_uses - parent.uses):
-        faults.append(Fault("parent-max-uses", f"the parent has {parent.max_uses - parent.uses} uses left"))
     if expires_at > parent.expires_at:
         faults.append(Fault("parent-lifetime", "the parent expires earlier"))
     return faults
+
+
+def _beyond_uses(view: View, request: TokenRequest, parent: Token, counts: Counts, returned: int) -> list[Fault]:
+    """Say where parent and children together would have more uses than the parent was made for."""
+    if parent.max_uses is None:
+        return []
+    theirs = counts.given_by(view, parent.id) - returned
+    left = max(0, parent.max_uses - parent.uses - theirs)
+    if request.max_uses is not None and request.max_uses <= left:
+        return []
+    told = f", its children have {theirs}" if theirs else ""
+    return [Fault("parent-max-uses", f"the parent has {left} use{'s' * (left != 1)} left{told}")]
 
 
 def _depth(view: View, token: Token) -> int:

@@ -23,9 +23,14 @@ NOT_SUSPENDED: Mapping[str, object] = MappingProxyType(
 )
 
 
-def look(view: View, stored: Stored[Token], *, count_children: bool = False) -> Found:
-    """Return a token with its standing; ``intact`` is false where its row, its chain or its key does not check out."""
-    return _judge(view, stored, view.rows.newest_leaf(stored.row.id), {}, count_children=count_children)
+def look(view: View, stored: Stored[Token], *, count_children: bool = False, own_uses: bool = False) -> Found:
+    """Return a token with its standing; ``intact`` is false where its row, its chain or its key does not check out.
+
+    Args:
+        own_uses: Leave aside which uses its children have.
+    """
+    newest = view.rows.newest_leaf(stored.row.id)
+    return _judge(view, stored, newest, {}, count_children=count_children, own_uses=own_uses)
 
 
 def look_at(view: View, identifiers: Sequence[str], *, count_children: bool = False) -> dict[str, tuple[Stored[Token], Found]]:
@@ -41,8 +46,9 @@ def look_at(view: View, identifiers: Sequence[str], *, count_children: bool = Fa
 
 
 def _judge(
-    view: View, stored: Stored[Token], newest: int, keys: dict[str, tuple[Key | None, bool]], *, count_children: bool
-) -> Found:
+    view: View, stored: Stored[Token], newest: int, keys: dict[str, tuple[Key | None, bool]], *, count_children: bool,
+    own_uses: bool = False,
+) -> Found:  # fmt: skip
     token = stored.row
     intact = stored.intact and newest == token.leaf
     ancestors: list[Token] = []
@@ -62,7 +68,8 @@ def _judge(
         key, sound = keys[token.kid]
         intact = intact and sound
     children = sum(1 for _ in view.rows.descendants(token.id)) if count_children else 0
-    return Found(token=token, standing=_stand(view, token, ancestors, key), intact=intact, children=children)
+    standing = _stand(view, token, ancestors, key, own_uses=own_uses)
+    return Found(token=token, standing=standing, intact=intact, children=children)
 
 
 def _signer(view: View, kid: str) -> tuple[Key | None, bool]:
@@ -73,9 +80,21 @@ def _signer(view: View, kid: str) -> tuple[Key | None, bool]:
     return signer.row, signer.intact and view.rows.newest_leaf(kid) == signer.row.leaf
 
 
-def _stand(view: View, token: Token, ancestors: Sequence[Token], key: Key | None) -> Standing:
+def _stand(view: View, token: Token, ancestors: Sequence[Token], key: Key | None, *, own_uses: bool = False) -> Standing:
     ended = {kin.id for kin in (token, *ancestors) if kin.run is not None and kin.revoked_at is None and view.run_ended(kin.run)}
-    return standing_of(token, now=view.now, ancestors=ancestors, key=key, ended=ended)
+    standing = standing_of(token, now=view.now, ancestors=ancestors, key=key, ended=ended)
+    if own_uses or not standing.active or token.max_uses is None:
+        return standing
+    left = token.max_uses - token.uses - given(view, token.id)
+    return standing if left > 0 else Standing(state="spent", cause="its children have what is left of its uses")
+
+
+def given(view: View, identifier: str) -> int:
+    """Return how many uses of a token its children have: those are not its own to spend or to give again."""
+    if not view.rows.parents_among([identifier]):
+        return 0
+    ended = [running for running, run in view.rows.running() if view.run_ended(run)]
+    return view.rows.given(identifier, now=view.now, undelivered_since=view.now - DELIVERY_DEADLINE, ended=ended)
 
 
 def survey(view: View, tokens: Iterable[Token]) -> Iterator[tuple[str, Standing]]:

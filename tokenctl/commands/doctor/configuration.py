@@ -1,4 +1,4 @@
-"""The configuration: its directory, its profiles, and the one that is meant."""
+"""The configuration: its directory, its profiles with their policies, the ceiling, and the profile that is meant."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, shell
 from tokenctl.errors import InvalidRequest, NotFound, TokenctlError
 
 _CHECK = "config"
+_MOST_READ = 64 * 1024  # bytes
 
 
 def configuration(examined: Examined) -> Iterator[Finding]:
-    """Check that every profile parses and that the one that is meant is there."""
+    """Check that every profile, its policy and the ceiling are understood, and that the profile that is meant is there."""
     places = examined.places
     names = config.profile_names(places)
-    broken = [finding for name in names for finding in _profile(examined, name)]
+    broken = [*(finding for name in names for finding in _profile(examined, name)), *_ceiling(examined)]
     chosen = list(_chosen(examined))
     yield from broken + chosen
     if broken or chosen:
@@ -35,10 +36,34 @@ def configuration(examined: Examined) -> Iterator[Finding]:
 def _profile(examined: Examined, name: str) -> Iterator[Finding]:
     path = examined.places.profile(name)
     try:
-        config.load_profile(examined.places, name)
+        profile = config.load_profile(examined.places, name)
     except TokenctlError as error:
         aside = shell("mv", path, f"{path}.broken")
-        yield fail(_CHECK, error, aside if name == config.DEFAULT_PROFILE else f"{aside} && tokenctl profile add {name}")
+        mend = aside if name == config.DEFAULT_PROFILE else f"{aside} && tokenctl profile add {name}"
+        yield fail(_CHECK, error, None if _may_hold_policy(path) else mend)
+        return
+    try:
+        config.read_own_rules(examined.places, profile)
+    except TokenctlError as error:
+        yield fail(_CHECK, error)
+
+
+def _may_hold_policy(path: str) -> bool:
+    """Whether without this file more might be issued than its author meant: then it is not to be moved aside."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MOST_READ)
+    except OSError:
+        return False
+    return b"rule" in text or b"lifetime" in text
+
+
+def _ceiling(examined: Examined) -> Iterator[Finding]:
+    try:
+        config.read_ceiling(examined.places)
+    except TokenctlError as error:
+        finding = fail(_CHECK, error)
+        yield finding._replace(mend=f"sudo {finding.mend}") if finding.mend and os.geteuid() else finding
 
 
 def _chosen(examined: Examined) -> Iterator[Finding]:
