@@ -225,6 +225,7 @@ class Action(NamedTuple):
         duration: Milliseconds until a suspension ends; ``None`` suspends until it is lifted.
         then: How a suspension with an end ends: ``lift`` or ``revoke``.
         keep_children: What is done to a token is not done to its children.
+        planned: The number of the record of the plan that is carried out; ``None`` without one.
     """
 
     verb: str
@@ -232,6 +233,7 @@ class Action(NamedTuple):
     duration: int | None = None
     then: str | None = None
     keep_children: bool = False
+    planned: int | None = None
 
     def changes(self, standing: Standing | None) -> bool:
         """Whether a token that stands so is changed; ``None`` stands for an unknown one."""

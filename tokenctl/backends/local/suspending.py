@@ -70,8 +70,9 @@ class Suspending:
 class Lifting:
     """Ends suspensions. A token that something else denies stays denied, and that is told."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, *, planned: int | None = None) -> None:
         self._reason = reason
+        self._planned = planned
 
     def settle(self, change: Change, known: Known, identifier: str) -> Settled:
         read = known.get(identifier)
@@ -83,6 +84,9 @@ class Lifting:
         standing = _denied_already(change, found)
         if standing is not None:
             return Settled(standing)
+        if found.token.suspended_at is not None and self._suspended_since_the_plan(change, identifier):
+            detail = "suspended again since the plan"
+            return Settled(Outcome(id=identifier, outcome="denied", state_before="suspended", detail=detail))
         if found.token.suspended_at is None:
             lifted, token, at = [], found.token, None
         else:
@@ -104,6 +108,9 @@ class Lifting:
 
     def holds(self, view: View, found: Found) -> bool:
         return found.intact and found.standing.state != "suspended"
+
+    def _suspended_since_the_plan(self, change: Change, identifier: str) -> bool:
+        return self._planned is not None and change.rows.newest_leaf(identifier, "token.suspend") > self._planned
 
     def _lift(self, known: Known, stored: Stored[Token]) -> Token:
         reason = self._reason
