@@ -299,3 +299,32 @@ def test_a_record_that_was_changed_to_a_hash_makes_no_plan(cli):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     change(cli.store, f"UPDATE record SET target = '{digest}' WHERE operation = 'plan.create'")
     assert_untouched(cli, cli("revoke", "--plan", "plan.json", "--yes"), 6, identifier)
+
+
+def test_a_plan_made_ahead_of_the_clock_accepted_since_is_none(cli):
+    now = time.time_ns() // 1_000_000
+    identifier = cli.id_of(cli.token("--ttl", "30d", "--kind", "personal", "--scope", "a"))
+    ahead = now + 10 * 24 * HOUR
+    assert cli.at(ahead, "revoke", identifier, "--dry-run", "--out", "plan.json").code == 0
+    assert cli("store", "accept-clock", "--yes", "-q").code == 0
+    for instant in (now + 60_000, ahead - HOUR, ahead + HOUR // 2):
+        done = cli.at(instant, "revoke", "--plan", "plan.json", "--yes")
+        assert (done.code, done.out) == (6, "")
+        assert re.match(r"tokenctl: the plan was made at \S+, ahead of the clock accepted since: nothing was touched\n", done.err)
+    assert states(cli, identifier) == ["active"]
+    made(cli, identifier)
+    assert cli("revoke", "--plan", "plan.json", "--yes", "-q").code == 0
+
+
+def test_a_plan_lifts_no_suspension_made_after_it(cli):
+    again, other = sorted(issued(cli) for _ in range(2))
+    assert cli("revoke", again, other, "--suspend", "--yes", "-q").code == 0
+    made(cli, again, other, "--lift")
+    assert cli("revoke", "--plan", "plan.json", "--yes", "-q").code == 0
+    assert cli("revoke", again, "--suspend", "--reason", "compromised", "--yes", "-q").code == 0
+    done = cli("revoke", "--plan", "plan.json", "--yes")
+    assert done.code == 3
+    assert done.out.splitlines()[0] == f"{again}\tdenied\tsuspended again since the plan"
+    assert states(cli, again, other) == ["suspended", "active"]
+    assert cli("revoke", again, "--lift", "--yes", "-q").code == 0
+    assert cli("audit", "verify", "-q").code == 0

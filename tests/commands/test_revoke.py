@@ -324,6 +324,33 @@ def test_everything_at_once_needs_its_number(cli):
     assert not any(lives(cli, token) for token in tokens)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--subject", "*"), ("--subject", "***"), ("--subject", "ci", "--subject", "*"), ("--owner", "*"), ("--audience", "*"),
+        ("--label", "*"), ("--label", "*=*"), ("--kind", "access", "--kind", "personal", "--kind", "service"),
+        ("--format", "opaque", "--format", "jwt"), ("--subject", "*", "--owner", "*", "--state", "active"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_selector_that_fits_every_token_is_everything_too(cli, arguments):
+    token = cli.token("--audience", "api", "--label", "a=b")
+    done = cli("revoke", *arguments, "--yes", "-o", "json")
+    assert (done.code, done.out, json.loads(done.err)["reason"]) == (2, "", "everything")
+    assert lives(cli, token)
+    assert cli("revoke", *arguments, "--expect", "1", "--yes").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--subject", "*o*"), ("--subject", "*", "--kind", "access"), ("--label", "a=*"), ("--label", "*=b")],
+    ids=" ".join,
+)
+def test_a_pattern_that_narrows_is_not_everything(cli, arguments):
+    cli.token("--label", "a=b")
+    assert cli("revoke", *arguments, "--yes").code == 0
+
+
 def test_tokens_are_selected_as_list_selects_them(cli):
     chosen, other = cli.token("--scope", "a", "--label", "t=1"), cli.token("--scope", "b", "--label", "t=1")
     done = cli("revoke", "--scope", "a", "--label", "t", "--subject", "some*", "--yes", "-o", "json")

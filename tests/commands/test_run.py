@@ -135,6 +135,23 @@ def test_after_a_kill_of_us_every_reader_denies_and_the_next_list_records_it(cli
     assert cli("audit", "verify").code == 0
 
 
+def test_kept_children_die_with_a_run_that_was_killed_as_with_one_that_ended(cli):
+    script = f"{OURS} issue --subject child --parent $TOKENCTL_TOKEN_ID --ttl 5m --out child -q; echo there; exec sleep 60"
+    process, _ = begin(cli, "sh", "-c", script)
+    with process:
+        parent = living(cli).split()[0]
+        assert cli("revoke", parent, "--suspend", "--keep-children", "--yes", "-q").code == 0
+        assert cli("inspect", "--file", "child", "-q").code == 0
+        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        process.kill()
+        process.wait(PATIENCE)
+        os.kill(child, signal.SIGKILL)
+    assert cli("inspect", "--file", "child", "-q").code == 3
+    assert living(cli) == ""
+    assert cli("inspect", "--file", "child", "-q").code == 3
+    assert cli("audit", "verify", "-q").code == 0
+
+
 def test_a_run_row_that_a_stranger_edits_revives_nothing(cli):
     process, token = begin(cli, "sh", "-c", 'printf "%s\\n" "$TOKENCTL_TOKEN"; exec sleep 60', options=("--no-mask",))
     with process:

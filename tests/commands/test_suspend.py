@@ -219,17 +219,149 @@ def test_lifting_what_is_not_suspended_is_done_already(cli):
     assert cli("revoke", UNKNOWN, "--lift", "--yes").code == 5
 
 
-def test_suspending_again_changes_the_end_and_says_what_it_was(cli):
+SOON, LATER = ("--for", "10m", "--then", "lift"), ("--for", "20m", "--then", "lift")
+SOON_DEAD, LATER_DEAD = ("--for", "10m", "--then", "revoke"), ("--for", "20m", "--then", "revoke")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "minutes", "then"),
+    [
+        ((), SOON, None, None), ((), SOON_DEAD, None, None), (SOON, (), None, None), (SOON_DEAD, (), None, None),
+        (SOON, LATER, 20, "lift"), (LATER, SOON, 20, "lift"), (SOON, LATER_DEAD, 20, "revoke"), (LATER_DEAD, SOON, 20, "revoke"),
+        (SOON_DEAD, LATER, 20, "revoke"), (LATER, SOON_DEAD, 20, "revoke"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)  # fmt: skip
+def test_suspending_again_only_lengthens_or_hardens(cli, first, second, minutes, then):
+    identifier = issued(cli)
+    suspended(cli, identifier, *first)
+    began = cli("inspect", identifier, "-o", "json").json["suspended"]
+    suspended(cli, identifier, *second)
+    known = cli("inspect", identifier, "-o", "json").json["suspended"]
+    assert (known["at"], known["then"]) == (began["at"], then)
+    until = rows(cli.store, "SELECT suspended_until - suspended_at FROM token")[0][0]
+    assert until is None if minutes is None else minutes * 60_000 <= until < (minutes + 1) * 60_000
+    assert operations(cli, identifier) == ["token.issue", "token.suspend", "token.suspend"]
+    assert_sound(cli)
+
+
+def test_a_shorter_suspension_is_told_to_be_kept_and_a_harder_one_says_what_was_before(cli):
+    identifier = issued(cli)
+    suspended(cli, identifier, *SOON, "--reason", "compromised", "--note", "mine")
+    harder = cli("revoke", identifier, "--suspend", "--yes", "--reason", "compromised", "--note", "the responder's")
+    assert re.search(r"; until it is lifted; before: until \S+, then lifted\n", harder.out)
+    nightly = cli("revoke", "--subject", "some*", "--suspend", *SOON, "--yes", "--reason", "unused", "--note", "nightly")
+    assert (nightly.code, nightly.err) == (0, "")
+    assert nightly.out.endswith("; kept: until it is lifted\n")
+    assert "  note      the responder's\n" in cli("inspect", identifier).out
+    assert [line["outcome"] for line in cli("audit", "log", "--operation", "token.suspend", "-o", "jsonl").lines] == [
+        "done", "done", "kept"
+    ]  # fmt: skip
+    assert_sound(cli)
+    # Shortening needs a lift first.
+    assert cli("revoke", identifier, "--lift", "--yes", "-q").code == 0
+    suspended(cli, identifier, *SOON)
+    assert cli("inspect", identifier, "-o", "json").json["suspended"]["then"] == "lift"
+    assert_sound(cli)
+
+
+def test_a_suspension_ends_for_its_own_reason_and_not_for_that_of_a_softer_one(cli):
+    identifier = issued(cli)
+    suspended(cli, identifier, *LATER_DEAD, "--reason", "compromised")
+    suspended(cli, identifier, *SOON, "--reason", "unused")
+    cli.at(time.time_ns() // 1_000_000 + HOUR // 2, "list")
+    known = cli("inspect", identifier, "-o", "json").json["revoked"]
+    assert (known["reason"], known["note"]) == ("compromised", "its suspension ended")
+    assert_sound(cli)
+
+
+def test_a_suspension_kept_under_a_plan_made_before_is_not_lifted_by_it(cli):
     identifier = issued(cli)
     suspended(cli, identifier)
-    since = cli("inspect", identifier, "-o", "json").json["suspended"]["at"]
-    done = cli("revoke", identifier, "--suspend", "--for", "10m", "--then", "lift", "--yes")
+    assert cli("revoke", identifier, "--lift", "-n", "--out", "plan.json").code == 0
+    suspended(cli, identifier, *SOON, "--reason", "compromised")
+    assert cli("revoke", "--plan", "plan.json", "--yes", "-q").code == 3
+    assert state(cli, identifier) == "suspended"
+
+
+# Children that are suspended are revived by a lift alone
+
+
+def family(cli):
+    parent = issued(cli)
+    child = cli.id_of(cli.token("--parent", parent, "--ttl", "50m"))
+    return parent, child, cli.id_of(cli.token("--parent", child, "--ttl", "40m"))
+
+
+def test_suspending_again_without_the_children_revives_none(cli):
+    parent, child, _ = family(cli)
+    suspended(cli, parent)
+    done = cli("revoke", parent, "--suspend", "--keep-children", "--yes")
     assert done.code == 0
-    assert ", then lifted; before: until it is lifted\n" in done.out
-    known = cli("inspect", identifier, "-o", "json").json["suspended"]
-    assert (known["at"], known["then"]) == (since, "lift")
-    suspended(cli, identifier)
-    assert cli("inspect", identifier, "-o", "json").json["suspended"] == {"at": since, "until": None, "then": None}
+    assert done.out.endswith("; kept: until it is lifted; its children stay suspended with it\n")
+    assert state(cli, child) == "suspended"
+    suspended(cli, parent, "--for", "10m", "--then", "lift", "--keep-children")
+    assert state(cli, child) == "suspended"
+    assert_sound(cli)
+    assert cli("revoke", parent, "--lift", "--yes", "-q").code == 0
+    suspended(cli, parent, "--keep-children")
+    assert state(cli, child) == "active"
+    suspended(cli, parent)
+    assert state(cli, child) == "suspended"
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("end", [(), SOON, SOON_DEAD], ids=str)
+def test_revoking_a_suspended_parent_without_its_children_leaves_them_suspended_as_they_were(cli, end):
+    parent, child, grandchild = family(cli)
+    suspended(cli, parent, *end)
+    done = cli("revoke", parent, "--keep-children", "--yes")
+    assert done.code == 0
+    assert "; 2 children kept; 1 suspended without it, until " in done.out
+    assert [state(cli, identifier) for identifier in (parent, child, grandchild)] == ["revoked", "suspended", "suspended"]
+    assert operations(cli, child) == ["token.issue", "token.suspend"]
+    assert_sound(cli)
+    later = time.time_ns() // 1_000_000 + HOUR // 2
+    cli.at(later, "list")
+    after = "revoked" if "revoke" in end else "active" if end else "suspended"
+    assert cli.at(later, "inspect", grandchild, "-o", "json").json["state"] == after
+    if not end:
+        assert cli("revoke", child, "--lift", "--yes", "-q").code == 0
+        assert state(cli, grandchild) == "active"
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("between", ["--suspend", None], ids=["suspended", "revoked"])
+def test_a_child_that_kept_its_own_does_not_hide_them_from_the_suspension_above(cli, between):
+    parent, child, grandchild = family(cli)
+    cli("revoke", child, *([between] if between else []), "--keep-children", "--yes", "-q")
+    suspended(cli, parent)
+    assert state(cli, grandchild) == "suspended"
+    assert cli("revoke", parent, "--keep-children", "--yes").code == 0
+    assert state(cli, grandchild) == "suspended"
+    assert cli("revoke", grandchild, "--lift", "--yes").code == 0
+    assert state(cli, grandchild) == "active", "its own parent kept it"
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["parent first", "child first"])
+def test_a_child_named_beside_its_suspended_parent_leaves_its_own_suspended(cli, order):
+    parent, child, grandchild = family(cli)
+    suspended(cli, parent)
+    assert cli("revoke", *[parent, child][::order], "--keep-children", "--yes").code == 0
+    assert [state(cli, identifier) for identifier in (parent, child, grandchild)] == ["revoked", "revoked", "suspended"]
+    assert_sound(cli)
+
+
+def test_kept_children_die_with_a_parent_that_was_never_delivered(cli):
+    parent, child, _ = family(cli)
+    suspended(cli, parent, "--keep-children")
+    change(cli.store, f"UPDATE token SET delivered_at = NULL WHERE id = '{parent}'")
+    later = time.time_ns() // 1_000_000 + 120_000
+    assert cli.at(later, "inspect", child, "-o", "json").json["state"] == "revoked"
+    assert cli.at(later, "list").out == ""
+    assert operations(cli, parent)[-1] == "token.revoke"
+    assert state(cli, child) == "revoked"
     assert_sound(cli)
 
 

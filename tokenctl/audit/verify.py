@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
-from tokenctl.model.record import Record, suspension_parameters
+from tokenctl.model.record import KEPT, Record, suspension_parameters
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
@@ -190,7 +190,7 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
             identity = facts
         elif operation == "token.revoke":
             revoked, revoked_at, terms = facts.get("reason"), record.time, record
-        elif operation == "token.suspend":
+        elif operation == "token.suspend" and facts.get("outcome") != KEPT:
             suspended_at, terms = record.time if suspended_at is None else suspended_at, record
         elif operation == "token.lift":
             suspended_at, terms = None, None

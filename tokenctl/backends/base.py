@@ -44,7 +44,13 @@ class Suspension(Protocol):
         """
         ...
 
-    def lift(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]: ...
+    def lift(self, targets: Iterable[Target], reason: Reason, *, planned: int | None = None) -> Iterator[Outcome]:
+        """End suspensions.
+
+        Args:
+            planned: The number of the record of the plan that this carries out: what was suspended after it stays so.
+        """
+        ...
 
 
 class Usage(Protocol):

@@ -87,13 +87,16 @@ def _revoke_planned(context: Context, order: Order, path: str) -> int:
     data = inputs.read_file(path, limit=plan.LARGEST_PLAN)
     planned = plan.read(data)
     with context.backend() as backend:
-        made_at, now = backend.plan_made_at(plan.hash_of(data))
-        plan.check(planned, profile=backend.name, authority=backend.authority(), made_at=made_at, now=now)
+        made, now = backend.plan_made(plan.hash_of(data))
+        plan.check(
+            planned, profile=backend.name, authority=backend.authority(), made_at=made.at if made else None, now=now,
+            turned_back=made is not None and made.turned_back,
+        )  # fmt: skip
         gathered = Gathered()
         for identifier, _ in planned.targets:
             gathered.name(identifier)
         survey(backend, gathered)
-        return _act(context, backend, order, planned.action, gathered)
+        return _act(context, backend, order, planned.action._replace(planned=made.seq if made else None), gathered)
 
 
 def _act(context: Context, backend: LocalAuthority, order: Order, action: Action, gathered: Gathered) -> int:

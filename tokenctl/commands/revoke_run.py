@@ -80,7 +80,7 @@ def _outcomes(backend: LocalAuthority, action: Action, targets: list[Target]) ->
             targets, action.reason, duration=action.duration, then=action.then, keep_children=action.keep_children
         )
     if action.verb == "lift":
-        return backend.suspension.lift(targets, action.reason)
+        return backend.suspension.lift(targets, action.reason, planned=action.planned)
     return backend.revoke(targets, action.reason, keep_children=action.keep_children)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 RECORD_VERSION = 1
 NONCE_LENGTH = 32  # bytes
+KEPT = "kept"  # the outcome of a suspension that was softer than the one at hand, which therefore goes on as it was
 _written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 

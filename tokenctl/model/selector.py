@@ -4,9 +4,10 @@ The same selector twice means any of its values, different selectors mean all of
 Matches are exact; ``*`` stands for any text in subject, owner, audience and label only.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from tokenctl.model.token import LIVING_STATES
+from tokenctl.model.token import FORMATS, KINDS, LIVING_STATES
 
 
 class Selector(NamedTuple):
@@ -40,10 +41,21 @@ class Selector(NamedTuple):
 
     @property
     def everything(self) -> bool:
-        """Whether nothing but the state narrows the choice."""
-        return not any(getattr(self, name) for name in self._fields if name not in {"states", "untracked"}) and all(
-            getattr(self, name) is None for name in _INSTANTS
-        )
+        """Whether nothing but the state narrows the choice; a pattern that fits any text does not, nor do all kinds."""
+        patterns = (self.subject, self.owner, self.audience, self.labels)
+        chosen = (self.scope, self.kid, self.parent, self.batch)
+        return not (
+            any(map(_narrows, patterns)) or any(chosen) or _leaves_out(self.kind, KINDS) or _leaves_out(self.format, FORMATS)
+            or self.never_used or any(getattr(self, name) is not None for name in _INSTANTS)
+        )  # fmt: skip
 
 
 _INSTANTS = ("issued_after", "issued_before", "expires_after", "expires_before", "unused_for")
+
+
+def _narrows(patterns: Sequence[str]) -> bool:
+    return bool(patterns) and all(pattern.strip("*") not in ("", "=") for pattern in patterns)
+
+
+def _leaves_out(chosen: Sequence[str], choices: Sequence[str]) -> bool:
+    return bool(chosen) and not set(choices) <= set(chosen)

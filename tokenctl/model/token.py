@@ -28,8 +28,8 @@ class Token(NamedTuple):
 
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
     ``leaf`` is the number of the newest audit record about this token. ``run`` names the process that a token lives with.
-    ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` what ends or suspends it
-    leaves its children alone.
+    ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` the command that ended
+    or suspended it leaves its children alone.
     """
 
     id: str
@@ -149,9 +149,8 @@ def _revocation_of(
     if key is not None and key.state == "compromised":
         return Standing(state="revoked", cause=f"key {key.kid} compromised")
     for ancestor in ancestors:  # one that kept its children does not shield them from those above it
-        dead = ancestor.revoked_at is not None or ancestor.id in ended
-        dead = dead or undelivered_by(ancestor, now) or suspension_kills(ancestor, now)
-        if dead and not ancestor.children_kept:
+        ended_alone = ancestor.revoked_at is not None or suspension_kills(ancestor, now)
+        if (ended_alone and not ancestor.children_kept) or _abandoned(ancestor, now, ended):
             return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
     if suspension_kills(token, now):
         return Standing(state="revoked", cause="its suspension ended")
@@ -162,6 +161,11 @@ def _revocation_of(
     if token.grace_until is not None and now >= token.grace_until:
         return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
     return None
+
+
+def _abandoned(token: Token, now: int, ended: Collection[str]) -> bool:
+    """Whether a token ended without a command that could have kept its children."""
+    return token.revoked_at is None and (token.id in ended or undelivered_by(token, now))
 
 
 def undelivered_by(token: Token, now: int) -> bool:
@@ -229,6 +233,7 @@ class Action(NamedTuple):
         duration: Milliseconds until a suspension ends; ``None`` suspends until it is lifted.
         then: How a suspension with an end ends: ``lift`` or ``revoke``.
         keep_children: What is done to a token is not done to its children.
+        planned: The number of the record of the plan that is carried out; ``None`` without one.
     """
 
     verb: str
@@ -236,6 +241,7 @@ class Action(NamedTuple):
     duration: int | None = None
     then: str | None = None
     keep_children: bool = False
+    planned: int | None = None
 
     def changes(self, standing: Standing | None) -> bool:
         """Whether a token that stands so is changed; ``None`` stands for an unknown one."""

@@ -193,9 +193,11 @@ class Rows:
         late = "SELECT 1 FROM token WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
         return [identifier for identifier in identifiers if self._store.value(late, identifier, issued_after) is None]
 
-    def newest_leaf(self, target: str) -> int:
-        """Return the number of the newest record about a target; zero for none."""
-        return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
+    def newest_leaf(self, target: str, operation: str | None = None) -> int:
+        """Return the number of the newest record about a target, or of its newest one of an operation; zero for none."""
+        if operation is None:
+            return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
+        return self._store.integer("SELECT max(seq) FROM record WHERE target = ? AND operation = ?", target, operation)
 
     def newest_leaves(self, targets: Sequence[str]) -> dict[str, int]:
         """Return :meth:`newest_leaf` of each target that has one."""

@@ -120,12 +120,15 @@ def _targets(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(targets)
 
 
-def check(plan: Plan, *, profile: str, authority: str | None, made_at: int | None, now: int) -> None:
+def check(
+    plan: Plan, *, profile: str, authority: str | None, made_at: int | None, now: int, turned_back: bool = False
+) -> None:  # fmt: skip
     """Refuse a plan that may not be carried out here and now.
 
     Args:
         authority: The store at hand; ``None`` where there is none.
         made_at: When the record of its file was made; ``None`` where the log knows no file of this hash.
+        turned_back: Whether the log's time was turned back to before that since: then nobody knows the plan's age.
 
     Raises:
         Conflict: of another place, changed, or too old: nothing was touched (exit 6).
@@ -138,6 +141,11 @@ def check(plan: Plan, *, profile: str, authority: str | None, made_at: int | Non
         )  # fmt: skip
     if made_at is None:
         raise Conflict("the plan was changed since it was made: nothing was touched", hint=again, reason="plan_changed")
+    if turned_back or now < made_at:
+        raise Conflict(
+            f"the plan was made at {format_instant(made_at)}, ahead of the clock accepted since: nothing was touched",
+            hint=again, reason="plan_expired",
+        )  # fmt: skip
     if now >= made_at + LIFETIME:
         age = format_duration(now - made_at)
         raise Conflict(

@@ -28,6 +28,7 @@ from tokenctl.model.token import (
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
+    from tokenctl.backends.local import planning
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
     from tokenctl.model.policy import Policy
     from tokenctl.model.selector import Selector
@@ -195,11 +196,11 @@ class LocalAuthority:
         deed = suspending.Suspending(reason, duration=duration, then=then, keep_children=keep_children)
         return batches.carry_out(self.journal, list(targets), deed)
 
-    def lift(self, targets: Iterable[Target], reason: Reason) -> Iterator[Outcome]:
+    def lift(self, targets: Iterable[Target], reason: Reason, *, planned: int | None = None) -> Iterator[Outcome]:
         from tokenctl.backends.local import batches, suspending
 
         # Ids sort by time of issue, so a parent is lifted before its children are judged.
-        return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason), trusted=True)
+        return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason, planned=planned), trusted=True)
 
     # Plans
 
@@ -216,12 +217,12 @@ class LocalAuthority:
             assert change is not None
             planning.record(change, digest, action, targets)
 
-    def plan_made_at(self, digest: str) -> tuple[int | None, int]:
-        """Return when a plan of this hash was made, ``None`` for never, and now."""
+    def plan_made(self, digest: str) -> tuple[planning.Made | None, int]:
+        """Return what the log knows of a plan of this hash, ``None`` for nothing, and now."""
         from tokenctl.backends.local import planning
 
         with self.journal.reading() as view:
-            return (planning.made_at(view, digest), view.now) if view is not None else (None, self.journal.clock)
+            return (planning.made(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
     # Directory
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from tokenctl.backends.local.issuing import CLOCK_TOLERANCE
 from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import record_about
+from tokenctl.backends.local.standing import revoke_due
 from tokenctl.errors import TemporarilyUnavailable
 from tokenctl.model.record import Event
 from tokenctl.model.times import DAY, format_instant
-from tokenctl.model.token import DELIVERY_DEADLINE
+from tokenctl.model.token import DELIVERY_DEADLINE, suspension_kills
 
 FIRST_BELIEVED = 18_262 * DAY  # 2020-01-01; an earlier clock was never set
 _NOTE = "ended by the clock that store accept-clock corrected"
@@ -73,8 +73,6 @@ def accept(change: Change, *, reason: str | None, request_id: str) -> Accepted:
         stored = change.rows.token(identifier)
         assert stored is not None
         cause = "undelivered" if stored.row.delivered_at is None else "other"
-        record_about(
-            change, stored, "token.revoke", {"reason": cause, "request_id": request_id, "parameters": {"note": _NOTE}},
-            revoked_at=change.now, revoked_by=str(change.actor), reason=cause, revoked_note=_NOTE, revoked_request=request_id,
-        )  # fmt: skip
+        kept = cause == "other" and stored.row.children_kept == 1 and suspension_kills(stored.row, before)
+        revoke_due(change, stored, reason=cause, note=_NOTE, request=request_id, keep_children=kept)
     return Accepted(before=before, clock=change.now, ended=ended, request_id=request_id)

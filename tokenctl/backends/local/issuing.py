@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change, Journal, View
 from tokenctl.backends.local.judging import Counts, Judgement, judge
-from tokenctl.backends.local.standing import event_about, record_about
+from tokenctl.backends.local.standing import event_about, revoke_due
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque
@@ -211,10 +211,7 @@ def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[T
         "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
     )
     for stored in waiting:
-        record_about(
-            change, stored, "token.revoke", {"reason": "undelivered", "request_id": named},
-            revoked_at=change.now, revoked_by=actor, reason="undelivered", revoked_request=named,
-        )  # fmt: skip
+        revoke_due(change, stored, reason="undelivered", request=named)
 
 
 def _fingerprint(view: View, request: TokenRequest) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tokenctl.audit import query
 from tokenctl.audit.tree import leaf_hash
 from tokenctl.backends.local.journal import Change, View
@@ -9,6 +11,14 @@ from tokenctl.model.record import Event
 from tokenctl.model.token import Action
 
 _OPERATION = "plan.create"
+
+
+class Made(NamedTuple):
+    """The newest record of a plan: its number and time, and whether the clock was accepted back to before it since."""
+
+    seq: int
+    at: int
+    turned_back: bool
 
 
 def record(change: Change, digest: str, action: Action, targets: int) -> None:
@@ -26,8 +36,8 @@ def record(change: Change, digest: str, action: Action, targets: int) -> None:
     )  # fmt: skip
 
 
-def made_at(view: View, digest: str) -> int | None:
-    """Return the time of the newest record of a plan; one whose columns differ from its body tells nothing."""
+def made(view: View, digest: str) -> Made | None:
+    """Return the newest record of a plan; one whose columns differ from its body tells nothing."""
     for found in query.records(view.store, query.Filter(target=(digest,), operation=(_OPERATION,)), limit=1):
         try:
             facts = found.facts()
@@ -35,5 +45,7 @@ def made_at(view: View, digest: str) -> int | None:
             return None
         said = (facts.get("operation"), facts.get("target"), facts.get("time"))
         if said == (_OPERATION, digest, found.time) and leaf_hash(found.body) == found.hash:
-            return found.time
+            accepted = query.records(view.store, query.Filter(target=(view.store_id,), operation=("store.clock",)))
+            turned_back = any(record.seq > found.seq and record.time < found.time for record in accepted)
+            return Made(seq=found.seq, at=found.time, turned_back=turned_back)
     return None

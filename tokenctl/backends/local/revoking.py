@@ -8,6 +8,7 @@ from functools import lru_cache
 from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import look
+from tokenctl.backends.local.terms import suspend, terms_of
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import canonical
 from tokenctl.model.token import Outcome, Reason, Target, Token
@@ -40,6 +41,7 @@ class Revocation:
         if self._keep_children:
             kept = sum(child not in self._targets for child in known.descendants(identifier))
             details += [f"{kept} {'child' if kept == 1 else 'children'} kept"] if kept else []
+            details += self._suspend_children(change, known, stored.row)
             token = self._revoke(change, known, stored, None)
         else:
             self._remember(change, known, identifier)
@@ -98,6 +100,29 @@ class Revocation:
             known.renew(identifier)
             revoked += 1
         return revoked
+
+    def _suspend_children(self, change: Change, known: Known, parent: Token) -> list[str]:
+        """Suspend what was suspended along with a token that goes without its children: only ``--lift`` revives."""
+        terms = terms_of(parent)
+        if terms is None or terms.keep_children:
+            return []
+        known.flush()
+        waiting, seen, suspended = [parent.id], {parent.id}, 0
+        while waiting:
+            for identifier in change.rows.children(waiting.pop()):
+                stored = change.rows.token(identifier) if identifier not in seen else None
+                seen.add(identifier)
+                if stored is None:
+                    continue
+                row = stored.row
+                if row.children_kept:  # what suspends it is not passed on to its own children
+                    waiting.append(identifier)
+                if row.expires_at > change.now and not denied_for_good(change, look(change, stored)):
+                    spared = bool(row.children_kept) and row.suspended_at is not None
+                    suspend(change, known, stored, self._reason, terms._replace(keep_children=spared))
+                    known.renew(identifier)
+                    suspended += 1
+        return [f"{suspended} suspended without it, {terms.end}"] if suspended else []
 
     def _written(self, ancestor: str | None) -> bytes:
         """Return what a record is bound to and does not show: the same for all that no ancestor takes along."""

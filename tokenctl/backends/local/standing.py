@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.errors import IntegrityError
 from tokenctl.model.introspection import Found
-from tokenctl.model.record import Event
+from tokenctl.model.record import KEPT, Event
 from tokenctl.model.token import DELIVERY_DEADLINE, Key, Standing, Token, standing_of
 from tokenctl.store.rows import Stored
 
@@ -141,8 +141,6 @@ def event_about(operation: str, token: Token, **facts: object) -> Event:
 
 def record_about(change: Change, stored: Stored[Token], operation: str, facts: dict[str, object], **columns: object) -> Token:
     """Append the record of a change of a token and write the changed columns with it."""
-    if operation == "token.revoke" and stored.row.children_kept:  # its suspension kept them, and so does its end
-        facts = facts | {"parameters": {"note": columns.get("revoked_note"), "keep_children": True}}
     record = change.append(event_about(operation, stored.row, **facts))
     token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]
     write = change.rows.update_token if stored.intact else change.rows.condemn_token
@@ -174,21 +172,22 @@ def housekeep(change: Change) -> int:
         if cause == "suspension":
             _end_suspension(change, stored)
         elif cause == "run":
-            _revoke_due(change, stored, reason="other", note="its run ended")
+            revoke_due(change, stored, reason="other", note="its run ended")
         else:
-            _revoke_due(change, stored, reason="undelivered")
+            revoke_due(change, stored, reason="undelivered")
     return len(found)
 
 
-def _revoke_due(
+def revoke_due(
     change: Change, stored: Stored[Token], *, reason: str, note: str | None = None, ticket: str | None = None,
-    request: str | None = None,
+    request: str | None = None, keep_children: bool = False,
 ) -> None:  # fmt: skip
+    """Revoke a token that something else than ``revoke`` ends; its children die with it unless they are kept."""
+    parameters: dict[str, object] = {"note": note, "keep_children": True} if keep_children else {"note": note}
     record_about(
-        change, stored, "token.revoke",
-        {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": note}},
-        revoked_at=change.now, revoked_by=str(change.actor), reason=reason, revoked_note=note, ticket=ticket,
-        revoked_request=request,
+        change, stored, "token.revoke", {"reason": reason, "ticket": ticket, "request_id": request, "parameters": parameters},
+        revoked_at=change.now, revoked_by=change.actor_name, reason=reason, revoked_note=note, ticket=ticket,
+        revoked_request=request, children_kept=int(keep_children),
     )  # fmt: skip
 
 
@@ -197,15 +196,16 @@ def _end_suspension(change: Change, stored: Stored[Token]) -> None:
     from tokenctl.audit import query
 
     facts: dict[str, object] = {}
-    for began in query.records(change.store, query.Filter(target=(stored.row.id,), operation=("token.suspend",)), limit=1):
+    for began in query.records(change.store, query.Filter(target=(stored.row.id,), operation=("token.suspend",))):
         with suppress(ValueError):  # a damaged record ends no housekeeping
-            facts = began.facts()
+            facts = told if (told := began.facts()).get("outcome") != KEPT else facts
     reason, ticket, request = (facts.get(name) for name in ("reason", "ticket", "request_id"))
     if stored.row.suspended_then == "revoke":
-        _revoke_due(
+        revoke_due(
             change, stored, reason=str(reason or "other"), note="its suspension ended",
             ticket=None if ticket is None else str(ticket), request=None if request is None else str(request),
+            keep_children=bool(stored.row.children_kept),
         )  # fmt: skip
     elif change.quarantine is None and stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
-        told = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
-        record_about(change, stored, "token.lift", told, **NOT_SUSPENDED)
+        facts = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
+        record_about(change, stored, "token.lift", facts, **NOT_SUSPENDED)

@@ -6,15 +6,15 @@ from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.revoking import BROKEN, denied_for_good, offline_until
 from tokenctl.backends.local.standing import NOT_SUSPENDED, look
+from tokenctl.backends.local.terms import Terms, suspend, terms_of
 from tokenctl.model.introspection import Found
-from tokenctl.model.record import suspension_parameters
 from tokenctl.model.times import LAST_INSTANT, SECOND, format_instant
 from tokenctl.model.token import Outcome, Reason, Token
 from tokenctl.store.rows import Stored
 
 
 class Suspending:
-    """Denies until it is lifted, or for a time. Suspended again, a token gets the new end."""
+    """Denies until it is lifted, or for a time. Suspended again, a token is denied under the harder terms of both."""
 
     def __init__(self, reason: Reason, *, duration: int | None, then: str | None, keep_children: bool) -> None:
         self._reason = reason
@@ -34,33 +34,23 @@ class Suspending:
         again = found.token.suspended_at is not None
         if again and found.intact and _request_of(change, found.token) == self._reason.request_id:
             return Settled(self._outcome(change, found, found.token, "suspended before, under this request"), found.token)
-        token = self._suspend(change, known, stored)
-        details = [_end_of(token)]
-        details += [f"before: {_end_of(found.token)}"] if again else []
+        asked, before = self._asked(change), terms_of(found.token)
+        token = suspend(change, known, stored, self._reason, asked)
+        details = _told(asked, before, terms_of(token))
         details += [BROKEN] if not found.intact else []
         return Settled(self._outcome(change, found, token, "; ".join(details), known), token)
 
     def holds(self, view: View, found: Found) -> bool:
         return not found.intact or found.standing.state in ("revoked", "expired", "suspended")
 
-    def _suspend(self, change: Change, known: Known, stored: Stored[Token]) -> Token:
-        reason = self._reason
+    def _asked(self, change: Change) -> Terms:
         if self._duration is not None and self._until is None:  # the same for all that one command suspends
             until = change.now + self._duration
             self._until = min(until + -until % SECOND, LAST_INSTANT - LAST_INSTANT % SECOND)  # whole seconds, like a token's end
-        facts: dict[str, object] = {
-            "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id,
-            "parameters": suspension_parameters(self._until, self._then, keep_children=self._keep_children, note=reason.note),
-        }  # fmt: skip
-        since = stored.row.suspended_at if stored.row.suspended_at is not None else change.now
-        return known.record(
-            stored, "token.suspend", facts,
-            suspended_at=since, suspended_until=self._until, suspended_then=self._then, children_kept=int(self._keep_children),
-            revoked_note=reason.note,
-        )  # fmt: skip
+        return Terms(self._until, self._then, self._keep_children)
 
     def _outcome(self, change: Change, found: Found, token: Token, detail: str, known: Known | None = None) -> Outcome:
-        children = sum(1 for _ in known.descendants(token.id)) if known is not None and not self._keep_children else 0
+        children = sum(1 for _ in known.descendants(token.id)) if known is not None and not token.children_kept else 0
         return Outcome(
             id=token.id, outcome="suspended", state_before=found.standing.state, at=token.suspended_at, by=change.actor_name,
             reason=self._reason.reason, offline_until=offline_until(token, change.now), children=children, detail=detail,
@@ -70,8 +60,9 @@ class Suspending:
 class Lifting:
     """Ends suspensions. A token that something else denies stays denied, and that is told."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, *, planned: int | None = None) -> None:
         self._reason = reason
+        self._planned = planned
 
     def settle(self, change: Change, known: Known, identifier: str) -> Settled:
         read = known.get(identifier)
@@ -83,6 +74,9 @@ class Lifting:
         standing = _denied_already(change, found)
         if standing is not None:
             return Settled(standing)
+        if found.token.suspended_at is not None and self._suspended_since_the_plan(change, identifier):
+            detail = "suspended again since the plan"
+            return Settled(Outcome(id=identifier, outcome="denied", state_before="suspended", detail=detail))
         if found.token.suspended_at is None:
             lifted, token, at = [], found.token, None
         else:
@@ -104,6 +98,9 @@ class Lifting:
 
     def holds(self, view: View, found: Found) -> bool:
         return found.intact and found.standing.state != "suspended"
+
+    def _suspended_since_the_plan(self, change: Change, identifier: str) -> bool:
+        return self._planned is not None and change.rows.newest_leaf(identifier, "token.suspend") > self._planned
 
     def _lift(self, known: Known, stored: Stored[Token]) -> Token:
         reason = self._reason
@@ -128,10 +125,13 @@ def _denied_already(change: Change, found: Found) -> Outcome | None:
     return None
 
 
-def _end_of(token: Token) -> str:
-    if token.suspended_until is None:
-        return "until it is lifted"
-    return f"until {format_instant(token.suspended_until)}, then {'revoked' if token.suspended_then == 'revoke' else 'lifted'}"
+def _told(asked: Terms, before: Terms | None, terms: Terms | None) -> list[str]:
+    """Say how a suspension ends; where there was one before, what became of it."""
+    assert terms is not None
+    if before is None:
+        return [terms.end]
+    details = [f"kept: {before.end}"] if terms == before != asked else [terms.end, f"before: {before.end}"]
+    return details + (["its children stay suspended with it"] if asked.keep_children and not terms.keep_children else [])
 
 
 def _request_of(change: Change, token: Token) -> str | None:
