@@ -50,7 +50,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--label'\t'A mark to select it by'
             set -a flags_told '--claim'\t'A claim of a JWT; never stored'
             set -a flags_told '--not-before'\t'Not accepted before'
-            set -a flags_told '--max-uses'\t'Spent after N uses, its children\'s too'
+            set -a flags_told '--max-uses'\t'Spent after N uses, children\'s too'
             set -a flags_told '--parent'\t'It dies with this token'
             set -a flags_told '--note'\t'What it is for'
             set -a flags_told '--request-id'\t'Makes a rerun safe'

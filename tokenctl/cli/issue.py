@@ -25,7 +25,7 @@ def issue(
     label: Annotated[Texts, typer.Option("--label", metavar="K=V", help="A mark to select it by.")] = None,
     claim: Annotated[Texts, typer.Option("--claim", metavar="K=JSON", help="A claim of a JWT; never stored.")] = None,
     not_before: Annotated[str | None, typer.Option("--not-before", metavar="T", help="Not accepted before.")] = None,
-    max_uses: Annotated[int | None, typer.Option("--max-uses", metavar="N", help="Spent after N uses, its children's too.")] = None,
+    max_uses: Annotated[int | None, typer.Option("--max-uses", metavar="N", help="Spent after N uses, children's too.")] = None,
     parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="It dies with this token.")] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What it is for.")] = None,
     request_id: Annotated[str | None, typer.Option("--request-id", metavar="R", help="Makes a rerun safe.")] = None,
