@@ -155,7 +155,7 @@ def test_accepting_in_json_names_what_ended(cli):
     cli.at(now() + YEAR, "revoke", dead, "--yes", "-q")
     done = cli("store", "accept-clock", "--yes", "-o", "json")
     assert done.code == 0
-    assert set(done.json) == {"accepted", "profile", "clock", "last_record", "request_id", "ended", "warnings"}
+    assert set(done.json) == {"accepted", "profile", "clock", "last_record", "request_id", "ended", "suspended", "warnings"}
     assert (done.json["accepted"], done.json["profile"], done.json["ended"]) == (True, "local", [living])
 
 

@@ -162,6 +162,63 @@ def test_a_token_whose_delivery_was_awaited_when_time_ran_ahead_stays_denied(cli
     assert rows(cli.store, f"SELECT reason FROM token WHERE id = '{token}'") == [("undelivered",)]
 
 
+def _suspended(cli: Cli, *arguments: str) -> str:
+    token = cli.id_of(cli.token("--ttl", "30d", "--kind", "personal", "--scope", "a"))
+    assert cli("revoke", token, "--suspend", *arguments, "--yes", "-q").code == 0
+    return token
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["with its children", "without them"])
+def test_a_suspension_lifted_by_the_false_time_returns_with_the_right_one_and_ends_as_it_was_to(cli: Cli, keep: bool):
+    now = _now()
+    token = _suspended(cli, "--for", "5d", "--then", "lift", *(["--keep-children"] if keep else []))
+    (until,) = rows(cli.store, "SELECT suspended_until FROM token")[0]
+    assert token in cli.at(now + 10 * _DAY, "list", "--state", "active").out
+    done = cli("store", "accept-clock", "--yes", "-o", "json")
+    assert (done.code, done.json["suspended"], done.json["ended"]) == (0, [token], [])
+    assert rows(cli.store, "SELECT suspended_until, suspended_then, children_kept FROM token") == [(until, "lift", int(keep))]
+    assert cli("inspect", token, "-q").code == 3
+    assert_sound(cli)
+    assert cli.at(now + 4 * _DAY, "list", "--state", "active").out == ""
+    assert token in cli.at(now + 6 * _DAY, "list", "--state", "active").out
+    assert_sound(cli)
+
+
+def test_a_suspension_that_had_ended_by_the_right_time_or_was_lifted_by_a_person_stays_lifted(cli: Cli):
+    now = _now()
+    ended, ordered = (_suspended(cli, "--for", duration, "--then", "lift") for duration in ("1d", "5d"))
+    ahead = now + 10 * _DAY
+    assert cli.at(now + 3 * _DAY, "revoke", ordered, "--lift", "--yes", "-q").code == 0
+    cli.at(ahead, "list")
+    done = cli.at(now + 2 * _DAY, "store", "accept-clock", "--yes", "-o", "json")
+    assert (done.code, done.json["suspended"]) == (0, [])
+    assert _standing(cli, now + 2 * _DAY, [ended, ordered]) == {ended: True, ordered: True}
+    assert_sound(cli)
+
+
+def test_nothing_is_lifted_while_the_clock_stands_behind_the_log(cli: Cli):
+    now = _now()
+    token = _suspended(cli, "--for", "5d", "--then", "lift")
+    # A record from ahead of the clock, by a verb that records nothing of what came due.
+    assert cli.at(now + 10 * _DAY, "revoke", token, "--dry-run", "--out", "plan.json").code == 0
+    assert token in cli("list", "--state", "suspended").out
+    assert cli("revoke", token, "--suspend", "--yes", "-q").code == 0
+    assert cli("inspect", token, "-q").code == 3
+    assert cli("audit", "log", "--operation", "token.lift").out == ""
+    assert_sound(cli)
+
+
+def test_a_lift_that_the_acceptance_left_out_is_found(cli: Cli):
+    token = _suspended(cli, "--for", "5d", "--then", "lift")
+    assert cli.at(_now() + 10 * _DAY, "list").code == 0
+    change(cli.store, "UPDATE record SET operation = 'token.left' WHERE operation = 'token.lift'")
+    assert cli("store", "accept-clock", "--yes", "-q").code == 10
+    change(cli.store, "UPDATE record SET operation = 'token.lift' WHERE operation = 'token.left'")
+    verified = cli("audit", "verify")
+    flaw = f"flaw: token {token}: lifted ahead of the clock that record 5 accepted, and not suspended again\n"
+    assert (verified.code, flaw in verified.out) == (10, True)
+
+
 def test_the_clock_may_jump_and_be_accepted_again_and_again(cli: Cli):
     now = _now()
     everyone = [cli.id_of(cli.token("--ttl", ttl)) for ttl in ("1h", "5h", "9h", "13h")]

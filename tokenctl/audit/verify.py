@@ -2,7 +2,7 @@
 
 The whole log: numbers without a gap, bodies that hash to their leaves, columns that say what the body says, times that
 never go back but where a record accepts the clock, and the root of all of it in the authenticated head. The state: every
-row is what its records say, nothing is without one, and what a corrected clock had ended is revoked.
+row is what its records say, nothing is without one, and what a corrected clock had ended or lifted is denied again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tokenctl.audit import query
+from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.model.record import KEPT, Record, suspension_parameters
 from tokenctl.model.token import Key, Token
@@ -152,7 +153,9 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
 
 
 def _check_corrections(store: Store, corrections: list[Correction], report: Report) -> None:
-    """What the log's time had ended before it was turned back must have been revoked with it: nothing is revived."""
+    """What the log's time had ended before it was turned back must have been revoked with it, and what it had lifted
+    too early suspended again: nothing is revived.
+    """
     sql = (
         "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1)"
         " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"
@@ -160,6 +163,14 @@ def _check_corrections(store: Store, corrections: list[Correction], report: Repo
     for correction in corrections:
         for (token,) in store.rows(sql, correction.clock, correction.before, correction.seq):
             report.flaw(f"token {token}: it had ended when record {correction.seq} accepted the clock, and is not revoked")
+        for lifted in lifted_ahead(store, correction.clock, before=correction.seq):
+            if store.integer("SELECT expires_at FROM token WHERE id = ?", lifted.token) <= correction.clock:
+                continue
+            followed = query.records(store, query.Filter(target=(lifted.token,), operation=OPERATIONS))
+            after = next((record for record in followed if record.seq > correction.seq), None)
+            if after is None or after.operation == "token.lift" or after.time != correction.clock:
+                flaw = f"lifted ahead of the clock that record {correction.seq} accepted, and not suspended again"
+                report.flaw(f"token {lifted.token}: {flaw}")
 
 
 def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:

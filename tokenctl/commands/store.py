@@ -54,7 +54,8 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
 def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
     """Let the log go on from the present clock; a clock that is not behind is nothing to accept.
 
-    What the last record's time had ended is revoked with it, and the whole log is checked afterwards.
+    What the last record's time had ended is revoked with it, what it had lifted is suspended again, and the whole log is
+    checked afterwards.
 
     Raises:
         InvalidRequest: a malformed reason, or not confirmed (exit 2).
@@ -69,11 +70,12 @@ def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
             if view is None:
                 raise NotFound(f"profile {backend.name} has no store")
             view.require_trust()
-            distance, last, count = clock.behind(view), view.last_time, len(clock.doomed(view))
+            distance, last = clock.behind(view), view.last_time
+            counts = (len(clock.doomed(view)), len(clock.revived(view))) if distance else (0, 0)
         accepted = None
         if distance:
             clock.require_believable(context.now)
-            _ask(context, backend, distance, last, count, yes=yes)
+            _ask(context, backend, distance, last, counts, yes=yes)
             with backend.journal.changing(trusted=True) as change:
                 assert change is not None
                 if clock.behind(change):
@@ -84,14 +86,17 @@ def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
     return 0
 
 
-def _ask(context: Context, backend: LocalAuthority, distance: int, last: int, count: int, *, yes: bool) -> None:
+def _ask(context: Context, backend: LocalAuthority, distance: int, last: int, counts: tuple[int, int], *, yes: bool) -> None:
+    ended, lifted = counts
     console = context.console
     console.chat(f"profile {backend.name} ({backend.place}): the clock stands {format_duration(distance)} behind the last record")
     console.chat(f"clock        {format_instant(context.now)}")
     console.chat(f"last record  {format_instant(last)}")
-    console.chat(f"{_tokens(count)} will be revoked: ended by the time of the last record, or issued ahead of the clock")
+    console.chat(f"{_tokens(ended)} will be revoked: ended by the time of the last record, or issued ahead of the clock")
+    if lifted:
+        console.chat(f"{_tokens(lifted)} will be suspended again: lifted ahead of the clock")
     if not yes:
-        console.confirm("Go on from this clock?", count, "accepted")
+        console.confirm("Go on from this clock?", ended + lifted, "accepted")
 
 
 def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> None:
@@ -101,12 +106,15 @@ def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> No
             {"accepted": accepted is not None, "profile": profile, "clock": format_instant(context.now),
              "last_record": format_instant(accepted.before) if accepted else None,
              "request_id": accepted.request_id if accepted else None,
-             "ended": accepted.ended if accepted else [], "warnings": list(console.warnings)}
+             "ended": accepted.ended if accepted else [], "suspended": accepted.suspended if accepted else [],
+             "warnings": list(console.warnings)}
         )  # fmt: skip
     elif accepted is None:
         console.chat("the clock is not behind the last record: nothing to accept")
     elif console.on_terminal:
-        console.result(f"accepted: the log goes on from {format_instant(accepted.clock)}; {_tokens(len(accepted.ended))} revoked")
+        told = f"{_tokens(len(accepted.ended))} revoked"
+        told += f", {len(accepted.suspended)} suspended again" if accepted.suspended else ""
+        console.result(f"accepted: the log goes on from {format_instant(accepted.clock)}; {told}")
         console.chat(f"look    {console.program} audit log --request-id {accepted.request_id}")
     else:
         columns = (format_instant(accepted.before), format_instant(accepted.clock), str(len(accepted.ended)), accepted.request_id)

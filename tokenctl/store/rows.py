@@ -293,13 +293,13 @@ class Rows:
         sql = "SELECT id, run FROM token WHERE run IS NOT NULL AND revoked_at IS NULL"
         return [(str(token), str(run)) for token, run in self._store.rows(sql)]
 
-    def ended_suspensions(self, now: int, *, limit: int) -> list[str]:
-        """Return the ids of unrevoked tokens whose suspension has ended."""
+    def ended_suspensions(self, now: int, *, limit: int) -> list[tuple[str, str | None]]:
+        """Return the unrevoked tokens whose suspension has ended: id and what comes then."""
         if not self._has("run"):
             return []  # a store of that time has no suspensions, and no index of them
-        sql = """SELECT id FROM token WHERE suspended_until IS NOT NULL AND revoked_at IS NULL AND suspended_until <= ?
-                 ORDER BY suspended_until LIMIT ?"""
-        return [str(row[0]) for row in self._store.rows(sql, now, limit)]
+        sql = """SELECT id, suspended_then FROM token WHERE suspended_until IS NOT NULL AND revoked_at IS NULL
+                 AND suspended_until <= ? ORDER BY suspended_until LIMIT ?"""
+        return [(str(row[0]), None if row[1] is None else str(row[1])) for row in self._store.rows(sql, now, limit)]
 
     def survey(self, identifiers: Sequence[str]) -> Iterator[Token]:
         """Yield the tokens of these ids without their tags and unchecked: enough to count, not to believe."""

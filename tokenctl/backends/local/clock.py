@@ -3,32 +3,38 @@
 A record made with the clock far ahead moves the time by which rights end (``View.now``) ahead for good. Accepting the
 present clock moves it back, so in the same transaction everything that the time ahead had ended is revoked, each with its
 record: what any reader denied by that time stays denied. Tokens issued ahead of the present clock end too, for their
-lifetimes were measured on the wrong one. The time accepted is that of the record ``store.clock`` and stands in the head,
-under its MAC; ``audit verify`` lets time go back at such a record only, and demands those revocations.
+lifetimes were measured on the wrong one. Suspensions that housekeeping lifted by the time ahead, and that were to hold
+still, return with what is left of them. The time accepted is that of the record ``store.clock`` and stands in the head,
+under its MAC; ``audit verify`` lets time go back at such a record only, and demands all of that.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from tokenctl.audit.lifting import Lifted, lifted_ahead
 from tokenctl.backends.local.issuing import CLOCK_TOLERANCE
 from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import revoke_due
+from tokenctl.backends.local.standing import record_about, revoke_due
 from tokenctl.errors import TemporarilyUnavailable
-from tokenctl.model.record import Event
+from tokenctl.model.record import Event, suspension_parameters
 from tokenctl.model.times import DAY, format_instant
 from tokenctl.model.token import DELIVERY_DEADLINE, suspension_kills
 
 FIRST_BELIEVED = 18_262 * DAY  # 2020-01-01; an earlier clock was never set
 _NOTE = "ended by the clock that store accept-clock corrected"
+_LIFTED_NOTE = "lifted by the clock that store accept-clock corrected"
 
 
 class Accepted(NamedTuple):
-    """What accepting the clock did: from which time to which, which tokens ended with it, and the id in its records."""
+    """What accepting the clock did: from which time to which, which tokens ended with it, which of those that the time
+    ahead had lifted are suspended again, and the id in its records.
+    """
 
     before: int
     clock: int
     ended: list[str]
+    suspended: list[str]
     request_id: str
 
 
@@ -62,12 +68,23 @@ def doomed(view: View) -> list[str]:
     return [str(row[0]) for row in view.store.rows(sql, view.clock, view.last_time, due)]
 
 
+def revived(view: View) -> list[Lifted]:
+    """Return the suspensions that the time ahead had lifted, of tokens that do not end with it."""
+    dead = set(doomed(view))
+    found = []
+    for lifted in lifted_ahead(view.store, view.clock):
+        stored = view.rows.token(lifted.token)
+        if stored is not None and stored.row.expires_at > view.clock and lifted.token not in dead:
+            found.append(lifted)
+    return found
+
+
 def accept(change: Change, *, reason: str | None, request_id: str) -> Accepted:
     """Let the log go on from the present clock; the whole correction is one transaction."""
-    before, ended = change.last_time, doomed(change)
+    before, ended, again = change.last_time, doomed(change), revived(change)
     change.turn_back(
         Event(operation="store.clock", target=change.store_id, reason=reason, request_id=request_id,
-              parameters={"before": before, "ended": len(ended)})
+              parameters={"before": before, "ended": len(ended), "suspended": len(again)})
     )  # fmt: skip
     for identifier in ended:
         stored = change.rows.token(identifier)
@@ -75,4 +92,22 @@ def accept(change: Change, *, reason: str | None, request_id: str) -> Accepted:
         cause = "undelivered" if stored.row.delivered_at is None else "other"
         kept = cause == "other" and stored.row.children_kept == 1 and suspension_kills(stored.row, before)
         revoke_due(change, stored, reason=cause, note=_NOTE, request=request_id, keep_children=kept)
-    return Accepted(before=before, clock=change.now, ended=ended, request_id=request_id)
+    for lifted in again:
+        _suspend_again(change, lifted, request_id)
+    suspended = [lifted.token for lifted in again]
+    return Accepted(before=before, clock=change.now, ended=ended, suspended=suspended, request_id=request_id)
+
+
+def _suspend_again(change: Change, lifted: Lifted, request_id: str) -> None:
+    stored = change.rows.token(lifted.token)
+    assert stored is not None
+    then = "lift" if lifted.until is not None else None
+    facts: dict[str, object] = {
+        "reason": "other", "request_id": request_id,
+        "duration_ms": lifted.until - change.now if lifted.until is not None else None,
+        "parameters": suspension_parameters(lifted.until, then, keep_children=lifted.keep_children, note=_LIFTED_NOTE),
+    }  # fmt: skip
+    record_about(
+        change, stored, "token.suspend", facts, suspended_at=change.now, suspended_until=lifted.until, suspended_then=then,
+        children_kept=int(lifted.keep_children), revoked_note=_LIFTED_NOTE,
+    )  # fmt: skip

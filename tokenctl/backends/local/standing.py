@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tokenctl.audit import query
+from tokenctl.audit.lifting import ENDED
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.errors import IntegrityError
 from tokenctl.model.introspection import Found
@@ -157,10 +159,24 @@ class Due(NamedTuple):
 
 def due(view: View) -> list[Due]:
     """Return what has come due and is not recorded yet."""
-    causes = dict.fromkeys(view.rows.ended_suspensions(view.now, limit=_MOST_AT_ONCE), "suspension")
+    causes = dict.fromkeys(_ended_suspensions(view), "suspension")
     causes |= {identifier: "run" for identifier, run in view.rows.running() if view.run_ended(run)}
     causes |= dict.fromkeys(view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=_MOST_AT_ONCE), "undelivered")
     return [Due(identifier, cause) for identifier, cause in causes.items()][:_MOST_AT_ONCE]
+
+
+def _ended_suspensions(view: View) -> list[str]:
+    """Return the tokens whose suspension has ended. One that ends in a lift waits for what could lift it: a row that checks
+    out, in a store that does, by a clock that does not stand behind the log.
+    """
+    ended = view.rows.ended_suspensions(view.now, limit=_MOST_AT_ONCE)
+    lifts = [identifier for identifier, then in ended if then != "revoke"]
+    lifted: set[str] = set()
+    if lifts and view.quarantine is None and view.last_time <= view.clock:
+        leaves = view.rows.newest_leaves(lifts)
+        known = view.rows.tokens(lifts).items()
+        lifted = {identifier for identifier, stored in known if stored.intact and leaves.get(identifier) == stored.row.leaf}
+    return [identifier for identifier, then in ended if then == "revoke" or identifier in lifted]
 
 
 def housekeep(change: Change) -> int:
@@ -192,9 +208,7 @@ def revoke_due(
 
 
 def _end_suspension(change: Change, stored: Stored[Token]) -> None:
-    """Record how a suspension ended, for the reason that it began with; what does not check out is never revived."""
-    from tokenctl.audit import query
-
+    """Record how a suspension ended, for the reason that it began with."""
     facts: dict[str, object] = {}
     for began in query.records(change.store, query.Filter(target=(stored.row.id,), operation=("token.suspend",))):
         with suppress(ValueError):  # a damaged record ends no housekeeping
@@ -202,10 +216,11 @@ def _end_suspension(change: Change, stored: Stored[Token]) -> None:
     reason, ticket, request = (facts.get(name) for name in ("reason", "ticket", "request_id"))
     if stored.row.suspended_then == "revoke":
         revoke_due(
-            change, stored, reason=str(reason or "other"), note="its suspension ended",
+            change, stored, reason=str(reason or "other"), note=ENDED,
             ticket=None if ticket is None else str(ticket), request=None if request is None else str(request),
             keep_children=bool(stored.row.children_kept),
         )  # fmt: skip
-    elif change.quarantine is None and stored.intact and change.rows.newest_leaf(stored.row.id) == stored.row.leaf:
-        facts = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": {"note": "its suspension ended"}}
+    else:
+        parameters: dict[str, object] = {"note": ENDED, "keep_children": True} if stored.row.children_kept else {"note": ENDED}
+        facts = {"reason": reason, "ticket": ticket, "request_id": request, "parameters": parameters}
         record_about(change, stored, "token.lift", facts, **NOT_SUSPENDED)
