@@ -213,3 +213,20 @@ def test_store_info_is_readable_at_a_terminal(cli, at_terminal):
     assert code == 0
     assert re.search(r"^created_at +\S+Z, \d+s ago$", screen, re.MULTILINE)
     assert re.search(r"^file_size +\d+\.\d KiB$", screen, re.MULTILINE)
+
+
+def test_the_next_steps_at_a_terminal_are_on_the_profile_of_the_run(cli, at_terminal):
+    cli("profile", "add", "staging")
+    _, screen = ended(at_terminal("tokenctl -p staging issue --subject ci --scope deploy:write"))
+    look, kill = screen.splitlines()[-2:]
+    identifier = look.split()[-1]
+    assert look.endswith(f"tokenctl -p staging inspect {identifier}")
+    assert kill.endswith(f"tokenctl -p staging revoke {identifier}")
+    _, screen = ended(at_terminal("tokenctl -p staging revoke --subject ci --dry-run --out plan.json"))
+    assert screen.splitlines()[-1].endswith("tokenctl -p staging revoke --plan plan.json")
+    _, screen = ended(at_terminal("tokenctl revoke --subject ci --yes", TOKENCTL_PROFILE="staging"))
+    assert "tokenctl -p staging audit log --request-id " in screen.splitlines()[-1]
+    _, screen = ended(at_terminal(f"tokenctl -p staging inspect {identifier}"))
+    assert screen.splitlines()[-1].endswith(f"tokenctl -p staging audit show {identifier}")
+    _, screen = ended(at_terminal("tokenctl -p staging issue --subject ci --count 2"))
+    assert "tokenctl -p staging revoke --batch " in screen.splitlines()[-1]

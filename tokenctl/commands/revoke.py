@@ -189,7 +189,7 @@ def _dry_run(
     finally:
         delivery.discard()
     console = context.console
-    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {console.program} revoke --plan {order.out}")
+    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {console.command} revoke --plan {order.out}")
     return code
 
 

@@ -146,6 +146,8 @@ class Report:
         """Print an outcome, or keep it for the document; ``quietly`` leaves it out of what people read."""
         self.counts[outcome.outcome] += 1
         console = self._console
+        if outcome.detail is not None:
+            outcome = outcome._replace(detail=console.advice(outcome.detail))
         if console.output == "json":
             self._objects.append(json.dumps(outcome_object(outcome)))  # a quarter of what the object takes
         elif console.output == "jsonl":
@@ -262,7 +264,7 @@ class Report:
         else:
             console.chat(line)
         if done and not self._dry_run:
-            console.chat(f"next: {console.program} audit log --request-id {self._action.reason.request_id}")
+            console.chat(f"next: {console.command} audit log --request-id {self._action.reason.request_id}")
 
 
 def _folded(head: str, told: str) -> str:

@@ -107,7 +107,7 @@ def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> No
         console.chat("the clock is not behind the last record: nothing to accept")
     elif console.on_terminal:
         console.result(f"accepted: the log goes on from {format_instant(accepted.clock)}; {_tokens(len(accepted.ended))} revoked")
-        console.chat(f"look    {console.program} audit log --request-id {accepted.request_id}")
+        console.chat(f"look    {console.command} audit log --request-id {accepted.request_id}")
     else:
         columns = (format_instant(accepted.before), format_instant(accepted.clock), str(len(accepted.ended)), accepted.request_id)
         console.result("\t".join(("accepted", *columns)))
