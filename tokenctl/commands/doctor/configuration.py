@@ -37,8 +37,7 @@ def _profile(examined: Examined, name: str) -> Iterator[Finding]:
     try:
         config.load_profile(examined.places, name)
     except TokenctlError as error:
-        aside = shell("mv", path, f"{path}.broken")
-        yield fail(_CHECK, error, aside if name == config.DEFAULT_PROFILE else f"{aside} && tokenctl profile add {name}")
+        yield fail(_CHECK, error, f"${{EDITOR:-vi}} {shell(path)}")  # moved aside, it would take its policy along
 
 
 def _chosen(examined: Examined) -> Iterator[Finding]:
