@@ -216,7 +216,7 @@ def test_a_plan_can_be_previewed_expected_and_asked_about(cli):
     made(cli, *ids)
     before = cli("audit", "log").out
     shown = cli("revoke", "--plan", "plan.json", "--dry-run", "--yes")
-    assert (shown.code, shown.out) == (0, "".join(f"{identifier}\trevoked\tis active\n" for identifier in ids))
+    assert (shown.code, shown.out) == (0, "".join(f"{identifier}\twould be revoked\tis active\n" for identifier in ids))
     assert cli("audit", "log").out == before
     assert_untouched(cli, cli("revoke", "--plan", "plan.json"), 2, *ids)
     assert_untouched(cli, cli("revoke", "--plan", "plan.json", "--expect", "3", "--yes"), 6, *ids)
@@ -299,3 +299,17 @@ def test_a_record_that_was_changed_to_a_hash_makes_no_plan(cli):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     change(cli.store, f"UPDATE record SET target = '{digest}' WHERE operation = 'plan.create'")
     assert_untouched(cli, cli("revoke", "--plan", "plan.json", "--yes"), 6, identifier)
+
+
+def test_a_plan_of_nothing_is_no_file_and_says_so(cli):
+    identifier = cli.id_of(cli.token())
+    told = "no plan: nothing to revoke; plan.json is not written"
+    done = cli("revoke", "--subject", "nobody", "--dry-run", "--out", "plan.json")
+    assert (done.code, done.out) == (5, "")
+    assert done.err.splitlines()[0] == told
+    cli("revoke", identifier, "--reason", "test", "--yes")
+    done = cli("revoke", identifier, "--dry-run", "--out", "plan.json")
+    assert (done.code, done.err) == (0, f"{told}\n")
+    done = cli("revoke", identifier, "--dry-run", "--out", "plan.json", "-o", "json")
+    assert (done.code, done.json["warnings"], done.err) == (0, [told], "")
+    assert not (cli.home / "plan.json").exists()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from tokenctl import files, terminal
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
-from tokenctl.render.escape import escape
+from tokenctl.render.escape import escape, fold
 
 _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
@@ -77,6 +77,10 @@ class Console:
         if not terminal.wants_colour(dict(self.environment), descriptor):
             return text
         return f"{_COLOURS[colour]}{text}{_PLAIN}"
+
+    def fold(self, head: str, text: str) -> str:
+        """Put a text behind a head, folded as the terminal would break it anywhere; off a terminal it stays one line."""
+        return fold(head, text, terminal.width()) if self.on_terminal else head + text
 
     # The answer
 
