@@ -388,7 +388,8 @@ def test_a_profile_that_does_not_parse_fails_and_is_mended(well, name, text, det
     (found,) = faults(well, code=9)
     assert (found["check"], found["detail"].startswith(str(path))) == ("config", True)
     assert detail in found["detail"]
-    mend(well, found["mend"])
+    assert found["mend"] == f"${{EDITOR:-vi}} {path}"
+    mend(well, found["mend"], EDITOR="sed -i d")
     assert faults(well) == []
 
 

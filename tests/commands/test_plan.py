@@ -216,7 +216,7 @@ def test_a_plan_can_be_previewed_expected_and_asked_about(cli):
     made(cli, *ids)
     before = cli("audit", "log").out
     shown = cli("revoke", "--plan", "plan.json", "--dry-run", "--yes")
-    assert (shown.code, shown.out) == (0, "".join(f"{identifier}\trevoked\tis active\n" for identifier in ids))
+    assert (shown.code, shown.out) == (0, "".join(f"{identifier}\twould be revoked\tis active\n" for identifier in ids))
     assert cli("audit", "log").out == before
     assert_untouched(cli, cli("revoke", "--plan", "plan.json"), 2, *ids)
     assert_untouched(cli, cli("revoke", "--plan", "plan.json", "--expect", "3", "--yes"), 6, *ids)
@@ -328,3 +328,17 @@ def test_a_plan_lifts_no_suspension_made_after_it(cli):
     assert states(cli, again, other) == ["suspended", "active"]
     assert cli("revoke", again, "--lift", "--yes", "-q").code == 0
     assert cli("audit", "verify", "-q").code == 0
+
+
+def test_a_plan_of_nothing_is_no_file_and_says_so(cli):
+    identifier = cli.id_of(cli.token())
+    told = "no plan: nothing to revoke; plan.json is not written"
+    done = cli("revoke", "--subject", "nobody", "--dry-run", "--out", "plan.json")
+    assert (done.code, done.out) == (5, "")
+    assert done.err.splitlines()[0] == told
+    cli("revoke", identifier, "--reason", "test", "--yes")
+    done = cli("revoke", identifier, "--dry-run", "--out", "plan.json")
+    assert (done.code, done.err) == (0, f"{told}\n")
+    done = cli("revoke", identifier, "--dry-run", "--out", "plan.json", "-o", "json")
+    assert (done.code, done.json["warnings"], done.err) == (0, [told], "")
+    assert not (cli.home / "plan.json").exists()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import stat
 
 import pytest
+
+from tokenctl.cli.app import verb_of
 
 
 def test_the_built_in_profile_needs_no_file(cli):
@@ -120,3 +124,70 @@ def test_a_profile_that_others_may_write_is_refused(cli):
     done = cli("list", "-p", "p")
     assert (done.code, done.out) == (9, "")
     assert f"chmod 600 {path}" in done.err
+
+
+CALLED = "python -m tokenctl"
+UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
+
+
+def hint(done) -> str:
+    return done.err.splitlines()[-1].removeprefix("hint: ")
+
+
+def test_a_command_in_a_hint_means_the_profile_of_the_run(cli):
+    cli("profile", "add", "staging")
+    for given, env in ((("-p", "staging"), {}), (("--profile=staging",), {}), ((), {"TOKENCTL_PROFILE": "staging"})):
+        done = cli(*given, "issue", "--subject", "s", "--request-id", "r", "-q", env=env)
+        done = done if done.code else cli(*given, "issue", "--subject", "s", "--request-id", "r", env=env)
+        assert done.code == 6
+        assert re.fullmatch(rf"{CALLED} -p staging inspect [0-9A-Za-z]{{22}}", hint(done))
+        done = cli(*given, "revoke", f"tkc_at_{UNKNOWN}_{'A' * 49}", env=env)
+        assert (done.code, hint(done)) == (2, f"pipe it instead: {CALLED} -p staging revoke - < FILE")
+        assert hint(cli(*given, "revoke", env=env)) == (
+            f"{CALLED} -p staging revoke ID, or pipe what leaked: {CALLED} -p staging revoke - < FILE"
+        )
+
+
+def test_a_hint_names_no_profile_where_a_bare_call_means_it(cli):
+    cli("profile", "add", "staging")
+    cli("profile", "use", "staging")
+    for given in ((), ("-p", "staging")):
+        assert hint(cli(*given, "inspect", "-", input="\n")) == f"pipe the token: {CALLED} inspect - < FILE"
+    assert hint(cli("-p", "local", "inspect", "-", input="\n")) == f"pipe the token: {CALLED} -p local inspect - < FILE"
+
+
+def test_a_hint_at_help_or_at_another_profile_names_none(cli):
+    cli("profile", "add", "staging")
+    assert hint(cli("-p", "staging", "list", "--nonsense")) == f"{CALLED} list --help"
+    assert hint(cli("-p", "staging", "revoke", UNKNOWN, "--lift", "--suspend")) == f"{CALLED} revoke --help"
+    done = cli("-p", "staging", "profile", "add", "staging", "--issuer", "x")
+    assert hint(done) == f"{CALLED} profile show staging"
+
+
+def test_a_quarantined_store_of_another_profile_is_released_by_the_hint(cli):
+    cli("profile", "add", "staging")
+    cli("-p", "staging", "issue", "--subject", "s", "-q")
+    place = cli.home / ".local/share/tokenctl/staging/store.db"
+    with sqlite3.connect(place) as store:
+        store.execute("UPDATE token SET subject = 'other'")
+    done = cli("-p", "staging", "audit", "verify")
+    assert (done.code, hint(done)) == (
+        10, f"restore the newest copy, or accept this one: {CALLED} -p staging store release --reason R"
+    )  # fmt: skip
+    done = cli("-p", "staging", "list")
+    assert hint(done).endswith(f"restore the newest copy, or accept this one: {CALLED} -p staging store release --reason R")
+
+
+def test_the_detail_of_an_outcome_calls_the_profile_of_the_run(cli):
+    cli("profile", "add", "staging")
+    done = cli("-p", "staging", "issue", "--subject", "s", "-o", "json")
+    parent = str(done.json["id"])
+    assert cli("-p", "staging", "issue", "--subject", "s", "--parent", parent, "-q").code == 0
+    assert cli("-p", "staging", "revoke", parent, "--keep-children", "--yes").code == 0
+    done = cli("-p", "staging", "revoke", parent, "--yes", "-o", "json")
+    assert done.json["targets"][0]["detail"] == f"its children were kept: {CALLED} -p staging revoke --parent {parent}"
+
+
+@pytest.mark.parametrize("given", [("-p", "local"), ("-o", "text"), ("--timeout", "1s"), ("--profile", "local")])
+def test_the_value_of_an_option_before_the_verb_is_no_verb(given):
+    assert verb_of([*given, "list"]) == "list"

@@ -138,7 +138,7 @@ def test_kept_children_live_on_with_their_children(cli):
     assert states(cli, parent, child, grandchild) == ["revoked", "active", "active"]
     again = cli("revoke", parent, "--yes", "-o", "json")
     assert (again.code, again.json["targets"][0]["children"]) == (0, 0)
-    assert again.json["targets"][0]["detail"] == f"its children were kept: tokenctl revoke --parent {parent}"
+    assert again.json["targets"][0]["detail"] == f"its children were kept: python -m tokenctl revoke --parent {parent}"
     assert states(cli, child, grandchild) == ["active", "active"]
     assert cli("audit", "verify", "-q").code == 0
     assert cli("revoke", "--parent", parent, "--yes").code == 0
@@ -261,7 +261,7 @@ def test_a_dry_run_wins_over_all(cli):
     assert done.code == 5
     lines = [line.split("\t") for line in done.out.splitlines()]
     assert [line[:2] for line in lines] == [
-        [cli.id_of(token), "revoked"],
+        [cli.id_of(token), "would be revoked"],
         [cli.id_of(dead), "already_revoked"],
         [UNKNOWN, "unknown"],
     ]
@@ -599,3 +599,14 @@ def test_a_note_from_outside_is_escaped_and_kept(cli):
     assert "a\\x1b[31m\\u202eb\\tc\\nd[bold]" in screen
     assert "\x1b" not in screen
     assert "\u202e" not in screen
+
+
+@pytest.mark.parametrize("quiet", [(), ("-q",)])
+def test_nothing_found_is_silent_where_it_is_ignored(cli, quiet):
+    cli.token()
+    done = cli("revoke", "-", "--yes", "--ignore-not-found", *quiet, input="")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    done = cli("revoke", "-", "--yes", *quiet, input="")
+    assert (done.code, done.out, bool(done.err)) == (5, "", not quiet)
+    done = cli("revoke", UNKNOWN, "--yes", "--ignore-not-found", *quiet)
+    assert (done.code, done.out, done.err) == (0, "" if quiet else f"{UNKNOWN}\tunknown\tnot in local\n", "")

@@ -423,10 +423,12 @@ def test_a_dry_run_says_what_would_be_suspended_or_lifted(cli):
     suspended(cli, ids[0])
     before = cli("audit", "log").out
     shown = cli("revoke", *ids, "--suspend", "-n")
-    assert (shown.code, shown.out) == (0, f"{ids[0]}\tsuspended\tis suspended\n{ids[1]}\tsuspended\tis active\n")
+    assert (shown.code, shown.out) == (
+        0, f"{ids[0]}\twould be suspended\tis suspended\n{ids[1]}\twould be suspended\tis active\n"
+    )  # fmt: skip
     shown = cli("revoke", *ids, UNKNOWN, "--lift", "-n")
     assert (shown.code, shown.out) == (
-        5, f"{ids[0]}\tlifted\tis suspended\n{ids[1]}\tlifted\tis active\n{UNKNOWN}\tunknown\tnot in local\n"
+        5, f"{ids[0]}\twould be lifted\tis suspended\n{ids[1]}\twould be lifted\tis active\n{UNKNOWN}\tunknown\tnot in local\n"
     )  # fmt: skip
     assert cli("audit", "log").out == before
 

@@ -213,3 +213,85 @@ def test_store_info_is_readable_at_a_terminal(cli, at_terminal):
     assert code == 0
     assert re.search(r"^created_at +\S+Z, \d+s ago$", screen, re.MULTILINE)
     assert re.search(r"^file_size +\d+\.\d KiB$", screen, re.MULTILINE)
+
+
+def test_the_next_steps_at_a_terminal_are_on_the_profile_of_the_run(cli, at_terminal):
+    cli("profile", "add", "staging")
+    _, screen = ended(at_terminal("tokenctl -p staging issue --subject ci --scope deploy:write"))
+    look, kill = screen.splitlines()[-2:]
+    identifier = look.split()[-1]
+    assert look.endswith(f"tokenctl -p staging inspect {identifier}")
+    assert kill.endswith(f"tokenctl -p staging revoke {identifier}")
+    _, screen = ended(at_terminal("tokenctl -p staging revoke --subject ci --dry-run --out plan.json"))
+    assert screen.splitlines()[-1].endswith("tokenctl -p staging revoke --plan plan.json")
+    _, screen = ended(at_terminal("tokenctl revoke --subject ci --yes", TOKENCTL_PROFILE="staging"))
+    assert "tokenctl -p staging audit log --request-id " in screen.splitlines()[-1]
+    _, screen = ended(at_terminal(f"tokenctl -p staging inspect {identifier}"))
+    assert screen.splitlines()[-1].endswith(f"tokenctl -p staging audit show {identifier}")
+    _, screen = ended(at_terminal("tokenctl -p staging issue --subject ci --count 2"))
+    assert "tokenctl -p staging revoke --batch " in screen.splitlines()[-1]
+
+
+def test_the_log_at_a_terminal_names_who_and_why_before_whom(cli, at_terminal):
+    subject = "a-subject-that-is-rather-long"
+    identifier = cli.id_of(cli("issue", "--subject", subject, "-q").out)
+    cli("revoke", identifier, "--reason", "test", "--ticket", "INC-4711", "--yes")
+    code, screen = ended(at_terminal("tokenctl audit log --operation token.revoke", columns=200))
+    actor = cli("audit", "log").out.splitlines()[0].split("\t")[4]
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
+    assert code == 0
+    assert re.fullmatch(rf"{moment}  token.revoke   {identifier}  {actor}, test, {subject}", screen.splitlines()[0])
+    _, screen = ended(at_terminal("tokenctl audit log", columns=80))
+    assert max(map(len, screen.splitlines())) <= 80
+
+
+def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):
+    done = cli("issue", "--subject", "s", "--scope", "a", "--scope", "b", "--audience", "x", "--request-id", "r-1", "-o", "json")
+    identifier = str(done.json["id"])
+    cli("revoke", identifier, "--reason", "test", "--ticket", "INC-4711", "--yes")
+    issued, revoked = cli("audit", "show", identifier, "-o", "jsonl").lines
+    code, screen = ended(at_terminal(f"tokenctl audit show {identifier}", columns=80))
+
+    def moment(text: object) -> str:
+        return str(text)[:19].replace("T", " ") + "Z"
+
+    def block(record: dict[str, object], *more: str) -> list[str]:
+        actor = record["actor"]
+        assert isinstance(actor, dict)
+        return [
+            f"{moment(record['time'])}  {record['operation']}",
+            f"  record    {record['seq']}",
+            f"  target    {identifier}",
+            f"  by        {actor['name']}@{actor['host']}",
+            "  subject   s",
+            f"  owner     {record['owner']}",
+            "  kind      access",
+            "  format    opaque",
+            "  scope     a b",
+            "  audience  x",
+            f"  expires   {moment(record['expires_at'])}",
+            *more,
+            f"  request   {record['request_id']}",
+        ]
+
+    assert code == 0
+    assert screen.splitlines() == [
+        *block(issued), f"  policy    {str(issued['policy'])[:12]}",
+        *block(revoked, "  reason    test", "  ticket    INC-4711"),
+    ]  # fmt: skip
+
+
+def test_a_preview_says_until_when_a_jwt_may_be_accepted_offline(cli, at_terminal):
+    made = cli("issue", "--subject", "gw", "--format", "jwt", "--audience", "a", "-o", "json").json
+    child = at_terminal(f"tokenctl revoke {made['id']}", columns=80)
+    child.expect_exact("[y/N] ")
+    line = next(line for line in child.before.splitlines() if line.startswith(str(made["id"])))
+    assert re.fullmatch(rf"{made['id']}  active, 14m +gw +offline until {str(made['expires_at'])[11:16]}", line)
+    child.send("n\n")
+    ended(child)
+    assert cli("revoke", str(made["id"]), "--yes", "--reason", "test").code == 0
+    other = cli.id_of(cli.token())
+    child = at_terminal(f"tokenctl revoke {made['id']} {other}", columns=80)
+    child.expect_exact("[y/N] ")
+    line = next(line for line in child.before.splitlines() if line.startswith(str(made["id"])))
+    assert re.fullmatch(rf"{made['id']}  revoked before +gw +by [^@]+, \d\d:\d\d", line)

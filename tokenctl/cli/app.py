@@ -17,8 +17,9 @@ FOREIGN_VERBS = {
     "create": "issue", "new": "issue", "lookup": "inspect", "show": "inspect", "verify": "inspect", "introspect": "inspect",
     "delete": "revoke", "rm": "revoke", "lock": "revoke --suspend", "rotate": "rotate-keys", "ls": "list", "logs": "audit log",
 }  # fmt: skip
+# Typer keeps the first name of an option where a default stands too.
 _TAKES_VALUE = frozenset(
-    flag for name, (kind, option) in GLOBAL_OPTIONS.items() if kind is not bool for flag in option.param_decls
+    flag for kind, option in GLOBAL_OPTIONS.values() if kind is not bool for flag in (option.default, *option.param_decls)
 )  # fmt: skip
 
 

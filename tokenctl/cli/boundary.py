@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenctl import files, process
@@ -42,9 +42,10 @@ def run(
     console = Console(environment=environment, may_ask=not environment.get("CI"), output=_early_output(ours))
     invocation: Any = None
     try:
-        from tokenctl.cli.invocation import Invocation, program_name
+        from tokenctl.cli.invocation import Invocation, profile_to_name, program_name
 
         console.program = program_name(program)
+        console.named = lambda: profile_to_name(next(_early_values(ours, "-p", "--profile"), None), environment)
         _refuse_secrets(arguments)
         now = time.time_ns() // 1_000_000 if now is None else now
         invocation = Invocation(environment=environment, now=now, console=console, command=command, ceiling=ceiling)
@@ -165,14 +166,15 @@ def _parted(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
 
 def _early_output(arguments: list[str]) -> str | None:
     """Find the output format before the grammar is read, so that its errors keep to it too."""
+    return next((value for value in _early_values(arguments, "-o", "--output") if value in ("json", "jsonl")), None)
+
+
+def _early_values(arguments: list[str], short: str, long: str) -> Iterator[str]:
     for number, argument in enumerate(arguments):
-        for flag in ("-o", "--output"):
-            value = arguments[number + 1] if argument == flag and number + 1 < len(arguments) else None
-            if argument.startswith(f"{flag}=") or (flag == "-o" and argument.startswith("-o") and len(argument) > 2):
-                value = argument[len(flag) :].lstrip("=")
-            if value in ("json", "jsonl"):
-                return value
-    return None
+        if argument in (short, long):
+            yield from arguments[number + 1 : number + 2]
+        elif argument.startswith(f"{long}=") or (argument.startswith(short) and not argument.startswith("--")):
+            yield argument.removeprefix(long).removeprefix(short).removeprefix("=")
 
 
 def _show_trace(error: BaseException) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tokenctl.commands.context import Context
-from tokenctl.config import CEILING
-from tokenctl.errors import InvalidRequest, naming
+from tokenctl.config import CEILING, Places, check_name, current_name
+from tokenctl.errors import InvalidRequest, TokenctlError, naming
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.render.console import Console
 from tokenctl.wiring import Surroundings
@@ -76,8 +77,28 @@ class Invocation:
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout,
             ceiling=self.ceiling,
         )  # fmt: skip
+        self.console.named = partial(profile_to_name, self.given.get("profile"), self.environment)
         credential = "credential_file" in self.given or "credential_fd" in self.given
         return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
+
+
+def profile_to_name(given: str | None, environment: Mapping[str, str]) -> str | None:
+    """Return the chosen profile where a call without ``--profile`` and ``TOKENCTL_PROFILE`` means another one."""
+    chosen = given or environment.get("TOKENCTL_PROFILE")
+    if not chosen:
+        return None
+    from tokenctl.formats.pasted import looks_secret
+
+    try:
+        check_name(chosen)
+    except TokenctlError:
+        return None  # no command can name it
+    if looks_secret(chosen):
+        return None
+    try:
+        return None if chosen == current_name(Places(environment), {}) else chosen
+    except TokenctlError:
+        return chosen
 
 
 def program_name(argument: str) -> str:

@@ -73,7 +73,7 @@ def _block(context: Context, backend: LocalAuthority | None, answer: Introspecti
     lines += _checks(answer.checks)
     lines += [f"finding     {rule}: {escape(text)}" for rule, text in _findings(answer)]
     if answer.found is not None and not answer.active:
-        lines.append(f"  next      {context.console.program} audit show {answer.found.token.id}")
+        lines.append(f"  next      {context.console.command} audit show {answer.found.token.id}")
     return "\n".join(lines) + "\n"
 
 

@@ -94,8 +94,8 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
     scope = f", scope {' '.join(token.scope)}" if token.scope else ", no scope: it grants nothing"
     console.chat(f"issued  {token.id}  {token.kind}, {token.format}, {until}")
     console.chat(f"for     {escape(token.subject)}{scope}, profile {backend.name}")
-    console.chat(f"look    {console.program} inspect {token.id}")
-    console.chat(f"kill    {console.program} revoke {token.id}")
+    console.chat(f"look    {console.command} inspect {token.id}")
+    console.chat(f"kill    {console.command} revoke {token.id}")
 
 
 def preview(context: Context, backend: LocalAuthority, request: TokenRequest) -> int:

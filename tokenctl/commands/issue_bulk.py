@@ -321,14 +321,14 @@ class _Bulk:
         if self._rows[0].request.request_id is not None:
             console.complain("run again with the same request id for the rest")
         elif self._done:
-            console.complain(f"undo: {console.program} revoke --batch {self._batch}")
+            console.complain(f"undo: {console.command} revoke --batch {self._batch}")
 
     def _tell_end(self) -> None:
         console = self._context.console
         before = f", {self._before:,} before" if self._before else ""
         console.chat(f"issued  {self._done:,} token{'s' * (self._done != 1)}{before}, profile {self._backend.name}")
         if self._done:
-            console.chat(f"undo    {console.program} revoke --batch {self._batch}")
+            console.chat(f"undo    {console.command} revoke --batch {self._batch}")
 
 
 def _stopped(error: TokenctlError) -> TokenctlError:

@@ -62,7 +62,7 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
             whole = typed == Typed() and more is None and after is None
             _tell(context, count, more, backend.total() - count if whole else None, backend.name, states=bool(typed.state))
     for identifier in broken:
-        console.complain(f"not shown: {identifier}, its row does not check out; run: {console.program} audit verify")
+        console.complain(f"not shown: {identifier}, its row does not check out; run: {console.command} audit verify")
     return 10 if broken else 0
 
 

@@ -184,6 +184,13 @@ def _select(context: Context, backend: LocalAuthority, order: Order, gathered: G
 def _dry_run(
     context: Context, backend: LocalAuthority, order: Order, action: Action, gathered: Gathered, changing: list[str]
 ) -> int:
+    console = context.console
+    if order.out is not None and not changing:
+        no_plan = f"no plan: nothing to {action.verb}; {order.out} is not written"
+        if console.output == "json":
+            console.warnings.append(no_plan)
+        else:
+            console.complain(no_plan)
     if order.out is None or not changing:
         return revoke_run.foresee(context, backend, action, gathered, ignore_not_found=order.ignore_not_found)
     context.refuse_own(order.out)
@@ -193,8 +200,7 @@ def _dry_run(
         _write_plan(context, backend, action, gathered, changing, delivery)
     finally:
         delivery.discard()
-    console = context.console
-    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {console.program} revoke --plan {order.out}")
+    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {console.command} revoke --plan {order.out}")
     return code
 
 

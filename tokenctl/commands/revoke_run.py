@@ -23,7 +23,7 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
     """
     waiting = dict.fromkeys(gathered.targets)
     progress = Progress(context.console, revoke_screen.DONE[action.verb], len(waiting))
-    report = revoke_screen.Report(context, action, gathered, dry_run=False, progress=progress)
+    report = revoke_screen.Report(context, action, gathered, dry_run=False, progress=progress, ignore_not_found=ignore_not_found)
     for outcome in gathered.doubted:
         report.tell(outcome)
     try:
@@ -47,19 +47,21 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         report.interrupted(len(gathered.targets))
         raise
     progress.finish()
-    report.conclude()
-    return exit_code(report.counts, action, ignore_not_found=ignore_not_found)
+    code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
+    report.conclude(code)
+    return code
 
 
 def foresee(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
     """Say of every target what would become of it; return what would be the exit code."""
-    report = revoke_screen.Report(context, action, gathered, dry_run=True)
+    report = revoke_screen.Report(context, action, gathered, dry_run=True, ignore_not_found=ignore_not_found)
     for outcome in gathered.doubted:
         report.tell(outcome)
     for identifier, found in backend.look_up(list(gathered.targets)):
         report.tell(revoke_screen.foreseen(action, identifier, found))
-    report.conclude()
-    return exit_code(report.counts, action, ignore_not_found=ignore_not_found)
+    code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
+    report.conclude(code)
+    return code
 
 
 def exit_code(counts: Counter[str], action: Action, *, ignore_not_found: bool) -> int:

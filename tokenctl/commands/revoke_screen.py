@@ -12,11 +12,11 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.inspect_screen import other_profiles
 from tokenctl.commands.revoke_targets import Gathered
-from tokenctl.errors import TemporarilyUnavailable
+from tokenctl.errors import Partial, TemporarilyUnavailable, TokenNotActive
 from tokenctl.model.introspection import Found
-from tokenctl.model.times import format_clock, format_duration, format_instant
+from tokenctl.model.times import HOUR, format_duration, format_instant
 from tokenctl.model.token import Action, Outcome
-from tokenctl.render.escape import cell, cut, escape
+from tokenctl.render.escape import cell, cut, escape, pad
 from tokenctl.render.machine import outcome_object
 from tokenctl.render.progress import Progress
 
@@ -24,8 +24,7 @@ DONE = {"revoke": "revoked", "suspend": "suspended", "lift": "lifted"}
 _DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended"})
 _SHOWN = 20  # targets of a preview
 _WIDEST_SUBJECT = 24  # columns
-_MOST_COLUMNS_OF_USE = 16
-_NARROWEST = 20  # columns
+_MOST_COLUMNS_OF_USE = 19
 
 
 # Before
@@ -54,7 +53,7 @@ def foreseen(action: Action, identifier: str, found: Found | None) -> Outcome:
 
 def question(action: Action, count: int, place: str) -> str:
     """Return what is asked before anything is done."""
-    tokens = f"{count} token{'s' * (count != 1)} at {place}"
+    tokens = f"{count:,} token{'s' * (count != 1)} at {place}"
     if action.verb == "lift":
         return f"Lift the suspension of {tokens}?"
     if action.verb == "suspend":
@@ -81,7 +80,7 @@ def preview(context: Context, backend: LocalAuthority, action: Action, gathered:
     if children:
         told += f"; {_children(action, children, alone=len(changing) == 1)}"
     if gathered.named_only:
-        told += f"; {len(gathered.named_only)} only mentioned, left alone"
+        told += f"; {len(gathered.named_only):,} only mentioned, left alone"
     console.chat(told)
 
 
@@ -100,14 +99,24 @@ def _preview_line(context: Context, identifier: str, found: Found | None) -> str
     token, state, now = found.token, found.standing.state, context.now
     if state == "revoked":
         state = "revoked before"
-        use = f"by {cell(token.revoked_by)}, {format_clock(token.revoked_at, now)}" if token.revoked_at else "-"
+        by = cell(token.revoked_by).rpartition("@")[0] or cell(token.revoked_by)
+        use = f"by {by}, {_short(token.revoked_at, now)}" if token.revoked_at else "-"
     else:
         state += f", {format_duration(token.expires_at - now).split()[0]}" if token.expires_at > now else ""
         used = token.last_used_at
         use = "never used" if used is None else f"used {format_duration(now - used).split()[0]} ago"
+        if token.format == "jwt" and token.expires_at > now:  # where it is checked elsewhere, no use is seen
+            use = f"offline until {_short(token.expires_at, now)}"
     room = terminal.width() - len(identifier) - 16 - 6
     subject = max(10, min(_WIDEST_SUBJECT, room - _MOST_COLUMNS_OF_USE))
-    return f"{identifier}  {state:<16}  {cut(escape(token.subject), subject):<{subject}}  {cut(use, max(room - subject, 10))}"
+    whom = pad(cut(escape(token.subject), subject), subject)
+    return f"{identifier}  {state:<16}  {whom}  {cut(use, max(room - subject, 10))}"
+
+
+def _short(instant: int, now: int) -> str:
+    """Write the time alone where it is within twelve hours, else the day."""
+    text = format_instant(instant)
+    return text[11:16] if abs(instant - now) < 12 * HOUR else text[5:10]
 
 
 def _children(action: Action, count: int, *, alone: bool) -> str:
@@ -129,14 +138,16 @@ class Report:
     """
 
     def __init__(
-        self, context: Context, action: Action, gathered: Gathered, *, dry_run: bool, progress: Progress | None = None
-    ) -> None:
+        self, context: Context, action: Action, gathered: Gathered, *, dry_run: bool, progress: Progress | None = None,
+        ignore_not_found: bool = False,
+    ) -> None:  # fmt: skip
         self.counts: Counter[str] = Counter()
         self._context = context
         self._console = context.console
         self._action = action
         self._gathered = gathered
         self._dry_run = dry_run
+        self._ignore_not_found = ignore_not_found
         self._progress = progress
         self._others: str | None = None
         self._objects: list[str] = []
@@ -146,6 +157,8 @@ class Report:
         """Print an outcome, or keep it for the document; ``quietly`` leaves it out of what people read."""
         self.counts[outcome.outcome] += 1
         console = self._console
+        if outcome.detail is not None:
+            outcome = outcome._replace(detail=console.advice(outcome.detail))
         if console.output == "json":
             self._objects.append(json.dumps(outcome_object(outcome)))  # a quarter of what the object takes
         elif console.output == "jsonl":
@@ -156,6 +169,8 @@ class Report:
         elif self._dry_run or not console.quiet:
             self._print(partial(console.answer, self._line(outcome)))
         elif outcome.outcome != "named_only" and not self._succeeded(outcome.outcome):
+            if outcome.outcome == "unknown" and self._ignore_not_found:
+                return
             console.complain(f"not {'lifted' if self._action.verb == 'lift' else 'denied'}: {outcome.id} {outcome.outcome}")
 
     def interrupted(self, total: int) -> None:
@@ -165,10 +180,10 @@ class Report:
             f"interrupted: {total - left:,} of {total:,} done, {left:,} not done; the same command again finishes them"
         )
         self._deaf = None
-        self.conclude()
+        self.conclude(Partial.exit_code)
 
-    def conclude(self) -> None:
-        """Tell what all outcomes come to.
+    def conclude(self, code: int) -> None:
+        """Tell what all outcomes come to, and what exit code.
 
         Raises:
             BrokenPipeError: nobody read the answer.
@@ -185,7 +200,7 @@ class Report:
             }  # fmt: skip
             console.answer(f'{json.dumps(members)[:-1]}, "targets": [{", ".join(self._objects)}]}}')
         elif console.output != "jsonl":
-            self._summary()
+            self._summary(code)
         if self._deaf is not None:
             raise self._deaf
 
@@ -206,9 +221,10 @@ class Report:
 
     def _line(self, outcome: Outcome) -> str:
         told = self._told(outcome)
+        name = f"would be {outcome.outcome}" if self._dry_run and outcome.outcome in DONE.values() else outcome.outcome
         if self._console.on_terminal:
-            return _folded(f"{outcome.id}  {outcome.outcome:<15}  ", told)
-        return f"{outcome.id}\t{outcome.outcome}\t{told}"
+            return self._console.fold(f"{outcome.id}  {name:<{18 if self._dry_run else 15}}  ", told)
+        return f"{outcome.id}\t{name}\t{told}"
 
     def _told(self, outcome: Outcome) -> str:
         if outcome.outcome == "unknown":
@@ -227,7 +243,7 @@ class Report:
     def _facts(self, outcome: Outcome) -> list[str]:
         facts = [f"{'is' if self._dry_run else 'was'} {outcome.state_before}"]
         if outcome.children:
-            facts.append(f"{outcome.children} {'child' if outcome.children == 1 else 'children'} with it")
+            facts.append(f"{outcome.children:,} {'child' if outcome.children == 1 else 'children'} with it")
         if outcome.checked_ms is not None:
             denied = "" if outcome.outcome == "lifted" else "denied, "
             facts.append(f"{denied}checked after {outcome.checked_ms} ms")
@@ -235,7 +251,7 @@ class Report:
             facts.append(escape(outcome.detail))
         return facts
 
-    def _summary(self) -> None:
+    def _summary(self, code: int) -> None:
         console, counts, verb = self._console, self.counts, self._action.verb
         if verb == "lift":
             done = counts["lifted"]
@@ -252,27 +268,17 @@ class Report:
             if counts[name]
         ]
         if self._gathered.foreign:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._gathered.foreign.items()))
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self._gathered.foreign.items()))
             parts.append(f"secrets of others, left alone: {kinds}")
         if not counts.total():
             parts.append(f"nothing to {verb} was found")
         line = ", ".join(parts) + ("" if self._dry_run else f"; request {self._action.reason.request_id}")
-        if not done and not console.quiet:
+        if not done and code not in (0, TokenNotActive.exit_code) and not console.quiet:
             console.complain(line)
         else:
             console.chat(line)
         if done and not self._dry_run:
-            console.chat(f"next: {console.program} audit log --request-id {self._action.reason.request_id}")
-
-
-def _folded(head: str, told: str) -> str:
-    """Fold what a terminal would break anywhere into the column behind the head."""
-    room = terminal.width() - len(head)
-    if len(told) <= room or room < _NARROWEST:
-        return head + told
-    import textwrap
-
-    return head + f"\n{' ' * len(head)}".join(textwrap.wrap(told, room, break_on_hyphens=False))
+            console.chat(f"next: {console.command} audit log --request-id {self._action.reason.request_id}")
 
 
 def _with_offline(outcome: Outcome, told: str) -> str:

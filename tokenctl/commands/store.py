@@ -115,7 +115,7 @@ def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> No
         told = f"{_tokens(len(accepted.ended))} revoked"
         told += f", {len(accepted.suspended)} suspended again" if accepted.suspended else ""
         console.result(f"accepted: the log goes on from {format_instant(accepted.clock)}; {told}")
-        console.chat(f"look    {console.program} audit log --request-id {accepted.request_id}")
+        console.chat(f"look    {console.command} audit log --request-id {accepted.request_id}")
     else:
         columns = (format_instant(accepted.before), format_instant(accepted.clock), str(len(accepted.ended)), accepted.request_id)
         console.result("\t".join(("accepted", *columns)))

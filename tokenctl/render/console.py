@@ -6,14 +6,19 @@ Everything tokenctl prints goes through here. A write that fails is told, never 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 from tokenctl import files, terminal
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
-from tokenctl.render.escape import escape
+from tokenctl.render.escape import escape, fold
 
 _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+# A command of ours in a hint, and whether it works on a profile's store.
+_COMMAND = (
+    r"(?<![\w/])tokenctl (?P<on>(?:issue|inspect|list|revoke|rotate-keys|audit|store|doctor|profile show\Z)(?![\w-])(?! --help))?"
+)
 _COLOURS = {"dim": _DIM, "bold": _BOLD, "red": _RED, "green": _GREEN, "yellow": _YELLOW}
 
 
@@ -25,7 +30,8 @@ class Console:
         quiet: Whether outcomes are left to the exit code.
         verbose: Whether details are asked for.
         may_ask: Whether a question may be asked at all.
-        program: How tokenctl was called, for hints that are commands.
+        program: How tokenctl was called.
+        named: Finds the profile that a command in a hint must name to mean the same one as this run.
         profile: The profile at work, once it is known.
         warnings: What was warned of, for a JSON document.
     """
@@ -33,6 +39,7 @@ class Console:
     def __init__(self, *, environment: Mapping[str, str], may_ask: bool = True, output: str | None = None) -> None:
         self.environment = environment
         self.program = "tokenctl"
+        self.named: Callable[[], str | None] = lambda: None
         self.output = output
         self.quiet = False
         self.verbose = False
@@ -43,6 +50,18 @@ class Console:
     @property
     def machine(self) -> bool:
         return self.output in ("json", "jsonl")
+
+    @property
+    def command(self) -> str:
+        """How a hint calls tokenctl on the profile at work: the program, and ``-p`` where a bare call means another."""
+        named = self.named()
+        return self.program if named is None else f"{self.program} -p {named}"
+
+    def advice(self, text: str) -> str:
+        """Write the commands in a hint as they are to be typed here."""
+        if "tokenctl " not in text:
+            return text
+        return re.sub(_COMMAND, lambda found: f"{self.command if found['on'] else self.program} {found['on'] or ''}", text)
 
     @property
     def on_terminal(self) -> bool:
@@ -58,6 +77,10 @@ class Console:
         if not terminal.wants_colour(dict(self.environment), descriptor):
             return text
         return f"{_COLOURS[colour]}{text}{_PLAIN}"
+
+    def fold(self, head: str, text: str) -> str:
+        """Put a text behind a head, folded as the terminal would break it anywhere; off a terminal it stays one line."""
+        return fold(head, text, terminal.width()) if self.on_terminal else head + text
 
     # The answer
 
@@ -130,9 +153,7 @@ class Console:
 
     def error(self, error: TokenctlError) -> None:
         """Say a failure: the fact, then the advice; as one JSON object where JSON was asked for."""
-        hint = error.hint
-        if hint is not None and self.program != "tokenctl":
-            hint = hint.replace("tokenctl ", f"{self.program} ")
+        hint = None if error.hint is None else self.advice(error.hint)
         if self.machine:
             members = {
                 "error": error.slug, "reason": error.reason, "message": error.message, "hint": hint,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_NARROWEST = 20  # columns that text is folded into
+
 
 def escape(text: str) -> str:
     """Return the text with everything that a terminal or a reader could be fooled by written as an escape."""
@@ -44,3 +46,18 @@ def cut(text: str, columns: int) -> str:
     while width(shown) > columns - 1 and shown:
         shown = shown[:-1]
     return f"{shown}…" if columns > 0 else ""
+
+
+def fold(head: str, text: str, columns: int) -> str:
+    """Put an escaped text behind a head, folded between words into the columns beside it; a long word stays whole."""
+    room = columns - width(head)
+    if width(text) <= room or room < _NARROWEST:
+        return head + text
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and width(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return head + f"\n{' ' * width(head)}".join(lines)

@@ -78,4 +78,4 @@ def _print(context: Context, report: Report) -> None:
     for flaw in report.flaws:
         console.result(f"flaw: {escape(flaw)}")
     if report.flaws and not console.quiet:
-        console.complain(f"hint: restore the newest copy, or accept this one: {console.program} store release --reason R")
+        console.complain(f"hint: restore the newest copy, or accept this one: {console.command} store release --reason R")

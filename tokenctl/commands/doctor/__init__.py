@@ -109,10 +109,5 @@ def _line(context: Context, finding: Finding) -> None:
 
 
 def _mend(context: Context, finding: Finding) -> str | None:
-    """Return the command with the program as it was called, on the profile that was named."""
-    if finding.mend is None:
-        return None
-    program = context.console.program
-    named = f"{program} -p {context.profile}" if context.profile is not None else program
-    told = re.sub(r"(?<![\w/])tokenctl(?= (?:store|audit|list) )", lambda _: named, finding.mend)
-    return re.sub(r"(?<![\w/])tokenctl(?= (?:profile|completion) )", lambda _: program, told)
+    """Return the command as it is to be typed here."""
+    return None if finding.mend is None else context.console.advice(finding.mend)

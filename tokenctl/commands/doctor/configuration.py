@@ -38,24 +38,12 @@ def _profile(examined: Examined, name: str) -> Iterator[Finding]:
     try:
         profile = config.load_profile(examined.places, name)
     except TokenctlError as error:
-        aside = shell("mv", path, f"{path}.broken")
-        mend = aside if name == config.DEFAULT_PROFILE else f"{aside} && tokenctl profile add {name}"
-        yield fail(_CHECK, error, None if _may_hold_policy(path) else mend)
+        yield fail(_CHECK, error, f"${{EDITOR:-vi}} {shell(path)}")  # moved aside, it would take its policy along
         return
     try:
         config.read_own_rules(examined.places, profile)
     except TokenctlError as error:
-        yield fail(_CHECK, error)
-
-
-def _may_hold_policy(path: str) -> bool:
-    """Whether without this file more might be issued than its author meant: then it is not to be moved aside."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_READ)
-    except OSError:
-        return False
-    return b"rule" in text or b"lifetime" in text
+        yield fail(_CHECK, error, f"${{EDITOR:-vi}} {shell(path)}")
 
 
 def _ceiling(examined: Examined) -> Iterator[Finding]:
