@@ -11,7 +11,6 @@ from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, shell
 from tokenctl.errors import InvalidRequest, NotFound, TokenctlError
 
 _CHECK = "config"
-_MOST_READ = 64 * 1024  # bytes
 
 
 def configuration(examined: Examined) -> Iterator[Finding]:
