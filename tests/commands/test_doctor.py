@@ -399,11 +399,11 @@ def test_a_policy_that_is_not_understood_fails_as_the_next_issue_does(well, name
     path.write_text('[[rule]]\nname = "ci"\nsubject = "ci-*"\nscopess = ["*"]\n')
     met = well("issue", "-p", name, "--subject", "ci-1")
     (found,) = faults(well, code=9)
-    assert (met.code, found["check"], found["mend"]) == (9, "config", None)
+    assert (met.code, found["check"], found["mend"]) == (9, "config", f"${{EDITOR:-vi}} {path}")
     assert found["detail"].startswith(f"{path}: rule ci: scopess: unknown; known: ")
     assert met.err.startswith(f"tokenctl: {found['detail'].partition('; mend it')[0]}\n")
     assert found["detail"].endswith("; mend it with an editor, then: tokenctl profile show")
-    path.write_text(path.read_text().replace("scopess", "scopes"))
+    mend(well, found["mend"], EDITOR="sed -i s/scopess/scopes/")
     assert faults(well) == []
 
 
@@ -412,7 +412,7 @@ def test_a_file_that_may_hold_a_policy_is_not_moved_aside(well):
     path.write_text('[[rule]\nname = "ci"\n')
     (found,) = faults(well, code=9)
     assert found["detail"] == f"{path} is not TOML: line 1, column 7; mend it with an editor"
-    assert found["mend"] is None
+    assert found["mend"] == f"${{EDITOR:-vi}} {path}"
 
 
 @pytest.mark.parametrize("text", ["nowhere\n", "\xff\n", ""])
