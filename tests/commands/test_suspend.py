@@ -475,6 +475,17 @@ def test_an_old_row_put_back_is_not_lifted_when_its_time_comes(cli):
     assert cli("inspect", "-", "--any-audience", input=token).code in (3, 10)
 
 
+def test_a_broken_row_whose_lift_is_due_costs_no_list_the_lock(cli):
+    identifier = issued(cli)
+    suspended(cli, identifier, "--for", "1s", "--then", "lift")
+    change(cli.store, "UPDATE token SET note = 'changed'")
+    time.sleep(1.1)
+    lock = cli.store.parent / "store.lock"
+    lock.unlink()
+    assert cli("list").code == 10
+    assert not lock.exists()
+
+
 def test_a_quarantined_store_suspends_and_lifts_nothing(cli):
     first, other = issued(cli), issued(cli)
     suspended(cli, first, "--for", "10m", "--then", "lift")
