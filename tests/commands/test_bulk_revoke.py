@@ -155,6 +155,67 @@ def test_who_stops_listening_stops_no_revocation(cli, many):
     assert (done.code, done.err.startswith("tokenctl: cannot write to stdout: ")) == (7, True)
 
 
+def stalled(cli, **options):
+    """Start a run whose reader takes nothing."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    words = [*PROGRAM, "revoke", "--subject", "bulk", "--yes"]
+    return subprocess.Popen(words, env=cli.env, cwd=cli.home, **(pipes | options))
+
+
+def wait_for(cli, count):
+    end = time.monotonic() + 60
+    while revoked(cli) < count:
+        assert time.monotonic() < end, revoked(cli)
+        time.sleep(0.05)
+
+
+def test_a_reader_that_stands_still_stops_no_revocation_and_gets_every_outcome_when_it_reads_on(cli, many):
+    child = stalled(cli)
+    wait_for(cli, MANY)
+    assert child.poll() is None
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+    assert {line.split(b"\t")[0].decode() for line in out.splitlines()} == set(many)
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_when_all_is_done_a_signal_ends_the_wait_for_a_reader_at_once(cli, many, number):
+    child = stalled(cli)
+    wait_for(cli, MANY)
+    time.sleep(1)
+    child.send_signal(number)
+    assert child.wait(timeout=10) == -number
+    _, err = child.communicate()
+    assert err.decode() == f"interrupted: {MANY:,} of {MANY:,} done, not all was read\n"
+
+
+def test_a_signal_ends_a_run_whose_reader_stands_still(cli, many):
+    child = stalled(cli)
+    wait_for(cli, MANY // 3)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=20) == -signal.SIGTERM
+    _, err = child.communicate()
+    done = revoked(cli)
+    assert MANY // 3 <= done < MANY
+    assert err.decode().startswith(f"interrupted: {done:,} of {MANY:,} done, {MANY - done:,} not done;")
+    assert_sound(cli)
+
+
+def test_a_socket_that_nobody_reads_stops_no_revocation(cli, many):
+    import socket
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = stalled(cli, stdout=theirs)
+        theirs.close()
+        wait_for(cli, MANY)
+        lines = b"".join(iter(lambda: ours.recv(1 << 16), b""))
+    assert len(lines.splitlines()) == MANY
+    assert child.wait(timeout=10) == 0
+    child.stderr.close()
+
+
 def test_quiet_is_quiet_and_expect_counts_them_all(cli, many):
     short = cli("revoke", "--subject", "bulk", "--expect", str(MANY - 1), "--yes", "-q")
     assert (short.code, short.out) == (6, "")

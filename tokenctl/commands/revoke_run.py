@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import revoke_screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.revoke_targets import Gathered
-from tokenctl.errors import NotFound, TokenctlError, TokenNotActive
+from tokenctl.errors import NotFound, TemporarilyUnavailable, TokenctlError, TokenNotActive
 from tokenctl.model.token import Action, Outcome, Target
 from tokenctl.render.progress import Progress
 
@@ -21,6 +22,16 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         TokenctlError: the store cannot be changed, and nothing was done.
         KeyboardInterrupt: after a batch; what was done is told.
     """
+    console = context.console
+    console.hold()
+    try:
+        return _run(context, backend, action, gathered, ignore_not_found=ignore_not_found)
+    finally:
+        with suppress(BrokenPipeError, TemporarilyUnavailable):  # something else ends the run
+            console.let_go(revoke_screen.PATIENCE)
+
+
+def _run(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
     waiting = dict.fromkeys(gathered.targets)
     progress = Progress(context.console, revoke_screen.DONE[action.verb], len(waiting))
     report = revoke_screen.Report(context, action, gathered, dry_run=False, progress=progress, ignore_not_found=ignore_not_found)
@@ -48,7 +59,11 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
         raise
     progress.finish()
     code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
-    report.conclude(code)
+    try:
+        report.conclude(code)
+    except KeyboardInterrupt:  # only a reader was waited for
+        context.console.complain(f"interrupted: {len(gathered.targets):,} of {len(gathered.targets):,} done, not all was read")
+        raise
     return code
 
 

@@ -25,6 +25,7 @@ _DENIED = frozenset({"revoked", "already_revoked", "denied", "suspended"})
 _SHOWN = 20  # targets of a preview
 _WIDEST_SUBJECT = 24  # columns
 _MOST_COLUMNS_OF_USE = 19
+PATIENCE = 2.0  # seconds for a reader that stands still, after an interruption
 
 
 # Before
@@ -134,7 +135,8 @@ def _children(action: Action, count: int, *, alone: bool) -> str:
 class Report:
     """Tells each outcome as it comes, and what they come to.
 
-    What is done does not depend on who listens: a failure to print is raised at the end.
+    What is done does not depend on who listens: in a real run the console holds what no reader takes, and a failure to print
+    is raised at the end.
     """
 
     def __init__(
@@ -180,10 +182,10 @@ class Report:
             f"interrupted: {total - left:,} of {total:,} done, {left:,} not done; the same command again finishes them"
         )
         self._deaf = None
-        self.conclude(Partial.exit_code)
+        self.conclude(Partial.exit_code, patience=PATIENCE)
 
-    def conclude(self, code: int) -> None:
-        """Tell what all outcomes come to, and what exit code.
+    def conclude(self, code: int, *, patience: float | None = None) -> None:
+        """Tell what all outcomes come to, and what exit code, to whoever reads on within ``patience`` seconds.
 
         Raises:
             BrokenPipeError: nobody read the answer.
@@ -201,6 +203,7 @@ class Report:
             console.answer(f'{json.dumps(members)[:-1]}, "targets": [{", ".join(self._objects)}]}}')
         elif console.output != "jsonl":
             self._summary(code)
+        console.let_go(patience)
         if self._deaf is not None:
             raise self._deaf
 

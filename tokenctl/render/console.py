@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from tokenctl import files, terminal
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.render.escape import escape, fold
+
+if TYPE_CHECKING:
+    from tokenctl.render.outlet import Outlet  # what is over at once holds nothing back
 
 _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
@@ -46,6 +51,7 @@ class Console:
         self.may_ask = may_ask
         self.profile: str | None = None
         self.warnings: list[str] = []
+        self._held: dict[int, Outlet] = {}
 
     @property
     def machine(self) -> bool:
@@ -95,13 +101,40 @@ class Console:
 
     def answer_bytes(self, data: bytes) -> None:
         try:
-            files.write_all(1, data)
+            self._write(1, data)
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise TemporarilyUnavailable(
-                f"cannot write to stdout: {files.cause_of(error)}", hint="check where stdout goes, then run again"
-            ) from None
+            raise _unwritable(error) from None
+
+    def hold(self) -> None:
+        """Wait for no reader from here on: what is said waits in memory, until :meth:`let_go`."""
+        from tokenctl.render.outlet import Outlet
+
+        self._held = {descriptor: Outlet(descriptor) for descriptor in (1, 2)}
+
+    def let_go(self, patience: float | None = None) -> None:
+        """Write what waits, as long as it takes, or until a reader took nothing for ``patience`` seconds.
+
+        Raises:
+            BrokenPipeError, TemporarilyUnavailable: as :meth:`answer`.
+        """
+        held, self._held = self._held, {}
+        if held:
+            with suppress(OSError):
+                held[2].drain(patience)
+            try:
+                held[1].drain(patience)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise _unwritable(error) from None
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        if descriptor in self._held:
+            self._held[descriptor].put(data)
+        else:
+            files.write_all(descriptor, data)
 
     def document(self, members: Mapping[str, object]) -> None:
         """Print one JSON object: ASCII, on one line."""
@@ -116,7 +149,7 @@ class Console:
 
     def _say(self, line: str, *, end: str = "\n") -> None:
         try:
-            files.write_all(2, f"{line}{end}".encode("utf-8", "backslashreplace"))
+            self._write(2, f"{line}{end}".encode("utf-8", "backslashreplace"))
         except OSError:
             return  # nobody listens; the exit code still speaks
 
@@ -183,3 +216,9 @@ class Console:
         answer = terminal.ask(f"{escape(question)} {tail}")
         if answer is None or (answer != str(count) if many else answer.lower() not in ("y", "yes")):
             raise refused
+
+
+def _unwritable(error: OSError) -> TemporarilyUnavailable:
+    return TemporarilyUnavailable(
+        f"cannot write to stdout: {files.cause_of(error)}", hint="check where stdout goes, then run again"
+    )  # fmt: skip
