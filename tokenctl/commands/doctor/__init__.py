@@ -80,7 +80,7 @@ def _print(context: Context, findings: list[Finding], counts: dict[str, int], co
             console.document(document)
     elif console.quiet:
         for finding in findings:
-            if finding.status == FAIL or (code == TokenNotActive.exit_code and finding.status == WARN):
+            if finding.status == FAIL:
                 console.complain(f"{_shown(finding.status)} {finding.check}: {finding.detail}")
     else:
         for finding in findings:
