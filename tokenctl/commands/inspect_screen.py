@@ -9,7 +9,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
-from tokenctl.model.times import format_clock, format_distance, format_duration, format_instant
+from tokenctl.model.times import LAST_INSTANT, format_clock, format_distance, format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.render.escape import cell, escape, pad, width
 
@@ -72,7 +72,7 @@ def _block(context: Context, backend: LocalAuthority | None, answer: Introspecti
     if answer.found is not None:
         lines += _facts(context, answer, backend)
     elif answer.claims is not None or answer.header is not None:
-        lines += _claims(answer)
+        lines += _claims(answer, context.now)
     lines += _checks(context, answer.checks)
     lines += [f"finding     {rule}: {escape(text)}" for rule, text in _findings(answer)]
     if answer.found is not None and not answer.active:
@@ -83,7 +83,8 @@ def _block(context: Context, backend: LocalAuthority | None, answer: Introspecti
 def _headline(context: Context, answer: Introspection, backend: LocalAuthority | None) -> str:
     paint, now = context.console.paint, context.now
     if answer.active:
-        left = f", {format_duration(answer.found.token.expires_at - now)} left" if answer.found else ""
+        end = answer.found.token.expires_at if answer.found else _expiry(answer)
+        left = f", {format_duration(end - now)} left" if end is not None else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
         return paint("not checked: form, signature and time only", "yellow")
@@ -196,12 +197,25 @@ def _use(token: Token, now: int) -> str:
     return f"{_moment(token.last_used_at, now)}; {uses}"
 
 
-def _claims(answer: Introspection) -> list[str]:
+def _expiry(answer: Introspection) -> int | None:
+    """Return when a JWT says that it ends, milliseconds."""
+    return _numeric((answer.claims or {}).get("exp"))
+
+
+def _numeric(value: object) -> int | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_INSTANT // 1000
+    return int(value * 1000) if plain and isinstance(value, int | float) else None
+
+
+def _claims(answer: Introspection, now: int) -> list[str]:
     lines = []
     for name in ("iss", "sub", "aud", "scope", "exp", "nbf", "iat", "jti"):
         value = (answer.claims or {}).get(name)
         if value is not None:
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            instant = _numeric(value) if name in ("exp", "nbf", "iat") else None
+            if instant is not None:
+                text = _moment(instant, now)
             lines.append(f"  {name:<9} {escape(text[:200])}")
     return lines
 

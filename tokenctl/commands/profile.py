@@ -9,6 +9,8 @@ from tokenctl.commands.context import Context
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
 from tokenctl.render.escape import escape
 
+_SHORT_HASH = 12  # characters of a policy's hash for a person
+
 
 def add(
     context: Context, name: str, *, backend: str, issuer: str | None, default_audience: str | None, eddsa_name: str | None
@@ -96,7 +98,9 @@ def show(context: Context, name: str | None) -> int:
         return 0
     for key, value in [*members.items(), *explain(policy, places.ceiling)]:
         told = "-" if value is None else escape(str(value))
-        console.answer(f"{key:<16}  {told}" if console.on_terminal else f"{key}\t{told}")
+        if console.on_terminal:
+            told = told[:_SHORT_HASH] if key == "policy" else places.shown(told)
+        console.answer(console.fold(f"{key:<16}  ", told) if console.on_terminal else f"{key}\t{told}")
     return 0
 
 

@@ -72,7 +72,8 @@ def _print(context: Context, report: Report) -> None:
         return
     meaning = _MEANING.get(report.verdict, "")
     colour = "green" if report.verdict.startswith("OK") else "yellow" if report.verdict == "UNANCHORED" else "red"
-    console.result(f"{console.paint(report.verdict, colour)}: {meaning}")
+    line = console.fold(f"{report.verdict}: ", meaning)
+    console.result(line.replace(report.verdict, console.paint(report.verdict, colour), 1))
     counts = (("record", report.records), ("token", report.tokens), ("key", report.keys))
     console.result(", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts))
     for flaw in report.flaws:
