@@ -158,7 +158,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs_told
             set flags_told
             set -a flags_told '--from'\t'Read what leaked from a file'
-            set -a flags_told '--reason'\t'compromised, superseded, unused, owner_left, policy, test or other'
+            set -a flags_told '--reason'\t'compromised, superseded, unused, owner_left, policy, undelivered, test or other'
             set -a flags_told '--note'\t'What happened'
             set -a flags_told '--ticket'\t'Where it is followed up'
             set -a flags_told '--keep-children'\t'Leave the children alone'

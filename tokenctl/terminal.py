@@ -98,6 +98,7 @@ def ask(question: str) -> str | None:
         while not answer.endswith(b"\n"):
             part = os.read(keyboard, 4096)
             if not part:
+                os.write(keyboard, b"\n")  # Ctrl-D leaves the cursor behind the question
                 return None
             answer += part
     return answer.decode("utf-8", "replace").strip()

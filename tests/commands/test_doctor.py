@@ -135,10 +135,7 @@ def test_quiet_prints_nothing_and_after_a_failure_the_failing_lines_on_stderr(we
     warned = well("doctor", "-q")
     assert (warned.code, warned.out, warned.err) == (0, "", "")
     strict = well("doctor", "-q", "--strict")
-    assert (strict.code, strict.out) == (3, "")
-    assert [line for line in strict.err.splitlines() if not line.startswith("warn start-up: ")] == [
-        "warn audit: 3 records, no anchor to compare with: an old copy would not be noticed; the next change makes it"
-    ]
+    assert (strict.code, strict.out, strict.err) == (3, "", "")
     well.root_secret.chmod(0o640)
     failed = well("doctor", "-q")
     assert (failed.code, failed.out, failed.err) == (9, "", f"FAIL access: {well.root_secret} is open to other users\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -421,3 +423,75 @@ def test_json_is_ascii_and_one_document(cli):
         assert (done.code, done.err, done.out.count("\n")) == (0, "", 1)
         assert done.out.isascii()
         assert isinstance(done.json, dict)
+
+
+def test_every_outcome_is_one_document_where_json_is_asked_for(cli):
+    json = ("-o", "json")
+    for action, more in (("add", ()), ("use", ()), ("remove", ("--yes",))):
+        if action == "remove":
+            assert cli("profile", "use", "local").code == 0
+        done = cli("profile", action, "staging", *more, *json)
+        assert (done.code, done.json, done.err) == (0, {"action": action, "profile": "staging", "warnings": []}, "")
+    cli.token()
+    done = cli("store", "release", "--reason", "r", *json)
+    assert (done.code, done.json) == (0, {"released": False, "profile": "local", "verdict": None, "warnings": []})
+    done = cli("rotate-keys", "jwks", "--out", "jwks.json", *json)
+    assert (done.code, done.json) == (0, {"action": "jwks", "profile": "local", "out": "jwks.json", "warnings": []})
+    done = cli("issue", "--subject", "s", "--dry-run", *json)
+    assert (done.json["lifetime"], done.json["lifetime_seconds"], done.json["warnings"]) == ("15m", 900, [])
+
+
+def test_a_new_token_lives_as_long_as_it_was_asked_for(cli):
+    assert cli("issue", "--subject", "s", "-o", "json").json["expires_in"] == 900
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("help",), "tokenctl: no verb help\nhint: python -m tokenctl --help\n"),
+        (("help", "issue"), "tokenctl: no verb help\nhint: python -m tokenctl issue --help\n"),
+        (
+            ("list", "--subject", "--owner", "x"),
+            "tokenctl: --subject has a value that looks like an option\nhint: python -m tokenctl list --help\n",
+        ),
+        (("issue", "--subject", "s", "--ttl", "1h 30m"), "tokenctl: --ttl: not a duration\nhint: 1h30m?\n"),
+    ],
+)
+def test_a_fault_of_usage_is_told_with_what_was_meant(cli, arguments, error):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(error.partition("\n")[0])
+    assert error.partition("hint: ")[2].strip() in done.err
+
+
+def test_a_lasting_token_without_scope_is_told_to_name_one(cli):
+    cli.token()
+    done = cli("issue", "--subject", "s", "--kind", "service")
+    assert (done.code, done.err) == (
+        12,
+        "tokenctl: the policy forbids it: scope-required: a token of kind service names its scope\nhint: add --scope SCOPE\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments", [("audit", "show", "0352Ldy4SKzRSvwVvSWvL6"), ("issue", "--subject", "s", "--parent", "0352Ldy4SKzRSvwVvSWvL6")]
+)
+def test_what_is_not_found_may_be_in_another_profile(cli, arguments):
+    cli.token()
+    cli("profile", "add", "staging")
+    done = cli(*arguments)
+    assert done.code == 5
+    assert done.err.splitlines()[-1] == "hint: other profiles: staging (choose one with --profile)"
+    done = cli("revoke", "--parent", "0352Ldy4SKzRSvwVvSWvL6", "--yes")
+    assert done.err.startswith("nothing to revoke was found; other profiles: staging (choose one with --profile); request ")
+
+
+def test_a_token_that_the_log_has_outlived_is_told_by_the_time_of_the_last_record(cli):
+    now = time.time_ns() // 1_000_000
+    identifier = cli.id_of(cli.token())
+    assert cli.at(now + 3_600_000, "issue", "--subject", "s", "-q").code == 0
+    done = cli("inspect", identifier)
+    assert done.code == 3
+    assert re.match(
+        r"not active: expired by the time of the last record \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\)\n", done.out
+    )  # fmt: skip

@@ -202,7 +202,7 @@ def test_doctor_prints_a_mend_below_its_finding(cli, at_terminal):
     code, screen = ended(at_terminal("tokenctl doctor"))
     assert code == 9
     lines = screen.splitlines()
-    assert lines[0] == f"FAIL  access        {cli.root_secret} is open to other users"
+    assert lines[0] == "FAIL  access        ~/.config/tokenctl/keys/local is open to other users"
     assert lines[1] == f"      mend          chmod 600 {cli.root_secret}"
     assert re.fullmatch(r"\d+ ok, \d+ warnings?, 1 failed", lines[-1])
 

@@ -128,6 +128,9 @@ def _usage(error: Any, arguments: list[str], verbs: list[str]) -> InvalidRequest
     from tokenctl.formats.pasted import masked
 
     verb = verb_of(arguments)
+    if verb == "help":
+        meant = next((argument for argument in arguments if argument in verbs), None)
+        return InvalidRequest("no verb help", hint=f"tokenctl {meant} --help" if meant else "tokenctl --help", reason="usage")
     if verb is not None and verb not in verbs:
         import difflib
 
@@ -136,8 +139,23 @@ def _usage(error: Any, arguments: list[str], verbs: list[str]) -> InvalidRequest
         hint = f"tokenctl {near[0]}" if near else f"verbs: {', '.join(verbs)}"
         return InvalidRequest(f"no verb {masked(escape(verb))}", hint=hint, reason="usage")
     message = masked(escape(str(error.format_message()))).strip().rstrip(".")
+    swallowing = _swallowing(error, arguments)
+    if swallowing is not None:
+        message = f"{swallowing} has a value that looks like an option"
     hint = f"tokenctl {verb} --help" if verb else "tokenctl --help"
     return InvalidRequest(message[:1].lower() + message[1:], hint=hint, reason="usage")
+
+
+def _swallowing(error: Any, arguments: list[str]) -> str | None:
+    """Return the option that took the next one for its value, which the parser tells as some other fault."""
+    context = getattr(error, "ctx", None)
+    parameters = context.command.params if context is not None else []
+    taking = {flag for parameter in parameters if not getattr(parameter, "is_flag", True) for flag in parameter.opts}
+    for number, argument in enumerate(arguments[:-1], 1):
+        value = arguments[number]
+        if argument in taking and value.startswith("-") and value != "-" and not value[1:2].isdigit():
+            return argument
+    return None
 
 
 def _refuse_secrets(arguments: list[str]) -> None:

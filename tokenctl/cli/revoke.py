@@ -20,7 +20,9 @@ def revoke(
     source: Annotated[Texts, typer.Option("--from", metavar="FILE", help="Read what leaked from a file.")] = None,
     reason: Annotated[
         str | None,
-        typer.Option("--reason", metavar="R", help="compromised, superseded, unused, owner_left, policy, test or other."),
+        typer.Option(
+            "--reason", metavar="R", help="compromised, superseded, unused, owner_left, policy, undelivered, test or other."
+        ),
     ] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What happened.")] = None,
     ticket: Annotated[str | None, typer.Option("--ticket", metavar="T", help="Where it is followed up.")] = None,
@@ -51,10 +53,11 @@ def revoke(
 EPILOG = epilog(
     [
         "tokenctl revoke - --reason leaked --ticket INC-4711 < chat.txt",
-        "tokenctl revoke --subject 'ci-*' --dry-run --out plan.json && tokenctl revoke --plan plan.json",
+        "tokenctl revoke --subject 'ci-*' --dry-run --out plan.json",
         "tokenctl revoke 0352Ldy4SKzRSvwVvSWvL6 --suspend --for 2h --then revoke",
     ],
     [0, 2, 3, 4, 5, 6, 7, 9, 10, 11],
+    {3: "with --lift, a target stays denied"},
 )
 
 

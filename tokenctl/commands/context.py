@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tokenctl import config, wiring
 from tokenctl.backends.local.authority import LocalAuthority
-from tokenctl.errors import InvalidConfiguration, InvalidRequest
+from tokenctl.errors import InvalidConfiguration, InvalidRequest, NotFound
 from tokenctl.render.console import Console
 
 
@@ -45,8 +45,17 @@ class Context(NamedTuple):
             )
         try:
             yield backend
+        except NotFound as error:
+            if error.hint is None:
+                error.hint = self._other_profiles()
+            raise
         finally:
             backend.close()
+
+    def _other_profiles(self) -> str | None:
+        from tokenctl.commands.inspect_screen import other_profiles
+
+        return other_profiles(self)
 
     def refuse_own(self, path: str) -> None:
         """Refuse a path for output that lies among tokenctl's own files, of whatever profile (exit 2)."""

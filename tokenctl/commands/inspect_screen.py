@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenctl import terminal
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
-from tokenctl.model.times import format_clock, format_distance, format_duration, format_instant
+from tokenctl.model.times import LAST_INSTANT, format_clock, format_distance, format_duration, format_instant
 from tokenctl.model.token import Token
-from tokenctl.render.escape import cell, escape
+from tokenctl.render.escape import cell, escape, pad, width
+
+_FIRST = 22  # columns of the first of two facts on a line
 
 if TYPE_CHECKING:
     from tokenctl.commands.inspect import Answer
@@ -65,26 +68,42 @@ def _show_machine(context: Context, answers: list[Answer]) -> None:
 
 
 def _block(context: Context, backend: LocalAuthority | None, answer: Introspection) -> str:
-    lines = [_headline(context, answer)]
+    lines = [_headline(context, answer, backend)]
     if answer.found is not None:
         lines += _facts(context, answer, backend)
     elif answer.claims is not None or answer.header is not None:
-        lines += _claims(answer)
-    lines += _checks(answer.checks)
+        lines += _claims(answer, context.now)
+    lines += _checks(context, answer.checks)
     lines += [f"finding     {rule}: {escape(text)}" for rule, text in _findings(answer)]
     if answer.found is not None and not answer.active:
         lines.append(f"  next      {context.console.command} audit show {answer.found.token.id}")
     return "\n".join(lines) + "\n"
 
 
-def _headline(context: Context, answer: Introspection) -> str:
+def _headline(context: Context, answer: Introspection, backend: LocalAuthority | None) -> str:
     paint, now = context.console.paint, context.now
     if answer.active:
-        left = f", {format_duration(answer.found.token.expires_at - now)} left" if answer.found else ""
+        end = answer.found.token.expires_at if answer.found else _expiry(answer)
+        left = f", {format_duration(end - now)} left" if end is not None else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
         return paint("not checked: form, signature and time only", "yellow")
+    if answer.found is not None and answer.state == "expired" and answer.found.token.expires_at > now:
+        return paint(f"not active: {_ahead(backend)}", "red")
     return paint(f"not active: {_why(answer, now)}", "red")
+
+
+def _ahead(backend: LocalAuthority | None) -> str:
+    """Say why a token counts as expired that the clock says is not."""
+    if backend is not None:
+        with backend.journal.reading() as view:
+            if view is not None:
+                return f"expired by the time of the last record ({_seconds(view.last_time)})"
+    return "expired by the time of the last record"
+
+
+def _seconds(instant: int) -> str:
+    return format_instant(instant - instant % 1000).replace("T", " ")
 
 
 def _why(answer: Introspection, now: int) -> str:
@@ -104,12 +123,12 @@ def _why(answer: Introspection, now: int) -> str:
 
 def _facts(context: Context, answer: Introspection, backend: LocalAuthority | None) -> list[str]:
     assert answer.found is not None
-    token, now = answer.found.token, context.now
+    token, now, fold = answer.found.token, context.now, context.console.fold
     children = f"{answer.found.children} (dies with it)" if answer.found.children else "0"
     lines = [
         f"  id        {token.id} ({token.kind}, {token.format})",
-        _pair("subject", token.subject, "owner", token.owner),
-        _pair("scope", " ".join(token.scope), "audience", " ".join(token.audience)),
+        *_pair(context, "subject", token.subject, "owner", token.owner),
+        *_pair(context, "scope", " ".join(token.scope), "audience", " ".join(token.audience)),
         f"  issued    {_moment(token.issued_at, now)} by {escape(token.issued_by)}",
         f"  expires   {_moment(token.expires_at, now)}",
     ]
@@ -118,32 +137,36 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
     if token.revoked_at is not None:
         lines.append(f"  revoked   {_moment(token.revoked_at, now)} by {cell(token.revoked_by)}")
         if token.revoked_note:
-            lines.append(f"  note      {escape(token.revoked_note)}")
-        lines.append(f"  denied    by this store since {format_instant(token.revoked_at)}; {_offline(token, now)}")
+            lines.append(fold("  because   ", escape(token.revoked_note)))
+        lines.append(fold("  denied    ", f"by this store since {_seconds(token.revoked_at)}; {_offline(token, now)}"))
     elif token.suspended_at is not None:
         lines.append(f"  suspended {_moment(token.suspended_at, now)}, {_suspension_end(token, now, distance=False)}")
         if token.revoked_note:
-            lines.append(f"  note      {escape(token.revoked_note)}")
-        lines.append(f"  denied    by this store since {format_instant(token.suspended_at)}; {_offline(token, now)}")
+            lines.append(fold("  because   ", escape(token.revoked_note)))
+        lines.append(fold("  denied    ", f"by this store since {_seconds(token.suspended_at)}; {_offline(token, now)}"))
     lines.append(f"  last use  {_use(token, now)}")
     if token.kid is not None:
         lines.append(f"  key       {token.kid}, issuer {cell(token.issuer)}")
     if token.labels:
         lines.append(f"  labels    {' '.join(escape(f'{name}={value}') for name, value in token.labels)}")
     if token.note:
-        lines.append(f"  for       {escape(token.note)}")
-    lines.append(_pair("parent", token.parent or "", "children", children))
+        lines.append(fold("  note      ", escape(token.note)))
+    lines += _pair(context, "parent", token.parent or "", "children", children)
     if backend is not None:
         lines.append(f"  profile   {backend.name} ({backend.place})")
     return lines
 
 
-def _pair(name: str, value: str, other: str, text: str) -> str:
-    return f"  {name:<9} {cell(value):<22} {other:<9} {cell(text)}"
+def _pair(context: Context, name: str, value: str, other: str, text: str) -> list[str]:
+    """Put two facts on one line, or on two where the first is long or the line would not fit."""
+    first, second = cell(value), cell(text)
+    if width(first) <= _FIRST and (not context.console.on_terminal or 12 + _FIRST + 11 + width(second) <= terminal.width()):
+        return [f"  {name:<9} {pad(first, _FIRST)} {other:<9} {second}"]
+    return [context.console.fold(f"  {name:<9} ", first), context.console.fold(f"  {other:<9} ", second)]
 
 
 def _moment(instant: int, now: int) -> str:
-    return f"{format_instant(instant - instant % 1000).replace('T', ' ')}   {format_distance(instant, now)}"
+    return f"{_seconds(instant)}   {format_distance(instant, now)}"
 
 
 def _suspension_end(token: Token, now: int, *, distance: bool = True) -> str:
@@ -162,7 +185,7 @@ def _offline(token: Token, now: int) -> str:
         return "no offline verifiers (opaque)"
     if token.expires_at <= now:
         return "expired for offline verifiers too"
-    return f"verifiers that do not ask may accept it until {format_instant(token.expires_at)}"
+    return f"verifiers that do not ask may accept it until {_seconds(token.expires_at)}"
 
 
 def _use(token: Token, now: int) -> str:
@@ -174,17 +197,30 @@ def _use(token: Token, now: int) -> str:
     return f"{_moment(token.last_used_at, now)}; {uses}"
 
 
-def _claims(answer: Introspection) -> list[str]:
+def _expiry(answer: Introspection) -> int | None:
+    """Return when a JWT says that it ends, milliseconds."""
+    return _numeric((answer.claims or {}).get("exp"))
+
+
+def _numeric(value: object) -> int | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LAST_INSTANT // 1000
+    return int(value * 1000) if plain and isinstance(value, int | float) else None
+
+
+def _claims(answer: Introspection, now: int) -> list[str]:
     lines = []
     for name in ("iss", "sub", "aud", "scope", "exp", "nbf", "iat", "jti"):
         value = (answer.claims or {}).get(name)
         if value is not None:
             text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            instant = _numeric(value) if name in ("exp", "nbf", "iat") else None
+            if instant is not None:
+                text = _moment(instant, now)
             lines.append(f"  {name:<9} {escape(text[:200])}")
     return lines
 
 
-def _checks(checks: object) -> list[str]:
+def _checks(context: Context, checks: object) -> list[str]:
     told = []
     assert isinstance(checks, list)
     for check in checks:
@@ -193,7 +229,7 @@ def _checks(checks: object) -> list[str]:
             told.append(f"{check.name} FAILED ({escape(check.detail or 'no')})")
         else:
             told.append(f"{check.name} {'ok' if check.ok else 'not asked'}")
-    return [f"  checks    {', '.join(told)}"] if told else []
+    return [context.console.fold("  checks    ", ", ".join(told))] if told else []
 
 
 def _findings(answer: Introspection) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from tokenctl.commands.context import Context
 from tokenctl.commands.issue_delivery import deliver_token, delivery_of, json_line
 from tokenctl.commands.issue_request import Wish, read_wish
 from tokenctl.errors import InvalidRequest
-from tokenctl.model.times import format_clock, format_duration, format_instant
+from tokenctl.model.times import HOUR, SECOND, format_clock, format_duration, format_instant
 from tokenctl.model.token import IssuedToken, TokenRequest
 from tokenctl.render.escape import escape
 
@@ -90,7 +90,10 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
             console.answer_bytes(json_line(context, issued, out))
         else:
             console.answer(token.id)
-    until = f"until {format_clock(token.expires_at, context.now)} ({format_duration(token.expires_at - token.issued_at)})"
+    clock = format_clock(token.expires_at, context.now)
+    if token.expires_at - context.now >= 12 * HOUR:
+        clock = f"{clock[:16]}Z"
+    until = f"until {clock} ({format_duration(token.expires_at - token.issued_at)})"
     scope = f", scope {' '.join(token.scope)}" if token.scope else ", no scope: it grants nothing"
     console.chat(f"issued  {token.id}  {token.kind}, {token.format}, {until}")
     console.chat(f"for     {escape(token.subject)}{scope}, profile {backend.name}")
@@ -111,7 +114,8 @@ def preview(context: Context, backend: LocalAuthority, request: TokenRequest) ->
              "format": request.format, "scope": sorted(request.scope), "audience": sorted(request.audience),
              "lifetime": lifetime, "expires_at": format_instant(judgement.expires_at), "parent": request.parent,
              "rules": rules, "policy": backend.policy.hash,
-             "limits": [{"rule": limit.rule, "living": living, "most": limit.most} for limit, living in judgement.living]}
+             "limits": [{"rule": limit.rule, "living": living, "most": limit.most} for limit, living in judgement.living],
+             "lifetime_seconds": decision.lifetime // SECOND, "warnings": list(console.warnings)}
         )  # fmt: skip
         return 0
     console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")

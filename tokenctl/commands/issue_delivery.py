@@ -97,9 +97,9 @@ def json_line(context: Context, issued: IssuedToken, out: str | None) -> bytes:
 
 
 def token_members(context: Context, issued: IssuedToken, *, now: int | None = None) -> dict[str, object]:
-    """Return the token object of a token that was just made, at ``now`` or at the command's one reading of the clock."""
+    """Return the token object of a token that was just made, at ``now`` or at the moment it was issued."""
     from tokenctl.render.machine import token_object
 
-    now = context.now if now is None else now
+    now = issued.token.issued_at if now is None else now
     standing = standing_of(issued.token, now=now)
     return token_object(issued.token, standing, profile=context.console.profile or "", now=now, children=0)

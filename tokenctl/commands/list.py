@@ -147,7 +147,11 @@ class _Table:
 
     def add(self, found: Found) -> None:
         token = found.token
-        status = found.standing.state + (f", {_largest(token.expires_at - self._now)}" if token.expires_at > self._now else "")
+        status = found.standing.state
+        if token.revoked_at is not None:
+            status += f", {_largest(self._now - token.revoked_at)} ago"
+        elif token.expires_at > self._now:
+            status += f", {_largest(token.expires_at - self._now)}"
         self._rows.append((token.id, status, _used(token, self._now), escape(token.subject), _scope(token)))
         if len(self._rows) == self._PART:
             self._flush()
@@ -190,7 +194,7 @@ def _scope(token: Token) -> str:
 
 
 def _tell(context: Context, count: int, more: str | None, hidden: int | None, profile: str, *, states: bool) -> None:
-    told = f"{count} token{'s' * (count != 1)}, profile {profile}"
+    told = f"{count:,} token{'s' * (count != 1)}, profile {profile}"
     if more is not None:
         told += f"; more follow: --after {more}"
     if hidden:

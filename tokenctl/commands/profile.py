@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
 from tokenctl.render.escape import escape
+
+_SHORT_HASH = 12  # characters of a policy's hash for a person
 
 
 def add(
@@ -40,7 +44,13 @@ def add(
         raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
     config.save_profile(places, profile)
     context.console.chat(f"profile {name} ({backend}); use it: {context.console.program} profile use {name}")
+    _document(context, "add", name)
     return 0
+
+
+def _document(context: Context, action: str, name: str) -> None:
+    if context.console.machine:
+        context.console.document({"action": action, "profile": name, "warnings": list(context.console.warnings)})
 
 
 def list_profiles(context: Context) -> int:
@@ -88,7 +98,9 @@ def show(context: Context, name: str | None) -> int:
         return 0
     for key, value in [*members.items(), *explain(policy, places.ceiling)]:
         told = "-" if value is None else escape(str(value))
-        console.answer(f"{key:<16}  {told}" if console.on_terminal else f"{key}\t{told}")
+        if console.on_terminal:
+            told = told[:_SHORT_HASH] if key == "policy" else places.shown(told)
+        console.answer(console.fold(f"{key:<16}  ", told) if console.on_terminal else f"{key}\t{told}")
     return 0
 
 
@@ -97,6 +109,7 @@ def use(context: Context, name: str) -> int:
     config.load_profile(context.places, name)
     config.select_profile(context.places, name)
     context.console.chat(f"now in use: {name}")
+    _document(context, "use", name)
     return 0
 
 
@@ -113,7 +126,15 @@ def remove(context: Context, name: str, *, yes: bool) -> int:
     if name == config.current_name(context.places, {}) and name != config.DEFAULT_PROFILE:
         raise Conflict(f"profile {name} is in use", hint="tokenctl profile use local")
     if not yes:
-        context.console.confirm(f"Remove profile {name}? Its store stays.", 1, "removed")
+        told = " Its store, root secret and anchor stay." if _kept(context.places, name) else ""
+        context.console.confirm(f"Remove profile {name}?{told}", 1, "removed")
     config.delete_profile(context.places, name)
-    context.console.chat(f"removed {name}; its store stays: {context.places.shown(context.places.store(name))}")
+    stays = [context.places.shown(path) for path in _kept(context.places, name)]
+    context.console.chat(f"removed {name}; " + (f"what stays: {', '.join(stays)}" if stays else "it had no store"))
+    _document(context, "remove", name)
     return 0
+
+
+def _kept(places: config.Places, name: str) -> list[str]:
+    """Return what of a profile outlives its file."""
+    return [path for path in (places.store(name), places.root_secret(name), places.anchor(name)) if os.path.lexists(path)]

@@ -12,7 +12,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.inspect_screen import other_profiles
 from tokenctl.commands.revoke_targets import Gathered
-from tokenctl.errors import Partial, TemporarilyUnavailable, TokenNotActive
+from tokenctl.errors import NotFound, Partial, TemporarilyUnavailable, TokenNotActive
 from tokenctl.model.introspection import Found
 from tokenctl.model.times import HOUR, format_duration, format_instant
 from tokenctl.model.token import Action, Outcome
@@ -274,7 +274,8 @@ class Report:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self._gathered.foreign.items()))
             parts.append(f"secrets of others, left alone: {kinds}")
         if not counts.total():
-            parts.append(f"nothing to {verb} was found")
+            others = other_profiles(self._context) if code == NotFound.exit_code else None
+            parts.append(f"nothing to {verb} was found" + (f"; {others}" if others else ""))
         line = ", ".join(parts) + ("" if self._dry_run else f"; request {self._action.reason.request_id}")
         if not done and code not in (0, TokenNotActive.exit_code) and not console.quiet:
             console.complain(line)

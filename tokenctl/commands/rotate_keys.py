@@ -38,7 +38,7 @@ def _print(context: Context, objects: list[dict[str, object]]) -> None:
         key = str(members["kid"])
         if console.on_terminal:
             since = _ago(context, members["since"])
-            console.answer(f"{key:<22}  {members['alg']!s:<6}  {members['state']!s:<11}  {since:<12}  {members['tokens']:>6}")
+            console.answer(f"{key:<22}  {members['alg']!s:<6}  {members['state']!s:<11}  {since:<12}  {members['tokens']:>6,}")
         else:
             columns = (key, members["alg"], members["state"], members["since"] or "-", members["tokens"])
             console.answer("\t".join(map(str, columns)))
@@ -68,6 +68,9 @@ def jwks(context: Context, *, out: str | None) -> int:
         delivery.write(f"{text}\n".encode("ascii"))
     except OSError as error:
         raise TemporarilyUnavailable(f"cannot write {out}: {files.cause_of(error)}", hint="make room and run again") from None
+    console = context.console
+    if console.machine:
+        console.document({"action": "jwks", "profile": console.profile, "out": out, "warnings": list(console.warnings)})
     return 0
 
 

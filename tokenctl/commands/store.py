@@ -34,6 +34,7 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             verdict = view.quarantine
         if verdict is None:
             console.chat("not quarantined: nothing to release")
+            _tell_release(context, backend.name, None)
             return 0
         console.chat(f"profile {backend.name} ({backend.place}): {verdict}")
         console.chat("tokens revoked in what was lost are accepted again: revoke them first if you know them")
@@ -46,9 +47,17 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             change.append(
                 Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict})
             )
-        told = escape(str(verdict))
-        console.result(f"released\t{told}" if not console.on_terminal else f"released: {told}")
+        _tell_release(context, backend.name, str(verdict))
     return 0
+
+
+def _tell_release(context: Context, profile: str, verdict: str | None) -> None:
+    console = context.console
+    if console.machine:
+        told = {"released": verdict is not None, "profile": profile, "verdict": verdict}
+        console.document({**told, "warnings": list(console.warnings)})
+    elif verdict is not None:
+        console.result(f"released: {escape(verdict)}" if console.on_terminal else f"released\t{escape(verdict)}")
 
 
 def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
@@ -122,7 +131,7 @@ def _tell(context: Context, profile: str, accepted: clock.Accepted | None) -> No
 
 
 def _tokens(count: int) -> str:
-    return f"{count} token{'s' * (count != 1)}"
+    return f"{count:,} token{'s' * (count != 1)}"
 
 
 def _check_after(context: Context, backend: LocalAuthority) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenctl import terminal
 from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.commands.context import Context
 from tokenctl.errors import NotFound
@@ -50,7 +51,14 @@ def _print(context: Context, facts: StoreFacts, members: dict[str, object]) -> N
             told = megabytes(getattr(facts, name))
         elif console.on_terminal and isinstance(value, int) and not isinstance(value, bool):
             told = f"{value:,}"
-        console.answer(f"{name:<17}  {told}" if console.on_terminal else f"{name}\t{told}")
+        elif console.on_terminal and isinstance(value, str):
+            told = context.places.shown(told)
+        if not console.on_terminal:
+            console.answer(f"{name}\t{told}")
+        elif len(told) > terminal.width() - 19 and " " not in told:  # a path or a hash stays whole
+            console.answer(f"{name}\n  {told}")
+        else:
+            console.answer(console.fold(f"{name:<17}  ", told))
 
 
 def _told(value: object) -> str:

@@ -186,9 +186,11 @@ def seconds(lifetimes: dict[str, int]) -> dict[str, int]:
 def denied(faults: Sequence[Fault]) -> PolicyDenied:
     """Return the error that names every rule and demand (exit 12)."""
     ruled = any(fault.rule or fault.demand == "no-rule" for fault in faults)
+    lacks = all(fault.demand == "scope-required" for fault in faults)
+    advice = "the rules: tokenctl profile show" if ruled else "add --scope SCOPE" if lacks else "ask for less"
     return PolicyDenied(
         f"the policy forbids it: {together(faults)}",
-        hint="the rules: tokenctl profile show" if ruled else "ask for less", reason=faults[0].reason,
+        hint=advice, reason=faults[0].reason,
     )  # fmt: skip
 
 

@@ -54,6 +54,9 @@ def _bounded(duration: int) -> int:
 
 
 def _duration_hint(text: str) -> str:
+    together = "".join(text.split())
+    if together != text and re.fullmatch(_SHORT, together):
+        return f"{together}?"
     number = re.match(r"[0-9]{1,9}", text)
     if number is None:
         return "write 90s, 15m, 12h, 30d or 1d12h"

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+_IGNORABLE = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0))
 _NARROWEST = 20  # columns that text is folded into
 
 
 def escape(text: str) -> str:
     """Return the text with everything that a terminal or a reader could be fooled by written as an escape."""
-    if text.isprintable():
+    if text.isprintable() and text.isascii():
         return text
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+    return "".join(_escaped(character) if _hidden(character) else character for character in text)
+
+
+def _hidden(character: str) -> bool:
+    """Whether a character is not printable, or is by its class and yet shows nothing (Default_Ignorable_Code_Point)."""
+    if not character.isprintable():
+        return True
+    code = ord(character)
+    return code in _IGNORABLE or 0x180B <= code <= 0x180F or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF
 
 
 def _escaped(character: str) -> str:
@@ -20,8 +29,8 @@ def _escaped(character: str) -> str:
 
 
 def cell(text: str | None) -> str:
-    """Return a column's text: escaped, ``-`` for empty."""
-    return escape(text) if text else "-"
+    """Return a column's text: escaped, a backslash of its own too, so that it reads back one way; ``-`` for empty."""
+    return escape(text.replace("\\", "\\\\")) if text else "-"
 
 
 def width(text: str) -> int:

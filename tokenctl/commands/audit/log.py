@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from tokenctl import terminal
 from tokenctl.audit import query
 from tokenctl.commands.context import Context
-from tokenctl.commands.inspect_screen import other_profiles
 from tokenctl.errors import IntegrityError, InvalidRequest, NotFound, naming
 from tokenctl.formats import opaque
 from tokenctl.model.record import Record
@@ -64,8 +63,7 @@ def show(context: Context, target: str) -> int:
     with context.backend() as backend, backend.journal.reading() as view:
         found = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []
         if not found:
-            place = f"profile {backend.name} ({backend.place})"
-            raise NotFound(f"no record of {identifier} in {place}", hint=other_profiles(context))
+            raise NotFound(f"no record of {identifier} in profile {backend.name} ({backend.place})")
         _print(context, found, _block if console.on_terminal and not console.machine else _line)
     return 0
 

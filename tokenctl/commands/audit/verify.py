@@ -37,7 +37,7 @@ def examine(context: Context, backend: LocalAuthority) -> Report | None:
         report = verify(
             view.store, view.rows, view.head, head_intact=view.head_intact,
             judged=view.quarantine, anchored=view.anchor is not None,
-            progress=lambda done: context.console.chat(f"{done} records checked"),
+            progress=lambda done: context.console.chat(f"{done:,} records checked"),
         )  # fmt: skip
     if not report.sound:
         _seal(context, backend, report)
@@ -72,9 +72,10 @@ def _print(context: Context, report: Report) -> None:
         return
     meaning = _MEANING.get(report.verdict, "")
     colour = "green" if report.verdict.startswith("OK") else "yellow" if report.verdict == "UNANCHORED" else "red"
-    console.result(f"{console.paint(report.verdict, colour)}: {meaning}")
+    line = console.fold(f"{report.verdict}: ", meaning)
+    console.result(line.replace(report.verdict, console.paint(report.verdict, colour), 1))
     counts = (("record", report.records), ("token", report.tokens), ("key", report.keys))
-    console.result(", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts))
+    console.result(", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts))
     for flaw in report.flaws:
         console.result(f"flaw: {escape(flaw)}")
     if report.flaws and not console.quiet:

@@ -10,7 +10,7 @@ from tokenctl.commands.context import Context
 from tokenctl.commands.doctor import access, configuration, installed, startup, store, surroundings
 from tokenctl.commands.doctor.finding import FAIL, OK, WARN, Examined, Finding, fail
 from tokenctl.errors import TemporarilyUnavailable, TokenctlError, TokenNotActive, worst
-from tokenctl.render.escape import cell, escape
+from tokenctl.render.escape import escape
 
 Check = Callable[[Examined], Iterable[Finding]]
 _COLOURS = {OK: "green", WARN: "yellow", FAIL: "red"}
@@ -80,7 +80,7 @@ def _print(context: Context, findings: list[Finding], counts: dict[str, int], co
             console.document(document)
     elif console.quiet:
         for finding in findings:
-            if finding.status == FAIL or (code == TokenNotActive.exit_code and finding.status == WARN):
+            if finding.status == FAIL:
                 console.complain(f"{_shown(finding.status)} {finding.check}: {finding.detail}")
     else:
         for finding in findings:
@@ -100,12 +100,17 @@ def _document(context: Context, finding: Finding) -> dict[str, object]:
 def _line(context: Context, finding: Finding) -> None:
     console, mend = context.console, _mend(context, finding)
     if not console.on_terminal:
-        console.answer("\t".join((_shown(finding.status), finding.check, escape(finding.detail), cell(mend))))
+        console.answer("\t".join((_shown(finding.status), finding.check, escape(finding.detail), escape(mend or "-"))))
         return
-    status = console.paint(f"{_shown(finding.status):<4}", _COLOURS[finding.status])
-    console.answer(f"{status}  {finding.check:<12}  {escape(finding.detail)}")
+    status = f"{_shown(finding.status):<4}"
+    line = console.fold(f"{status}  {finding.check:<12}  ", escape(_from_home(context, finding.detail)))
+    console.answer(console.paint(status, _COLOURS[finding.status]) + line.removeprefix(status))
     if mend:
         console.answer(f"      {'mend':<12}  {escape(mend)}")
+
+
+def _from_home(context: Context, detail: str) -> str:
+    return " ".join(context.places.shown(word) for word in detail.split(" "))
 
 
 def _mend(context: Context, finding: Finding) -> str | None:

@@ -114,7 +114,7 @@ def audit(examined: Examined) -> Iterator[Finding]:
     elif facts.anchor == "absent":
         yield warn("audit", f"{records}, no anchor to compare with: an old copy would not be noticed; the next change makes it")
     elif facts.anchor == "behind":
-        yield warn("audit", f"{records}, but the anchor speaks of {facts.anchor_size}: the next change makes it anew")
+        yield warn("audit", f"{records}, but the anchor speaks of {facts.anchor_size:,}: the next change makes it anew")
     else:
         at = os.stat(examined.places.anchor(examined.profile)).st_mtime_ns // 1_000_000
         yield ok("audit", f"{records}, head anchored {format_distance(at, max(examined.now, at))}")
