@@ -488,7 +488,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs info accept-clock release
             set verbs_told
             set -a verbs_told 'info'\t'Tell what the store is, where it lies and how it stands'
-            set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record made far ahead of it'
+            set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record ahead of it'
             set -a verbs_told 'release'\t'Accept a quarantined store as it is, with a record'
             set flags_told
             set -a flags_told '-h'\t'Show help and exit'

@@ -34,7 +34,7 @@ def accept_clock(
     reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="Why the last record was ahead.")] = None,
     yes: Yes = False,
 ) -> int:
-    """Go on from the present clock after a record made far ahead of it.
+    """Go on from the present clock after a record ahead of it.
 
     issue refuses while the clock stands more than 5 minutes behind the last
     record. This records the correction. Nothing comes back to life: tokens that
