@@ -141,7 +141,10 @@ def _checked(context: Context, backend: LocalAuthority, rows: list[Row], batch: 
 def _preview(context: Context, rows: list[Row], waiting: list[Row]) -> int:
     before = len(rows) - len(waiting)
     if context.console.machine:
-        context.console.document({"dry_run": True, "allowed": True, "rows": len(rows), "delivered_before": before})
+        warnings = list(context.console.warnings)
+        context.console.document(
+            {"dry_run": True, "allowed": True, "rows": len(rows), "delivered_before": before, "warnings": warnings}
+        )
     else:
         told = f"; {before} were delivered before" if before else ""
         context.console.answer(f"would issue  {len(waiting)} token{'s' * (len(waiting) != 1)}{told}")
