@@ -51,7 +51,7 @@ def test_a_suspended_token_denies_and_a_lifted_one_is_accepted_again(cli):
     assert cli("inspect", "-", "--use", "--any-audience", "-q", input=token).code == 3
     shown = cli("inspect", identifier)
     assert re.match(r"not active: suspended \d+s ago, until it is lifted\n", shown.out)
-    assert "  note      who is it?\n" in shown.out
+    assert "  because   who is it?\n" in shown.out
     known = cli("inspect", identifier, "-o", "json").json
     assert (known["state"], known["revoked"], known["suspended"]["until"], known["suspended"]["then"]) == (
         "suspended", None, None, None
@@ -253,7 +253,7 @@ def test_a_shorter_suspension_is_told_to_be_kept_and_a_harder_one_says_what_was_
     nightly = cli("revoke", "--subject", "some*", "--suspend", *SOON, "--yes", "--reason", "unused", "--note", "nightly")
     assert (nightly.code, nightly.err) == (0, "")
     assert nightly.out.endswith("; kept: until it is lifted\n")
-    assert "  note      the responder's\n" in cli("inspect", identifier).out
+    assert "  because   the responder's\n" in cli("inspect", identifier).out
     assert [line["outcome"] for line in cli("audit", "log", "--operation", "token.suspend", "-o", "jsonl").lines] == [
         "done", "done", "kept"
     ]  # fmt: skip
