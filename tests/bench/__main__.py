@@ -10,8 +10,8 @@ import platform
 import sys
 from importlib import import_module
 
-TABLES = ("startup", "scale", "bulk", "bulk_revoke", "tab")
-REPORTS = ("writers",)
+TABLES = ("startup", "scale", "bulk", "bulk_revoke")
+REPORTS = ("tab", "writers")
 
 
 def main(names: list[str]) -> int:
