@@ -155,6 +155,16 @@ def test_a_file_that_is_no_plan_is_usage(cli, content):
     assert "a bug" not in done.err
 
 
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_an_id_added_anywhere_shows_a_change(cli, place):
+    others = sorted(issued(cli) for _ in range(3))
+    path, plan = made(cli, others[1])
+    added = [{"id": others[0 if place == "last" else 2], "state_before": "active"}]
+    rewritten(path, targets=plan["targets"] + added if place == "last" else added + plan["targets"])
+    done = cli("revoke", "--plan", "plan.json", "--yes")
+    assert_untouched(cli, done, 6, *others)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -171,12 +181,12 @@ def test_a_file_that_is_no_plan_is_usage(cli, content):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_member_of_a_wrong_kind_is_usage(cli, changes):
+def test_a_member_of_a_wrong_kind_shows_a_change(cli, changes):
     identifier = issued(cli)
     path, _ = made(cli, identifier)
     rewritten(path, **changes)
     done = cli("revoke", "--plan", "plan.json", "--yes")
-    assert_untouched(cli, done, 2, identifier)
+    assert_untouched(cli, done, 6, identifier)
     assert done.err.startswith("tokenctl: ")
     assert "a bug" not in done.err
 

@@ -20,6 +20,7 @@ from tokenctl.model.token import REASONS, STATES, Action, Reason
 LARGEST_PLAN = 64 * 1024 * 1024  # bytes; some 900,000 targets
 LIFETIME = HOUR
 _VERSION = 1
+_AGAIN = "make it anew: tokenctl revoke … --dry-run --out FILE"
 _VERBS = ("revoke", "suspend", "lift")
 _LONGEST_TEXT = 1024  # characters
 _MEMBERS = {
@@ -65,18 +66,27 @@ def read(data: bytes) -> Plan:
 
     Raises:
         InvalidRequest: it is no plan (exit 2).
+        Conflict: it is a plan with something in it that we never write: it was changed (exit 6).
     """
     members = strict_json.read_object(data, what="the plan")
     if members.get("tokenctl_plan") != _VERSION or isinstance(members.get("tokenctl_plan"), bool):
         raise InvalidRequest("the file is no plan of this version", hint="make one: tokenctl revoke … --dry-run --out FILE")
-    faults = [f"lacks {name}" for name in sorted(_MEMBERS - members.keys())]
-    faults += ["has members that no plan has"] if members.keys() - _MEMBERS else []
-    if faults:
-        raise InvalidRequest(f"the plan {'; '.join(faults)}")
-    return Plan(
-        action=_action(members), profile=_text(members, "profile"), authority=_text(members, "authority"), made_at=0,
-        targets=_targets(members["targets"]),
-    )  # fmt: skip
+    lacking = sorted(_MEMBERS - members.keys())
+    if lacking:
+        raise InvalidRequest(f"the plan lacks {', '.join(lacking)}")
+    try:
+        if members.keys() - _MEMBERS:
+            raise InvalidRequest("the plan has members that no plan has")
+        return Plan(
+            action=_action(members), profile=_text(members, "profile"), authority=_text(members, "authority"), made_at=0,
+            targets=_targets(members["targets"]),
+        )  # fmt: skip
+    except InvalidRequest as error:
+        raise _changed(f" ({error.message})") from None
+
+
+def _changed(how: str = "") -> Conflict:
+    return Conflict(f"the plan was changed since it was made{how}: nothing was touched", hint=_AGAIN, reason="plan_changed")
 
 
 def _action(members: dict[str, object]) -> Action:
@@ -133,22 +143,21 @@ def check(
     Raises:
         Conflict: of another place, changed, or too old: nothing was touched (exit 6).
     """
-    again = "make it anew: tokenctl revoke … --dry-run --out FILE"
     if plan.authority != authority or plan.profile != profile:
         raise Conflict(
             f"the plan is for profile {plan.profile}, store {plan.authority}: nothing was touched",
-            hint=f"choose its profile with --profile, or {again}", reason="plan_elsewhere",
+            hint=f"choose its profile with --profile, or {_AGAIN}", reason="plan_elsewhere",
         )  # fmt: skip
     if made_at is None:
-        raise Conflict("the plan was changed since it was made: nothing was touched", hint=again, reason="plan_changed")
+        raise _changed()
     if turned_back or now < made_at:
         raise Conflict(
             f"the plan was made at {format_instant(made_at)}, ahead of the clock accepted since: nothing was touched",
-            hint=again, reason="plan_expired",
+            hint=_AGAIN, reason="plan_expired",
         )  # fmt: skip
     if now >= made_at + LIFETIME:
         age = format_duration(now - made_at)
         raise Conflict(
             f"the plan was made {age} ago and holds for {format_duration(LIFETIME)}: nothing was touched",
-            hint=again, reason="plan_expired",
+            hint=_AGAIN, reason="plan_expired",
         )  # fmt: skip
