@@ -47,6 +47,10 @@ def begin(cli, *words, options=(), **settings):
     return process, process.stdout.readline()
 
 
+def child_of(process):
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
 # The token and its life
 
 
@@ -120,7 +124,7 @@ def test_after_a_kill_of_us_every_reader_denies_and_the_next_list_records_it(cli
     with process:
         assert cli("inspect", "-", "-q", input=token).code == 0
         identifier = cli.id_of(token.decode().strip())
-        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        child = child_of(process)
         process.kill()
         process.wait(PATIENCE)
         os.kill(child, 0)  # the command itself goes on
@@ -142,7 +146,7 @@ def test_kept_children_die_with_a_run_that_was_killed_as_with_one_that_ended(cli
         parent = living(cli).split()[0]
         assert cli("revoke", parent, "--suspend", "--keep-children", "--yes", "-q").code == 0
         assert cli("inspect", "--file", "child", "-q").code == 0
-        child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        child = child_of(process)
         process.kill()
         process.wait(PATIENCE)
         os.kill(child, signal.SIGKILL)
@@ -155,8 +159,9 @@ def test_kept_children_die_with_a_run_that_was_killed_as_with_one_that_ended(cli
 def test_a_run_row_that_a_stranger_edits_revives_nothing(cli):
     process, token = begin(cli, "sh", "-c", 'printf "%s\\n" "$TOKENCTL_TOKEN"; exec sleep 60', options=("--no-mask",))
     with process:
+        child = child_of(process)
         process.kill()
-    subprocess.run(["pkill", "-KILL", "-f", "sleep 60", "-P", "1"], check=False)
+    os.kill(child, signal.SIGKILL)
     with database(cli.store) as connection:
         connection.execute("UPDATE token SET run = NULL")
     assert cli("inspect", "-", "-q", input=token).code == 10
