@@ -5,7 +5,6 @@ What is changed for ourselves is remembered, so that a child of ours starts as i
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import select
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from tokenctl.errors import InvalidRequest
 
-FIRST_OWN_DESCRIPTOR = 64
+_FIRST_OWN_DESCRIPTOR = 64
 _FIRST_OF_FEW = 10  # where the limit of open files lies below the other
 _DUMP_FILTER = "/proc/self/coredump_filter"
 
@@ -97,13 +96,15 @@ def move_up(descriptor: int) -> int:
 
 
 def _duplicate(descriptor: int) -> int:
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN_DESCRIPTOR)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    # So many are not allowed here: as high as can be.
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_OF_FEW)
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, first_own_descriptor())
+
+
+def first_own_descriptor() -> int:
+    """Return the number from which on descriptors are ours; those below are for people to choose."""
+    import resource
+
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= _FIRST_OWN_DESCRIPTOR
+    return _FIRST_OF_FEW if few else _FIRST_OWN_DESCRIPTOR
 
 
 def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]) -> int:

@@ -516,6 +516,24 @@ def test_a_command_that_the_system_refuses_says_that_its_token_was_revoked(cli):
     assert living(cli) == ""
 
 
+@pytest.mark.parametrize("status", [7, 3])
+def test_a_status_of_the_command_stays_whatever_else_failed(cli, status):
+    cli.token()
+    store, away = cli.store, cli.store.with_name("away")
+    failed = shell(cli, f"mv {store} {away}; mkdir {store}; exit {status}", "-q")
+    assert failed.code == status
+    assert "was not revoked" in failed.err
+    store.rmdir()
+    away.rename(store)
+    with open("/dev/full", "wb") as full:
+        assert shell(cli, f"echo hi; exit {status}", "-q", stdout=full, stderr=subprocess.PIPE).code == status
+
+
 def test_few_open_files_are_enough(cli):
-    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))  # noqa: E731
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
     assert shell(cli, "echo there", "-q", preexec_fn=limit).out == "there\n"
+    assert shell(cli, "wc -c <&9", "-q", "--child-fd", "9", preexec_fn=limit).out.strip() == "80"
+    refused = shell(cli, "cat <&11", "--child-fd", "11", preexec_fn=limit)
+    assert (refused.code, refused.err.splitlines()[0]) == (2, "tokenctl: --child-fd: 3 to 9")

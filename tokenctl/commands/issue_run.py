@@ -27,7 +27,7 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
 
     Raises:
         InvalidRequest: every fault of the request, together (exit 2).
-        CommandNotFound, CommandNotExecutable: nothing was minted (exit 127, 126).
+        CommandNotFound, CommandNotExecutable: nothing was minted, or what was is revoked (exit 127, 126).
         PolicyDenied: the policy forbids it (exit 12).
     """
     command = _command(context, manner)
@@ -60,8 +60,8 @@ def _command(context: Context, manner: Manner) -> run_child.Command:
 
 
 def _check_descriptor(number: int) -> None:
-    if not 3 <= number < process.FIRST_OWN_DESCRIPTOR:
-        raise InvalidRequest(f"--child-fd: 3 to {process.FIRST_OWN_DESCRIPTOR - 1}")
+    if not 3 <= number < process.first_own_descriptor():
+        raise InvalidRequest(f"--child-fd: 3 to {process.first_own_descriptor() - 1}")
     try:
         fcntl.fcntl(number, fcntl.F_GETFD)
     except OSError:
@@ -92,8 +92,8 @@ def _run(
     if unwritten is not None:
         lost = TemporarilyUnavailable(f"the command's output could not be written: {unwritten}", hint="check where it goes")
         context.console.error(lost)
-        status = status or lost.exit_code
-    return Partial.exit_code if failures and status in (0, TemporarilyUnavailable.exit_code) else status
+        failures.append(lost)
+    return failures[0].exit_code if failures and status == 0 else status
 
 
 def _revoke(backend: LocalAuthority, issued: IssuedToken) -> list[TokenctlError]:

@@ -144,7 +144,7 @@ def event_about(operation: str, token: Token, **facts: object) -> Event:
 def record_about(change: Change, stored: Stored[Token], operation: str, facts: dict[str, object], **columns: object) -> Token:
     """Append the record of a change of a token and write the changed columns with it."""
     record = change.append(event_about(operation, stored.row, **facts))
-    token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]
+    token = stored.row._replace(leaf=record.seq, **columns)  # type: ignore[arg-type]  # names are checked by the tuple
     write = change.rows.update_token if stored.intact else change.rows.condemn_token
     write(token, "leaf", *columns)
     return token
