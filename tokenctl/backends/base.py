@@ -17,7 +17,7 @@ from typing import Protocol
 
 from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.selector import Selector
-from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Target, TokenRequest
+from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Standing, Target, TokenRequest
 from tokenctl.secret import Secret
 
 
@@ -26,7 +26,29 @@ class Directory(Protocol):
 
     def get(self, identifier: str) -> Found | None: ...
 
-    def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]: ...
+    def look_up(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
+        """Yield :meth:`get` of each of many ids."""
+        ...
+
+    def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]:
+        """Yield the chosen tokens by (expires_at, id), from the one behind ``after`` on."""
+        ...
+
+    def survey(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Standing | None]]:
+        """Yield how the tokens of ids seem to stand: for counting, not for believing."""
+        ...
+
+    def survey_of(self, selector: Selector) -> Iterator[tuple[str, Standing]]:
+        """Yield :meth:`survey` of the tokens that a selector chooses."""
+        ...
+
+    def kin(self, identifiers: Sequence[str]) -> int:
+        """Return how many unrevoked descendants these tokens have that are not among them."""
+        ...
+
+    def total(self) -> int:
+        """Return how many tokens there are, of whatever state."""
+        ...
 
 
 class Suspension(Protocol):
