@@ -29,7 +29,7 @@ from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 BATCH_SECONDS = 0.1  # how long one change of many holds the lock
-_FACTS = {"store_id", "root_place", "root_check"}  # names in meta without which no store is believed
+FACTS = {"store_id", "root_place", "root_check"}  # names in meta without which no store is believed
 
 
 class View:
@@ -39,15 +39,18 @@ class View:
         clock: The system clock, milliseconds UTC.
         now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
+
+    Args:
+        anchor_path: ``None`` for a copy, which no anchor speaks of.
     """
 
-    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str) -> None:
+    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str | None) -> None:
         self.store = store
         self.keys = keys
         self.store_id = store_id
         # Before anything of the store, whose first reading fixes the snapshot: a commit in between must not make the
         # anchor seem ahead.
-        self.anchor = anchors.read(anchor_path)
+        self.anchor = anchors.read(anchor_path) if anchor_path is not None else None
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
@@ -110,7 +113,9 @@ class View:
 class Change(View):
     """A view that may be changed; every change carries its record."""
 
-    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str, actor: Actor) -> None:
+    def __init__(
+        self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str | None, actor: Actor
+    ) -> None:  # fmt: skip
         super().__init__(store, keys, store_id, clock, anchor_path)
         self.actor = actor
         self.actor_name = str(actor)
@@ -159,8 +164,8 @@ class Change(View):
 
     def write_fact(self, name: str, value: str) -> None:
         """Write what the store says about itself; the caller appends the record that tells of it."""
-        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
-        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
+        meta, protector = read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
+        require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
         for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
             self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
 
@@ -217,9 +222,9 @@ class Journal:
         self.actor = actor
         self.lock_deadline = lock_deadline
         self.only_looks = False  # then nothing is changed, not even by closing
-        self._anchor_path = places.anchor(profile)
-        self._root_path = places.root_secret(profile)
-        self._shown = places.shown
+        self.anchor_path = places.anchor(profile)
+        self.root_path = places.root_secret(profile)
+        self.shown = places.shown
         self._notice = notice
         self._warn = warn
         self._started = _elapsed()
@@ -246,6 +251,21 @@ class Journal:
     def read_only(self) -> bool:
         return self._store is not None and self._store.read_only
 
+    def copy_into(self, path: str) -> None:
+        """Write one state of the store into an empty file; no writer waits for it."""
+        opened = self._open()
+        assert opened
+        assert self._store is not None
+        self._store.copy_into(path)
+
+    def root_secret(self) -> Secret:
+        """Return the root secret of the store; raises AccessDenied where it is out of reach (exit 4)."""
+        return sealing.read_root(self.root_path)
+
+    def write_root_secret(self, root: Secret) -> None:
+        """Put the root secret of a restored store where there is none; raises as :func:`sealing.write_root`."""
+        sealing.write_root(self.root_path, root)
+
     @contextmanager
     def reading(self) -> Iterator[View | None]:
         """Read in one transaction; ``None`` where no store exists yet. Nothing is made.
@@ -259,7 +279,7 @@ class Journal:
         assert self._store is not None
         assert self._keys is not None
         with self._store.transaction(write=False):
-            view = View(self._store, self._keys, self._store_id, self.clock, self._anchor_path)
+            view = View(self._store, self._keys, self._store_id, self.clock, self.anchor_path)
             self._tell_of_anchor(view)
             yield view
 
@@ -298,7 +318,7 @@ class Journal:
         try:
             with self._store.transaction(write=True):
                 self._store.migrate()
-                change = Change(self._store, self._keys, self._store_id, self.clock, self._anchor_path, self.actor)
+                change = Change(self._store, self._keys, self._store_id, self.clock, self.anchor_path, self.actor)
                 self._tell_of_anchor(change)
                 if trusted:
                     change.require_trust()
@@ -310,18 +330,19 @@ class Journal:
             raise
         fresh = change.anchor_of()
         if fresh is not None:
-            self._write_anchor(fresh)
+            self.write_anchor(fresh)
 
-    def _write_anchor(self, anchor: anchors.Anchor) -> None:
+    def write_anchor(self, anchor: anchors.Anchor) -> None:
+        """Replace the anchor; where that fails, the old one stands and a warning says so."""
         try:
-            anchors.write(self._anchor_path, anchor)
+            anchors.write(self.anchor_path, anchor)
         except OSError as error:
-            self._warn(f"the anchor {self._shown(self._anchor_path)} was not written: {files.cause_of(error)}")
+            self._warn(f"the anchor {self.shown(self.anchor_path)} was not written: {files.cause_of(error)}")
 
     def _tell_of_anchor(self, view: View) -> None:
         if view.anchor is None and not self._warned and view.head.size > 1:
             self._warned = True
-            self._warn(f"no anchor at {self._shown(self._anchor_path)}: the next change makes it anew")
+            self._warn(f"no anchor at {self.shown(self.anchor_path)}: the next change makes it anew")
 
     def _open(self) -> bool:
         if self._store is not None:
@@ -330,19 +351,19 @@ class Journal:
         if store is None:
             return False
         try:
-            meta = _read_meta(store)
-            if not meta.keys() >= _FACTS:
+            meta = read_meta(store)
+            if not meta.keys() >= FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check = str(meta.get("store_id")), meta.get("root_check")
             sealing.place_of(meta.get("root_place"))
-            root = sealing.read_root(self._root_path)
+            root = sealing.read_root(self.root_path)
             if not isinstance(check, bytes) or not hmac.compare_digest(check, sealing.check_value(root, store_id)):
                 raise IntegrityError(
-                    f"{self._shown(self._root_path)} is not the root secret of {self.shown_path}",
+                    f"{self.shown(self.root_path)} is not the root secret of {self.shown_path}",
                     hint="put back the one that belongs to this store",
                 )
             keys = sealing.derive(root)
-            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
+            require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
         except BaseException:
             store.close()
             raise
@@ -352,13 +373,13 @@ class Journal:
         return True
 
     def _create(self) -> bool:
-        if anchors.read(self._anchor_path) is not None:
+        if anchors.read(self.anchor_path) is not None:
             raise IntegrityError(
                 f"the store {self.shown_path} is gone, but its anchor is there",
-                hint=f"restore the store, or begin anew: rm {self._shown(self._anchor_path)}",
+                hint=f"restore the store, or begin anew: rm {self.shown(self.anchor_path)}",
             )
         refuse_network(os.path.dirname(self.path))
-        root, made = sealing.make_root(self._root_path)
+        root, made = sealing.make_root(self.root_path)
         store = Store.create(self.path)
         try:
             self._store_id = new_id(self.clock)
@@ -369,7 +390,7 @@ class Journal:
         self._store = store.adopt(self.path)
         self._keys = sealing.derive(root)
         verb = "made a store; root secret:" if made else "made a store; found its root secret:"
-        self._notice(f"{verb} {self._shown(self._root_path)} (0600)")
+        self._notice(f"{verb} {self.shown(self.root_path)} (0600)")
         return True
 
     def _fill(self, store: Store, keys: sealing.Keys, root: Secret) -> None:
@@ -386,7 +407,7 @@ class Journal:
             store.run(
                 "INSERT INTO head VALUES (1, 0, ?, ?, 0, NULL, ?)", empty.range, empty.root, empty.mac(keys.head, self._store_id)
             )
-            change = Change(store, keys, self._store_id, self.clock, self._anchor_path, self.actor)
+            change = Change(store, keys, self._store_id, self.clock, self.anchor_path, self.actor)
             change.append(Event(operation="store.create", target=self._store_id))
             change.write_head()
 
@@ -397,11 +418,11 @@ def _elapsed() -> float:
     return time.clock_gettime(clock)
 
 
-def _read_meta(store: Store) -> dict[str, object]:
+def read_meta(store: Store) -> dict[str, object]:
     return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
 
 
-def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+def require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
     mac = meta.get("mac")
     if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
         raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")

@@ -108,16 +108,29 @@ def make_root(path: str) -> tuple[Secret, bool]:
     try:
         if data is not None:
             os.unlink(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, files.PRIVATE_FILE)
-        try:
-            files.write_all(descriptor, os.urandom(ROOT_LENGTH).hex().encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        files.sync_directory(os.path.dirname(path))
+        _write_new(path, Secret(os.urandom(ROOT_LENGTH)))
     except OSError as error:
         raise files.unusable(path, error) from None
     return read_root(path), True
+
+
+def write_root(path: str, root: Secret) -> None:
+    """Write the root secret of a restored store where there is none; raises as :func:`make_root`."""
+    files.make_directory(os.path.dirname(path))
+    try:
+        _write_new(path, root)
+    except OSError as error:
+        raise files.unusable(path, error) from None
+
+
+def _write_new(path: str, root: Secret) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, files.PRIVATE_FILE)
+    try:
+        files.write_all(descriptor, root.reveal().hex().encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    files.sync_directory(os.path.dirname(path))
 
 
 # Private signing keys
