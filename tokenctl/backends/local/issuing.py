@@ -86,7 +86,7 @@ class Minting:
         else:
             text = opaque.mint(token.kind, token.id)
             verifier = sealing.verifier(change.keys, change.store_id, text)
-            token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
+            token = token._replace(verifier=verifier, pepper_version=change.keys.version, leaf=change.next_seq)
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
