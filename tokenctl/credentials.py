@@ -64,6 +64,11 @@ class Keyring:
         self._announce = announce if shown else None
         self._left = DIALOG_PATIENCE if self._announce is not None else PATIENCE
 
+    def hurry(self) -> None:
+        """Wait for no person from here on: others wait for us."""
+        if self._announce is not None:
+            self._announce, self._left = None, PATIENCE
+
     def read(self, account: str) -> Secret | None:
         """Return what is kept under an account; ``None`` for nothing."""
         kept: object = self._ask(lambda keyring: keyring.get_password(SERVICE, account))

@@ -10,12 +10,16 @@ from tokenctl.cli.options import with_globals
 _CODES = [0, 2, 4, 5, 7, 9, 10]
 _INFO = "tokenctl store info"
 _ACCEPT = "tokenctl store accept-clock --reason 'the time server was a year ahead'"
+_MOVE = "tokenctl store move-secret keyring"
 _RELEASE = "tokenctl store release --reason 'restored from the backup of Monday'"
-EPILOG = epilog([_INFO, _ACCEPT, _RELEASE], _CODES)
+EPILOG = epilog([_INFO, _MOVE, _RELEASE], [0, 2, 4, 5, 6, 7, 9, 10])
 INFO_EPILOG = epilog([_INFO, "tokenctl -p staging store info -o json", "tokenctl store info | grep ^anchor"], _CODES)
 ACCEPT_EPILOG = epilog([_ACCEPT, "tokenctl store accept-clock --yes", "tokenctl audit log --operation store.clock"], _CODES)
 RELEASE_EPILOG = epilog(
     [_RELEASE, "tokenctl -p staging store release --reason 'disk replaced' --yes", "tokenctl audit verify"], _CODES
+)
+MOVE_EPILOG = epilog(
+    [_MOVE, "tokenctl store move-secret file", "tokenctl -p prod store move-secret credential"], [0, 2, 4, 5, 6, 7, 9, 10]
 )
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 
@@ -47,6 +51,21 @@ def accept_clock(
 
 
 @with_globals
+def move_secret(
+    ctx: typer.Context, place: Annotated[str, typer.Argument(metavar="PLACE", help="keyring, file or credential.")]
+) -> int:  # fmt: skip
+    """Move the root secret to another place.
+
+    It is written there and read back, the store records where it lies, and only
+    then it is wiped from the place before. credential is systemd's: its operator
+    has placed the same secret there, which is checked before the file is wiped.
+    """
+    from tokenctl.commands.root_secret import move
+
+    return move(ctx.obj.context(), place)
+
+
+@with_globals
 def release(
     ctx: typer.Context,
     reason: Annotated[str | None, typer.Option("--reason", metavar="R", help="Why the store may be believed.")] = None,
@@ -61,6 +80,7 @@ def release(
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, help="Look after the local store.", epilog=EPILOG)
     group.command("info", epilog=INFO_EPILOG)(info)
+    group.command("move-secret", epilog=MOVE_EPILOG)(move_secret)
     group.command("accept-clock", epilog=ACCEPT_EPILOG)(accept_clock)
     group.command("release", epilog=RELEASE_EPILOG)(release)
     app.add_typer(group, name="store")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -121,6 +121,7 @@ class Change(View):
         self._range = self._range_to_continue()
         self._newest: bytes | None = None
         self.head_changed = False
+        self.afterwards: Callable[[], None] | None = None  # done once it is committed, still under the lock
 
     def _range_to_continue(self) -> CompactRange:
         if self.head_intact and self.store.integer("SELECT max(seq) FROM record") == self.head.size:
@@ -162,10 +163,20 @@ class Change(View):
 
     def write_fact(self, name: str, value: str) -> None:
         """Write what the store says about itself; the caller appends the record that tells of it."""
-        meta, protector = _read_meta(self.store), Protector(key=self.keys.row, store_id=self.store_id)
-        _require_own(meta, protector, self.store.path)  # what was changed meanwhile gets no new MAC
-        for fact, told in ((name, value), ("mac", protector.meta_mac(meta | {name: value}))):
-            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", fact, told)
+        self.write_facts({name: value}, self.keys)
+
+    def write_facts(self, facts: Mapping[str, object], keys: sealing.Keys) -> None:
+        """Write facts, ``None`` to take one away, and go on under these keys, under which the caller has put every row."""
+        meta = _read_meta(self.store)
+        _require_own(meta, Protector(self.keys.row, self.store_id), self.store.path)  # what was changed gets no new MAC
+        protector = Protector(keys.row, self.store_id)
+        if keys is not self.keys:
+            self.keys, self.rows = keys, Rows(self.store, protector)
+        left = {name: value for name, value in (meta | dict(facts)).items() if value is not None}
+        for name in meta.keys() - left.keys():
+            self.store.run("DELETE FROM meta WHERE name = ?", name)
+        for name, told in (*((name, left[name]) for name in facts.keys() & left.keys()), ("mac", protector.meta_mac(left))):
+            self.store.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, told)
 
     def turn_back(self, event: Event) -> Record:
         """Append a record at the system clock, behind the one before; the caller ends what the time before had ended."""
@@ -268,9 +279,21 @@ class Journal:
         return self._opened is not None and self._opened.store.read_only
 
     @property
-    def root_place(self) -> root_secret.Place | None:
-        """Where the root secret of the opened store lies; ``None`` before it is opened."""
-        return self._opened.place if self._opened is not None else None
+    def opened(self) -> Opened | None:
+        """The store and its root secret, where they were needed already."""
+        return self._opened
+
+    def moved(self, place: root_secret.Place) -> None:
+        """Learn that the root secret lies elsewhere now."""
+        assert self._opened is not None
+        self._opened = self._opened._replace(place=place, unsettled=False)
+
+    def rekeyed(self, keys: sealing.Keys, root: Secret) -> None:
+        """Learn that the root secret is another one, which lies in the slot of a new one, and let it take its own."""
+        assert self._opened is not None
+        check = sealing.check_value(root, self._opened.store_id)
+        self._opened = self._opened._replace(keys=keys, root=root, check=check, unsettled=True)
+        self._settle()
 
     @contextmanager
     def reading(self) -> Iterator[View | None]:
@@ -375,6 +398,8 @@ class Journal:
         fresh = change.anchor_of()
         if fresh is not None:
             self._write_anchor(fresh)
+        if change.afterwards is not None:
+            change.afterwards()
 
     def _write_anchor(self, anchor: anchors.Anchor) -> None:
         try:

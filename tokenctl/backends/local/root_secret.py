@@ -25,8 +25,8 @@ PLACES = ("file", "keyring", "credential")
 _FILE_LIMIT = 256  # bytes
 _REMEDY = "unlock the keyring, or run this in the session that has it; from there: tokenctl store move-secret file"
 _LOST = "put it back from a backup; none is made anew"
-_UNFIT = frozenset({"root_missing", "root_malformed"})  # reasons for which the slot of a new secret is looked at
-MAY_BE_MOVING = _UNFIT | {"root_differs"}  # reasons that another process may be the cause of
+UNFIT = frozenset({"root_missing", "root_malformed"})  # reasons that say that no secret lies there: it was reached
+MAY_BE_MOVING = UNFIT | {"root_differs"}  # reasons that another process may be the cause of
 
 
 class Place(Protocol):
@@ -98,6 +98,12 @@ class Whereabouts:
 
         return credentials.Keyring(self.environment, backend=self._keyring_backend, announce=self._announce)
 
+    def hurry(self) -> None:
+        """Let no dialog be waited for: called under the lock."""
+        self._announce = None
+        if "keyring" in self.__dict__:
+            self.keyring.hurry()
+
 
 def place_named(name: object, whereabouts: Whereabouts, store_id: str) -> Place:
     """Return the place that a store records.
@@ -137,7 +143,7 @@ def unlock(place: Place, check: object, store_id: str, store_shown: str) -> Unlo
         if fits(root, check, store_id):
             return Unlocked(root, unsettled=False)
     except (AccessDenied, IntegrityError) as error:
-        if error.reason not in _UNFIT:
+        if error.reason not in UNFIT:
             raise
         fault = error
     other = place.pending()
