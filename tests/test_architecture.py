@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 FLOORS = (
     {"errors", "secret", "deadline"},
     {"model", "files", "process", "runs"},
-    {"terminal", "config", "http", "age", "formats", "store"},
+    {"terminal", "config", "credentials", "http", "age", "formats", "store"},
     {"audit"},
     {"backends"},
     {"wiring", "render"},
@@ -28,6 +28,7 @@ FLOORS = (
 )
 OWNERS = {
     "apsw": ("tokenctl/store/",),
+    "keyring": ("tokenctl/credentials.py",),
     "httpx": ("tokenctl/http.py",),
     "typer": ("tokenctl/cli/",),
     "cryptography": ("tokenctl/formats/", "tokenctl/backends/local/sealing.py"),

@@ -144,6 +144,7 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
                  OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
+    _check_root_facts(store, report)
     changes = list(query.records(store, query.Filter(operation=("store.policy",))))
     policies = [facts.get("policy") for _, facts in _replay(changes)]
     if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
@@ -171,6 +172,22 @@ def _check_corrections(store: Store, corrections: list[Correction], report: Repo
             if after is None or after.operation == "token.lift" or after.time != correction.clock:
                 flaw = f"lifted ahead of the clock that record {correction.seq} accepted, and not suspended again"
                 report.flaw(f"token {lifted.token}: {flaw}")
+
+
+def _check_root_facts(store: Store, report: Report) -> None:
+    """Replay where the root secret went, and how many there were."""
+    place, version = "file", 1
+    for operation, facts in _replay(list(query.records(store, query.Filter(operation=("store.move_secret", "store.rotate_root"))))):
+        if operation == "store.rotate_root":
+            version += 1
+            continue
+        before, _, name = str(facts.get("reason")).partition(" to ")
+        if before != place:
+            report.flaw(f"the root secret was moved from {before}, where its records do not put it")
+        place = name
+    told = dict(store.rows("SELECT name, value FROM meta WHERE name IN ('root_place', 'root_version')"))
+    if told != {"root_place": place, "root_version": version}:
+        report.flaw("the place or the version of the root secret is not the one last recorded")
 
 
 def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:

@@ -18,8 +18,15 @@ EPILOG = epilog(
 
 
 @with_globals
-def rotate_keys(ctx: typer.Context) -> int:
+def rotate_keys(
+    ctx: typer.Context,
+    root: Annotated[bool, typer.Option("--root", help="Replace the root secret, and all that is derived from it.")] = False,
+) -> int:
     """Show the signing keys and their public part."""
+    if root:
+        from tokenctl.commands.root_secret import rotate as rotate_root
+
+        return rotate_root(ctx.obj.context())
     from tokenctl.commands.rotate_keys import rotate
 
     return rotate(ctx.obj.context())

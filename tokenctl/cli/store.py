@@ -10,17 +10,19 @@ from tokenctl.cli.options import with_globals
 _CODES = [0, 2, 4, 5, 7, 9, 10]
 _INFO = "tokenctl store info"
 _ACCEPT = "tokenctl store accept-clock --reason 'the time server was a year ahead'"
+_MOVE = "tokenctl store move-secret keyring"
 _RELEASE = "tokenctl store release --reason 'restored from the backup of Monday'"
-EPILOG = epilog([_INFO, _ACCEPT, _RELEASE], _CODES)
+_BACKUP = "tokenctl store backup nightly.age --recipient age1... --yes"
+_RESTORE = "tokenctl store restore nightly.age --identity key.txt --dry-run"
+_SEAL = "tokenctl store seal --reason 'the laptop was stolen'"
+_MOVING_CODES = [0, 2, 4, 5, 6, 7, 9, 10]
+EPILOG = epilog([_INFO, _BACKUP, _RESTORE], _MOVING_CODES)
 INFO_EPILOG = epilog([_INFO, "tokenctl -p staging store info -o json", "tokenctl store info | grep ^anchor"], _CODES)
 ACCEPT_EPILOG = epilog([_ACCEPT, "tokenctl store accept-clock --yes", "tokenctl audit log --operation store.clock"], _CODES)
 RELEASE_EPILOG = epilog(
     [_RELEASE, "tokenctl -p staging store release --reason 'disk replaced' --yes", "tokenctl audit verify"], _CODES
 )
-_BACKUP = "tokenctl store backup nightly.age --recipient age1... --yes"
-_RESTORE = "tokenctl store restore nightly.age --identity key.txt --dry-run"
-_SEAL = "tokenctl store seal --reason 'the laptop was stolen'"
-_MOVING_CODES = [0, 2, 4, 5, 6, 7, 9, 10]
+MOVE_EPILOG = epilog([_MOVE, "tokenctl store move-secret file", "tokenctl -p prod store move-secret credential"], _MOVING_CODES)
 BACKUP_EPILOG = epilog(
     ["tokenctl store backup before-upgrade.age", _BACKUP, "tokenctl store backup - --recipients-file keys.txt > nightly.age"],
     _CODES,
@@ -73,6 +75,21 @@ def release(
     from tokenctl.commands.store import release as act
 
     return act(ctx.obj.context(), reason=reason, yes=yes)
+
+
+@with_globals
+def move_secret(
+    ctx: typer.Context, place: Annotated[str, typer.Argument(metavar="PLACE", help="keyring, file or credential.")]
+) -> int:  # fmt: skip
+    """Move the root secret to another place.
+
+    It is written there and read back, the store records where it lies, and only
+    then it is wiped from the place before. credential is systemd's: its operator
+    has placed the same secret there, which is checked before the file is wiped.
+    """
+    from tokenctl.commands.root_secret import move
+
+    return move(ctx.obj.context(), place)
 
 
 @with_globals
@@ -152,6 +169,7 @@ def seal(
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, help="Look after the local store.", epilog=EPILOG)
     group.command("info", epilog=INFO_EPILOG)(info)
+    group.command("move-secret", epilog=MOVE_EPILOG)(move_secret)
     group.command("backup", epilog=BACKUP_EPILOG)(backup)
     group.command("restore", epilog=RESTORE_EPILOG)(restore)
     group.command("accept-clock", epilog=ACCEPT_EPILOG)(accept_clock)

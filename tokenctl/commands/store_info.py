@@ -24,9 +24,14 @@ def info(context: Context) -> int:
         if view is None:
             raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
         facts = facts_of(view)
+        opened = backend.journal.opened
+        assert opened is not None
+        place = opened.place
         members: dict[str, object] = {
             "profile": backend.name, "path": places.store(backend.name), "store_id": facts.store_id,
-            "root_secret_place": "file", "root_secret": places.root_secret(backend.name),
+            "root_secret_place": place.name,
+            "root_secret": places.root_secret(backend.name) if place.name == "file" else place.shown,
+            "root_secret_version": view.keys.version,
             "anchor_path": places.anchor(backend.name),
         }  # fmt: skip
     members |= facts._asdict()

@@ -150,8 +150,10 @@ def _restore(
     if loses and not yes:
         console.confirm("Replace the present store by this backup?", 1, "restored")
     done = restoring.carry_out(journal, backup, reason=reason, keep_active=keep_active, replacing=loses)
-    if backup.root_to_write is not None:
-        console.notice(f"the root secret of the backup lies at {context.places.shown(journal.root_path)} (0600)")
+    if backup.found.lacking:
+        console.notice(f"root secret: {backup.found.place.shown} (0600), from the backup")
+    elif backup.found.place.name != backup.recorded_place:
+        console.notice(f"root secret: {backup.found.place.shown}; the backup says {backup.recorded_place}")
     _tell(context, backend.name, backup, done, dry_run=False)
 
 
@@ -237,7 +239,8 @@ def _document(
         "keys": [
             {"kid": kid, "alg": alg, "state": state, "retired_since": kid in inherited.retired} for kid, alg, state in done.keys
         ],
-        "root_secret": "written" if backup.root_to_write is not None else "kept", "kept_aside": done.aside,
+        "root_secret_place": backup.found.place.name, "root_secret": "written" if backup.found.lacking else "kept",
+        "kept_aside": done.aside,
         "quarantine": done.quarantine, "warnings": list(context.console.warnings),
     }  # fmt: skip
 

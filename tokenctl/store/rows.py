@@ -95,6 +95,8 @@ def _untagged(row: Sequence[object]) -> Token:
 class Rows:
     """Reads and writes the rows of one store inside the caller's transaction."""
 
+    NONCE_TAG = _NONCE_TAG
+
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
         self._protector = protector
@@ -328,6 +330,13 @@ class Rows:
     def total(self) -> int:
         """Return how many tokens there are: none is ever deleted."""
         return self._store.integer("SELECT max(rowid) FROM token")
+
+    def tokens_behind(self, number: int, *, limit: int) -> list[tuple[int, Stored[Token]]]:
+        """Return the next tokens in the order of their making: the number of each row, and the token."""
+        numbers = "SELECT rowid, id FROM token WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        found = [(int(str(row[0])), str(row[1])) for row in self._store.rows(numbers, number, limit)]
+        known = self.tokens([identifier for _, identifier in found])
+        return [(each, known[identifier]) for each, identifier in found]
 
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):

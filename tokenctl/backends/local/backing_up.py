@@ -43,14 +43,15 @@ def copied(journal: Journal, profile: str, *, with_keys: bool) -> Iterator[Copy 
         if view is None:
             yield None
             return
-        quarantine, keys, store_id = view.quarantine, view.keys, view.store_id
+        quarantine, opened = view.quarantine, journal.opened
+    assert opened is not None
     with copies.turn(journal.path, "backup", deadline=journal.lock_deadline) as path:
         os.close(copies.create(path))
-        journal.copy_into(path)
+        opened.store.copy_into(path)
         copy = copies.examine(path)
         try:
             with copy.transaction(write=False):
-                manifest = _manifest(View(copy, keys, store_id, journal.clock, None), profile, with_keys=with_keys)
+                manifest = _manifest(View(copy, opened.keys, opened.store_id, journal.clock, None), profile, with_keys=with_keys)
         finally:
             copy.close()
         try:
@@ -59,7 +60,7 @@ def copied(journal: Journal, profile: str, *, with_keys: bool) -> Iterator[Copy 
             raise files.unusable(path, error) from None
     try:
         yield Copy(
-            descriptor, os.fstat(descriptor).st_size, manifest, journal.root_secret() if with_keys else None, quarantine
+            descriptor, os.fstat(descriptor).st_size, manifest, opened.root if with_keys else None, quarantine
         )  # fmt: skip
     finally:
         os.close(descriptor)

@@ -85,8 +85,8 @@ class Minting:
             token, text = signer.sign(token, request, leaf=change.next_seq)
         else:
             text = opaque.mint(token.kind, token.id)
-            verifier = sealing.verifier(change.keys, change.store_id, text)
-            token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
+            verifier = sealing.verifier(change.keys.pepper, change.store_id, text)
+            token = token._replace(verifier=verifier, pepper_version=change.keys.version, leaf=change.next_seq)
         parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
@@ -188,7 +188,7 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
         return []
     known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     # A row that is gone lets nobody mint twice: the token of the request is looked for all the same.
-    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request))):
+    if known is not None and not _same_request(view, request, known):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     waiting = []
     for (identifier,) in view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor):
@@ -207,12 +207,25 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
 def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
     """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
     actor, named = change.actor_name, request.batch or request.request_id
-    change.store.run(
-        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
-    )
+    fingerprint = _fingerprint(change.keys.row, request)
+    change.store.run("INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
     for stored in waiting:
         revoke_due(change, stored, reason="undelivered", request=named)
 
 
-def _fingerprint(view: View, request: TokenRequest) -> bytes:
-    return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
+def _same_request(view: View, request: TokenRequest, known: object) -> bool:
+    """Whether a request id was used with these parameters, under the present root secret or one before."""
+    if not isinstance(known, bytes):
+        return False
+    if hmac.compare_digest(known, _fingerprint(view.keys.row, request)):
+        return True
+    if view.keys.version == sealing.FIRST_VERSION:
+        return False
+    from tokenctl.backends.local import retaining  # only a request from before a rotation needs it
+
+    kept = (retaining.retained(view, version) for version in retaining.versions(view))
+    return any(hmac.compare_digest(known, _fingerprint(each.row, request)) for each in kept if each is not None)
+
+
+def _fingerprint(key: bytes, request: TokenRequest) -> bytes:
+    return hmac.digest(key, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")

@@ -15,7 +15,7 @@ from tokenctl import files
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.tree import CompactRange
 from tokenctl.audit.verify import verify
-from tokenctl.backends.local import inheriting, sealing
+from tokenctl.backends.local import inheriting, root_secret, sealing
 from tokenctl.backends.local.batches import Known
 from tokenctl.backends.local.journal import FACTS, Change, Journal, View, read_meta, require_own
 from tokenctl.backends.local.suspending import Suspending
@@ -35,18 +35,22 @@ _NOTE = "restored from a backup: whether it was revoked since is not known"
 _HARDEST = Terms(None, None, keep_children=False)
 
 
-class Backup(NamedTuple):
-    """A backup that checks out: its store, and what opens it.
+class FoundRoot(NamedTuple):
+    """A store's root secret and its place here; ``lacking`` where it is in the backup alone and is to be put there."""
 
-    Attributes:
-        root_to_write: The root secret, where its place here lacks it.
-    """
+    root: Secret
+    place: root_secret.Place
+    lacking: bool
+
+
+class Backup(NamedTuple):
+    """A backup that checks out: its store, what opens it, and the place of its root secret that it records."""
 
     store: Store
     keys: sealing.Keys
     manifest: Manifest
-    root: Secret
-    root_to_write: Secret | None
+    found: FoundRoot
+    recorded_place: str
 
     @property
     def store_id(self) -> str:
@@ -169,8 +173,9 @@ def _examined(journal: Journal, store: Store, manifest: Manifest, root: Secret |
     store_id = str(meta.get("store_id"))
     if not meta.keys() >= FACTS or not is_id(store_id) or store_id != manifest.store_id:
         raise _unsound("its facts about itself are not those of its manifest")
-    root, root_to_write = _fitting_root(journal, meta, store_id, root)
-    keys = sealing.derive(root)
+    found = _find_root(journal, meta, store_id, root)
+    version = meta["root_version"]
+    keys = sealing.derive(found.root, version if isinstance(version, int) else sealing.FIRST_VERSION)
     require_own(meta, Protector(key=keys.row, store_id=store_id), "the store in the backup")
     with store.transaction(write=False):
         view = View(store, keys, store_id, journal.clock, None)
@@ -179,38 +184,59 @@ def _examined(journal: Journal, store: Store, manifest: Manifest, root: Secret |
             raise _unsound(report.flaws[0])
         if (view.head.size, view.head.root.hex()) != (manifest.records, manifest.root):
             raise _unsound("its log is not the one of its manifest")
-    return Backup(store, keys, manifest, root, root_to_write)
+    return Backup(store, keys, manifest, found, str(meta["root_place"]))
 
 
 def _unsound(why: str) -> IntegrityError:
     return IntegrityError(f"the store in the backup does not check out: {why}", hint="take another backup")
 
 
-def _fitting_root(
-    journal: Journal, meta: dict[str, object], store_id: str, archived: Secret | None
-) -> tuple[Secret, Secret | None]:  # fmt: skip
-    """Return the root secret of a store, and the same where it is to be written to its place here."""
-    if archived is not None and not _fits(archived, meta, store_id):
+def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archived: Secret | None) -> FoundRoot:
+    """Return the root secret of a store from the places where it can lie here, or else from the backup."""
+    check = meta["root_check"]
+    if archived is not None and not root_secret.fits(archived, check, store_id):
         raise _unsound("the root secret in it is another store's")
-    try:
-        here = journal.root_secret()
-    except AccessDenied as error:
-        if archived is None:
-            raise AccessDenied(
-                f"the backup was made without the root secret, and it is not here: {error.message}",
-                hint="put the root secret back, or restore a backup that holds it",
-            ) from None
-        return archived, archived
-    if not _fits(here, meta, store_id):
-        raise Conflict(
-            f"another root secret lies at {journal.shown(journal.root_path)}: it is not overwritten",
-            hint=f"restore into another profile, or move it away: {journal.root_path}",
+    first: AccessDenied | None = None
+    for name in dict.fromkeys((_place_of_present(journal), meta["root_place"], "file")):
+        if name is None:
+            continue
+        place = root_secret.place_named(name, journal.whereabouts, store_id)
+        try:
+            return FoundRoot(root_secret.unlock(place, check, store_id, "the store in the backup").root, place, lacking=False)
+        except AccessDenied as error:
+            first = first or error
+        except IntegrityError as error:
+            if error.reason == "root_differs":
+                raise Conflict(
+                    f"another root secret than the backup's lies at {place.shown}: it is not overwritten",
+                    hint="restore into another profile: tokenctl -p NAME store restore FILE; or move that secret away first",
+                ) from None
+            if archived is None or error.reason not in root_secret.UNFIT:
+                raise
+    if archived is None:
+        assert first is not None
+        raise AccessDenied(
+            f"the backup was made without the root secret, and here {first.message}",
+            hint="put the root secret back, or restore a backup that holds it",
         )
-    return here, None
+    return FoundRoot(archived, root_secret.place_named("file", journal.whereabouts, store_id), lacking=True)
 
 
-def _fits(root: Secret, meta: dict[str, object], store_id: str) -> bool:
-    return meta.get("root_check") == sealing.check_value(root, store_id)
+def _place_of_present(journal: Journal) -> object:
+    """Return where the present store says that the root secret lies: it may have been moved since the backup."""
+    try:
+        store = Store.open(journal.path)
+    except IntegrityError:
+        return None
+    if store is None:
+        return None
+    try:
+        name = read_meta(store).get("root_place")
+    except IntegrityError:
+        return None
+    finally:
+        store.close()
+    return name if name in root_secret.PLACES else None
 
 
 @contextmanager
@@ -258,7 +284,7 @@ def _believed(journal: Journal, backup: Backup, store: Store) -> tuple[View | No
                 f"{journal.shown_path} is another store, {store_id}, than that of the backup",
                 hint="restore into another profile: tokenctl -p NAME store restore FILE",
             )
-        if store_id != backup.store_id or not _fits(backup.root, meta, backup.store_id):
+        if store_id != backup.store_id or not root_secret.fits(backup.found.root, meta.get("root_check"), backup.store_id):
             return None, 0, "it is not of the same root secret"
         require_own(meta, Protector(key=backup.keys.row, store_id=backup.store_id), journal.shown_path)
         view = View(store, backup.keys, backup.store_id, journal.clock, journal.anchor_path)
@@ -318,8 +344,8 @@ def carry_out(journal: Journal, backup: Backup, *, reason: str | None, keep_acti
                 raise Conflict("another tokenctl changed the store meanwhile", hint="run again")
             done, anchor = _change(journal, backup, there, reason=reason, keep_active=keep_active)
             between = _anchor_of_both(backup, there)
-        if backup.root_to_write is not None:
-            journal.write_root_secret(backup.root_to_write)
+        if backup.found.lacking:
+            backup.found.place.write(backup.found.root)
         aside: str | None = None
         if there.exists and copies.is_readable(journal.path):
             aside = _keep_aside(journal, there)
@@ -360,6 +386,10 @@ def _change(
                 parameters=parameters,
             )
         )  # fmt: skip
+        if backup.found.place.name != backup.recorded_place:
+            moved = f"{backup.recorded_place} to {backup.found.place.name}"
+            change.append(Event(operation="store.move_secret", target=backup.store_id, reason=moved, request_id=request_id))
+            change.write_fact("root_place", backup.found.place.name)
         inherited = inheriting.inherit(change, there.view, request_id, suspensions=keep_active)
         suspended = 0 if keep_active else _suspend_living(change, request_id)
         keys = [(key.row.kid, key.row.alg, key.row.state) for key in change.rows.every_key()]

@@ -116,7 +116,7 @@ class Signers:
         record = change.append(Event(operation="key.activate", target=kid, kid=kid, format=algorithm))
         key = Key(
             kid=kid, alg=algorithm, state="active", public=json.dumps(public, sort_keys=True), sealed=sealed,
-            kek_version=sealing.VERSION, created_at=change.now, published_at=change.now, activated_at=change.now,
+            kek_version=change.keys.version, created_at=change.now, published_at=change.now, activated_at=change.now,
             leaf=record.seq,
         )  # fmt: skip
         change.rows.insert_key(key)

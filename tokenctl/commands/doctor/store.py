@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tokenctl.audit import anchor as anchors
 from tokenctl.backends.local import clock as clocks
-from tokenctl.backends.local import sealing
+from tokenctl.backends.local import root_secret
 from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patiently, shell, warn
 from tokenctl.commands.store_info import megabytes
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
@@ -94,7 +94,7 @@ def secret(examined: Examined) -> Iterator[Finding]:
     error = examined.opened.error
     if error is not None and _about_secret(examined, error):
         raise error
-    sealing.read_root(path)
+    root_secret.FilePlace(path, examined.places.shown).read()
     mode = stat.S_IMODE(os.stat(path).st_mode)
     belongs = "belongs to the store" if error is None else "whether it is the store's cannot be told"
     yield ok("secret", f"{shown}, {mode:04o}, {belongs}")
