@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl import files
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.tree import CompactRange
 from tokenctl.audit.verify import verify
-from tokenctl.backends.local import inheriting, root_secret, sealing
+from tokenctl.backends.local import inheriting, moving_root, root_secret, sealing
 from tokenctl.backends.local.batches import Known
 from tokenctl.backends.local.journal import FACTS, Change, Journal, View, read_meta, require_own
 from tokenctl.backends.local.suspending import Suspending
@@ -136,16 +136,10 @@ def room(journal: Journal) -> Iterator[str]:
 
 
 def _unmake(directories: list[str]) -> None:
-    for leftover in ("restore.lock", "store.lock"):
-        try:
-            os.unlink(os.path.join(directories[0], leftover))
-        except OSError:
-            continue
-    for directory in directories:
-        try:
+    with suppress(OSError):  # somebody put something there meanwhile
+        os.unlink(os.path.join(directories[0], "restore.lock"))
+        for directory in directories:
             os.rmdir(directory)
-        except OSError:
-            return
 
 
 def examine(journal: Journal, path: str, manifest: Manifest, root: Secret | None) -> Backup:
@@ -387,8 +381,8 @@ def _change(
             )
         )  # fmt: skip
         if backup.found.place.name != backup.recorded_place:
-            moved = f"{backup.recorded_place} to {backup.found.place.name}"
-            change.append(Event(operation="store.move_secret", target=backup.store_id, reason=moved, request_id=request_id))
+            moved = moving_root.told(backup.recorded_place, backup.found.place.name)
+            change.append(Event(operation=moving_root.OPERATION, target=backup.store_id, reason=moved, request_id=request_id))
             change.write_fact("root_place", backup.found.place.name)
         inherited = inheriting.inherit(change, there.view, request_id, suspensions=keep_active)
         suspended = 0 if keep_active else _suspend_living(change, request_id)
