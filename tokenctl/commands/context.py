@@ -1,6 +1,5 @@
 """What every action is given: where to speak, and the way to its profile's backend."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple

@@ -117,9 +117,8 @@ def _compromise(context: Context, order: Order, kid: str) -> int:
         serving = [seen for seen in watched if not seen.gone]
         if serving:
             told = "; ".join(f"{seen.verifier} {seen.detail}" for seen in serving)
-            errors.append(
-                Partial(f"what {kid} signed may still be accepted: {told}", hint="purge their caches and run again", reason="served")
-            )
+            message = f"what {kid} signed may still be accepted: {told}"
+            errors.append(Partial(message, hint="purge their caches and run again", reason="served"))
         try:
             backend.require_trust()
         except IntegrityError as error:
@@ -173,7 +172,8 @@ def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
         observation = Observation(verifiers or backend.verifiers, seconds=context.surroundings.timeout)
-        published = [key.kid for key, _ in keys.keys() if key.state == "published"]
+        listed = keys.keys()
+        published = [key.kid for key, _ in listed if key.state == "published"]
         asking = context.console.output == "json" or context.console.on_terminal
         seen = [
             answer

@@ -107,20 +107,20 @@ def _document(
             "steps": [step_object(step) for step in (outlook.due if outlook is not None else [])],
             "blocked_by": [{"verifier": verifier, "detail": detail} for verifier, detail in blocked],
             "compromised": compromised, "warnings": list(context.console.warnings),
-        }  # fmt: skip
-    )
+        }
+    )  # fmt: skip
 
 
 # Keys
 
 
 def _key_objects(keys: SigningKeys) -> list[dict[str, object]]:
-    objects = []
-    for key, tokens in keys.keys():
+    objects, listed = [], keys.keys()
+    for key, tokens in listed:
         last = keys.last_expiry(key.kid)
         after = None
         if key.state == "retiring" or (key.state == "active" and last is not None):
-            after = retires_at(key, _rotation(keys), last)
+            after = retires_at(key, keys.rotation, last)
         objects.append(key_object(key, tokens, after))
     return objects
 
@@ -190,8 +190,8 @@ def _tell_more(context: Context, objects: Sequence[dict[str, object]], outlook: 
 
 def preview_compromise(context: Context, keys: SigningKeys, kid: str, toll: Toll) -> None:
     """Print what a compromise would do."""
-    states = {key.kid: (key.state, key.alg) for key, _ in keys.keys()}
-    state, alg = states[kid]
+    listed = keys.keys()
+    state, alg = next((key.state, key.alg) for key, _ in listed if key.kid == kid)
     steps = [Step("compromise", kid, alg, context.now)] if state != "compromised" else []
     if state == "active":
         steps.append(Step("renew", None, alg, context.now))
@@ -206,29 +206,29 @@ def preview_compromise(context: Context, keys: SigningKeys, kid: str, toll: Toll
 
 def tell_toll(context: Context, toll: Toll) -> None:
     """Print whose tokens a key had signed; what a thief signed with it nobody can count."""
-    facts = [("tokens", f"{toll.tokens:,}" if context.console.on_terminal else str(toll.tokens))]
-    facts += [("owner", f"{escape(owner)}\t{count}") for owner, count in toll.owners[:_OWNERS_SHOWN]]
+    if context.console.machine:
+        return
+    _tell_fact(context, "tokens", str(toll.tokens))
+    for owner, count in toll.owners[:_OWNERS_SHOWN]:
+        _tell_fact(context, "owner", escape(owner), str(count))
     if len(toll.owners) > _OWNERS_SHOWN:
-        facts.append(("owners", f"{len(toll.owners) - _OWNERS_SHOWN} more: -o json names all"))
-    facts.append(("forged", "unknown: what was signed elsewhere is in no record"))
-    facts.append(("offline_until", instant(toll.offline_until) or "-"))
-    if not context.console.machine:
-        for name, value in facts:
-            _tell_fact(context, name, value)
+        _tell_fact(context, "owners", f"{len(toll.owners) - _OWNERS_SHOWN} more: -o json names all")
+    _tell_fact(context, "forged", "unknown: what was signed elsewhere is in no record")
+    _tell_fact(context, "offline_until", instant(toll.offline_until) or "-")
 
 
 def tell_gone(context: Context, seen: Gone) -> None:
     """Print that a verifier dropped a key, and after how long, or that it did not."""
     if not context.console.machine:
-        told = "gone" if seen.gone else "served"
-        _tell_fact(context, "verifier", escape(f"{seen.verifier}\t{told}\t{seen.waited_ms}ms".replace("\t", "\0")).replace("\\x00", "\t"))
+        told = "dropped" if seen.gone else "not dropped"
+        _tell_fact(context, "verifier", escape(seen.verifier), told, f"{seen.waited_ms}ms")
 
 
-def _tell_fact(context: Context, name: str, value: str) -> None:
+def _tell_fact(context: Context, name: str, *values: str) -> None:
     if context.console.on_terminal:
-        context.console.result(f"{name:<14}  {value.replace(chr(9), '  ')}")
+        context.console.result(context.console.fold(f"{name:<14}  ", "  ".join(values)))
     else:
-        context.console.result(f"{name}\t{value}")
+        context.console.result("\t".join((name, *values)))
 
 
 def conclude_compromise(
@@ -250,8 +250,5 @@ def _compromised(kid: str, toll: Toll, *, did: Sequence[Step], watched: Sequence
         "kid": kid, "tokens": toll.tokens, "owners": [{"owner": owner, "tokens": count} for owner, count in toll.owners],
         "forged": None, "offline_until": instant(toll.offline_until),
         "replaced_by": next((step.kid for step in did if step.action == "activate"), None),
-        "verifiers": [
-            {"verifier": seen.verifier, "gone": seen.gone, "detail": seen.detail, "at": instant(seen.at), "waited_ms": seen.waited_ms}
-            for seen in watched
-        ],
+        "verifiers": [seen._asdict() | {"at": instant(seen.at)} for seen in watched],
     }  # fmt: skip
