@@ -85,7 +85,8 @@ def public_url(url: str) -> httpx.URL:
         address = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError):
         raise InvalidRequest("not a URL", hint="https://HOST/PATH") from None
-    if not re.fullmatch(r"[\x21-\x7e]+", url) or len(url) > _MAX_URL or not 0 < (address.port or 443) < 1 << 16:
+    port = 443 if address.port is None else address.port
+    if not re.fullmatch(r"[\x21-\x7e]+", url) or len(url) > _MAX_URL or not 0 < port < 1 << 16:
         raise InvalidRequest("not a URL", hint="https://HOST/PATH")
     named = "#" in url or "@" in url.partition("://")[2].partition("/")[0]
     allowed = address.scheme == "https" or (address.scheme == "http" and _is_loopback(address.host))

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.2  # seconds between two looks at one verifier
 _LONGEST_PAUSE = 5.0
+_LEAST = 0.1  # seconds that a look needs; with less left there is no other
 _GROWTH = 1.5
 _LONGEST_LOOK = 5.0  # of many looks at one verifier; what a lost packet may cost
 _MAX_KID = 256  # characters
@@ -185,12 +186,12 @@ def _watch(url: str, kid: str, clock: _Time, last: dict[str, str]) -> Gone:
         answer = _ask(url, min(clock.left(), _LONGEST_LOOK))
         if answer.fault is None and kid not in answer.keys:
             return Gone(url, True, "no longer has the key", clock.instant(), clock.waited())
-        ended = clock.left() == 0
+        ended = clock.left() < _LEAST
         if not (ended and answer.fault and url in last):  # cut by our deadline, it says less than the one before
             last[url] = answer.fault or "still has the key"
         if ended:
             return Gone(url, False, last[url], None, clock.waited())
-        time.sleep(min(pause, clock.left()))
+        time.sleep(min(pause, clock.left() / 2))
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
