@@ -66,11 +66,21 @@ def _read(order: Order) -> Wish:
         raise InvalidRequest("--compromised goes with --verifier and --dry-run alone")
     if order.check and order.dry_run:
         raise InvalidRequest("--check and --dry-run are two questions: ask one")
+    _check_verifiers(order.verifiers)
     if order.unobserved and order.verifiers:
         raise InvalidRequest("--unobserved asks no verifier: leave --verifier or --unobserved out")
     with naming("--if-older-than"):
         older_than = None if order.if_older_than is None else parse_duration(order.if_older_than)
     return Wish(algorithm=order.algorithm, older_than=older_than)
+
+
+def _check_verifiers(urls: tuple[str, ...]) -> None:
+    if urls:
+        from tokenctl.workflows.canary import check_verifier
+
+        with naming("--verifier"):
+            for url in urls:
+                check_verifier(url)
 
 
 def _observation(context: Context, order: Order, backend: LocalAuthority) -> Observation:
@@ -168,6 +178,7 @@ def _told(context: Context, backend: LocalAuthority, wish: Wish, did: list[Step]
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
     """Print every signing key: its state, since when, how many living tokens it signed, and its next step."""
+    _check_verifiers(verifiers)
     with context.backend() as backend:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
