@@ -13,15 +13,15 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import backup_keys
 from tokenctl.commands.context import Context
 from tokenctl.commands.inputs import open_file
-from tokenctl.errors import InvalidConfiguration, InvalidRequest, TemporarilyUnavailable
+from tokenctl.errors import InvalidConfiguration, InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats.archive import Manifest, Unpacked
+from tokenctl.model.rotation import SERVED_STATES
 from tokenctl.model.times import format_distance, format_instant
 from tokenctl.render.escape import escape
 from tokenctl.secret import Secret
 from tokenctl.store import copies, schema
 
 _LONGEST_REASON = 200  # characters
-_SIGNS_OR_SERVED = ("published", "active", "retiring")
 
 
 def restore(
@@ -150,11 +150,22 @@ def _restore(
     if loses and not yes:
         console.confirm("Replace the present store by this backup?", 1, "restored")
     done = restoring.carry_out(journal, backup, reason=reason, keep_active=keep_active, replacing=loses)
+    _publish(context, backend)
     if backup.found.lacking:
         console.notice(f"root secret: {backup.found.place.shown} (0600), from the backup")
     elif backup.found.place.name != backup.recorded_place:
         console.notice(f"root secret: {backup.found.place.shown}; the backup says {backup.recorded_place}")
     _tell(context, backend.name, backup, done, dry_run=False)
+
+
+def _publish(context: Context, backend: LocalAuthority) -> None:
+    """Let verifiers fetch the keys of the restored store."""
+    keys = backend.signing_keys
+    try:
+        if keys.publishes:
+            keys.mend()
+    except TokenctlError as error:
+        context.console.warn(f"the public keys are not those of the restored store yet: {error.message}")
 
 
 def _preview(
@@ -213,7 +224,7 @@ def _facts(context: Context, done: restoring.Done, would: str) -> list[tuple[str
         lines.append(("taken over", f"from the store before it: {told}"))
     if inherited.compromised:
         lines.append(("compromised", ", ".join(inherited.compromised)))
-    served = [kid for kid, _, state in done.keys if state in _SIGNS_OR_SERVED]
+    served = [kid for kid, _, state in done.keys if state in SERVED_STATES]
     if served:
         lines.append(("keys", f"in service again: {', '.join(served)}; one that leaked since: rotate-keys --compromised KID"))
     if inherited.retired:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tokenctl.backends.local import rotating
 from tokenctl.backends.local.batches import Known
 from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import SERVED_STATES, event_about, revoke_due
+from tokenctl.backends.local.standing import event_about, revoke_due
 from tokenctl.backends.local.terms import suspend, terms_of
+from tokenctl.model.rotation import SERVED_STATES
 from tokenctl.model.token import Reason, Token
 from tokenctl.store.rows import Stored
 
@@ -106,7 +108,25 @@ def _suspensions(change: Change, present: View, request_id: str) -> int:
 
 
 def _compromised(change: Change, present: View) -> tuple[str, ...]:
-    return ()
+    """Deny the keys that are denied there; where one of them signs here, a fresh one signs in its place."""
+    from tokenctl.formats import signing
+
+    denied = []
+    for there in present.rows.every_key():
+        ours = change.rows.key(there.row.kid) if there.row.state == "compromised" else None
+        if ours is None or ours.row.state == "compromised":
+            continue
+        key, trusted = ours.row, change.quarantine is None
+        signed = key.state == "active"
+        rotating.compromise(change, key, replaced=trusted or not signed)
+        if signed:  # the private part of its successor lay beside it
+            beside = [other.row for other in change.rows.every_key() if (other.row.state, other.row.alg) == ("published", key.alg)]
+            for other in beside:
+                rotating.retire(change, other)
+        if signed and trusted:
+            rotating.make_key(change, signing.generate(key.alg), "active")
+        denied.append(key.kid)
+    return tuple(denied)
 
 
 def _retired(change: Change, present: View) -> tuple[str, ...]:

@@ -259,6 +259,8 @@ class Journal:
         self.anchor_path = places.anchor(profile)
         self.shown = places.shown
         self.whereabouts = whereabouts
+        self._owns = places.owns
+        self._profile = profile
         self._notice = notice
         self._warn = warn
         self._started = _elapsed()
@@ -269,6 +271,10 @@ class Journal:
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
         return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def owns(self, path: str) -> bool:
+        """Whether a path lies among tokenctl's own files."""
+        return self._owns(path, self._profile)
 
     def catch_up(self) -> None:
         """Let the clock go on: what is done from here on is another step of a command that takes long."""
@@ -382,6 +388,17 @@ class Journal:
                 self._warn(f"the new root secret does not lie at {opened.place.shown} yet: {error.message}")
             else:
                 self._opened = opened._replace(unsettled=False)
+
+    def wipe(self, what: str) -> None:
+        """Let nothing that a change overwrote lie in the store's files; warned of where another process keeps it there."""
+        assert self._opened is not None
+        try:
+            with lock.exclusive(os.path.join(os.path.dirname(self.path), "store.lock"), deadline=self.lock_deadline):
+                wiped = self._opened.store.truncate_log()
+        except TemporarilyUnavailable:
+            wiped = False
+        if not wiped:
+            self._warn(f"{what} lies in the store's log until the last other process closes the store")
 
     def _change(self, opened: Opened, *, trusted: bool) -> Iterator[Change]:
         if opened.store.read_only:
