@@ -86,10 +86,3 @@ def record(journal: Journal, manifest: Manifest, *, sealed_to: str, digest: str)
     with journal.changing() as change:
         assert change is not None
         change.append(Event(operation="store.backup", target=change.store_id, parameters=parameters))
-
-
-def newest(view: View) -> int | None:
-    """Return when the newest backup was made, milliseconds UTC; ``None`` where there is none."""
-    sql = "SELECT max(time) FROM record WHERE operation = 'store.backup' AND target = ?"
-    value = view.store.value(sql, view.store_id)
-    return value if isinstance(value, int) else None

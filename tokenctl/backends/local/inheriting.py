@@ -120,9 +120,9 @@ def _compromised(change: Change, present: View) -> tuple[str, ...]:
         signed = key.state == "active"
         rotating.compromise(change, key, replaced=trusted or not signed)
         if signed:  # the private part of its successor lay beside it
-            beside = [other.row for other in change.rows.every_key() if (other.row.state, other.row.alg) == ("published", key.alg)]
-            for other in beside:
-                rotating.retire(change, other)
+            for other in [stored.row for stored in change.rows.every_key()]:
+                if (other.state, other.alg) == ("published", key.alg):
+                    rotating.retire(change, other)
         if signed and trusted:
             rotating.make_key(change, signing.generate(key.alg), "active")
         denied.append(key.kid)
