@@ -176,14 +176,19 @@ def decrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
     pyrage = _library()
 
     limit = PASSPHRASE_LIMIT + PASSPHRASE_LIMIT // 2  # armored, with the tags
-    data = source.read(limit + 1)
-    if len(data) > limit:
+    parts, left = [], limit + 1
+    while left and (part := source.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if not left:
         raise InvalidRequest(f"a file with a passphrase is at most {PASSPHRASE_LIMIT // 2**20} MiB", hint="age -d opens it")
     try:
-        plain = pyrage.passphrase.decrypt(data, passphrase.reveal().decode("utf-8"))
+        plain = pyrage.passphrase.decrypt(b"".join(parts), passphrase.reveal().decode("utf-8"))
     except pyrage.DecryptError as error:
         if "Decryption failed" in str(error):
             raise AccessDenied("the passphrase does not open the file") from None
+        if "Excessive work" in str(error):
+            raise IntegrityError("the file's passphrase asks for more work than is sane here", hint="age -d opens it") from None
         raise _damaged() from None
     except OSError:
         raise _damaged() from None

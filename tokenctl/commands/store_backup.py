@@ -74,7 +74,7 @@ def backup(
     with context.backend() as backend:
         if backend.authority() is None:
             raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
-        target = _target(context, file, yes=yes)
+        target = _target(context, backend.name, file, yes=yes)
         try:
             lock = Lock(known, None if named else backup_keys.new_passphrase(context, passphrase))
             _write(context, backend, file, target, lock, with_keys=not without_keys)
@@ -83,12 +83,13 @@ def backup(
     return 0
 
 
-def _target(context: Context, file: str, *, yes: bool) -> Target:
+def _target(context: Context, profile: str, file: str, *, yes: bool) -> Target:
     if file == "-":
         if terminal.is_terminal(1):
             raise InvalidRequest("a backup is not for a terminal", hint="tokenctl store backup FILE, or pipe it on")
         return _ToStdout(context)
-    context.refuse_own(file)
+    if context.places.owns(file, profile):
+        raise InvalidRequest(f"{file} lies among tokenctl's own files", hint=_ELSEWHERE)
     try:
         facts = os.lstat(file)
     except FileNotFoundError:
