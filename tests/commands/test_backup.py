@@ -100,9 +100,13 @@ def test_the_record_commits_to_the_hash_of_the_file(cli, key):
     assert facts["last_backup_at"] is not None
 
 
-def test_a_backup_with_a_passphrase_is_opened_by_age_at_a_terminal(cli, passphrase):
+def test_a_backup_with_a_passphrase_is_opened_by_age_and_by_restore(cli, passphrase):
     cli.token()
-    done = cli("store", "backup", "b.age", "--passphrase-file", str(passphrase), "-o", "json")
+    reader, writer = os.pipe()
+    os.write(writer, passphrase.read_bytes())
+    os.close(writer)
+    done = cli("store", "backup", "b.age", "--passphrase-fd", str(reader), "-o", "json", pass_fds=[reader])
+    os.close(reader)
     assert (done.code, done.json["passphrase"], done.json["recipients"]) == (0, True, 0)
     opening = pexpect.spawn("age", ["-d", "-o", "plain", "b.age"], cwd=str(cli.home), timeout=60)
     opening.expect("Enter passphrase")
@@ -111,7 +115,10 @@ def test_a_backup_with_a_passphrase_is_opened_by_age_at_a_terminal(cli, passphra
     opening.close()
     assert opening.exitstatus == 0
     assert members((cli.home / "plain").read_bytes())["root"] == cli.root_secret.read_bytes()
-    (cli.home / "plain").unlink()
+    assert cli("store", "restore", "b.age", "--passphrase-file", str(passphrase), "-n").code == 0
+    passphrase.write_text("another\n")
+    wrong = cli("store", "restore", "b.age", "--passphrase-file", str(passphrase), "--yes")
+    assert (wrong.code, wrong.out, wrong.err) == (4, "", "tokenctl: the passphrase does not open the file\n")
 
 
 def test_a_passphrase_is_asked_for_twice_at_a_terminal(cli):
@@ -132,17 +139,6 @@ def test_a_passphrase_is_asked_for_twice_at_a_terminal(cli):
         assert secret.encode() not in asking.before
         assert (cli.home / "b.age").exists() is (code == 0)
     assert recorded(cli) == [("store.backup",)]
-
-
-def test_a_passphrase_may_come_by_a_descriptor(cli, passphrase):
-    cli.token()
-    reader, writer = os.pipe()
-    os.write(writer, passphrase.read_bytes())
-    os.close(writer)
-    done = cli("store", "backup", "b.age", "--passphrase-fd", str(reader), pass_fds=[reader])
-    os.close(reader)
-    assert (done.code, done.err) == (0, "")
-    assert cli("store", "restore", "b.age", "--passphrase-file", str(passphrase), "-n").code == 0
 
 
 def test_recipients_may_stand_in_a_file_and_be_ssh_keys(cli, key, tmp_path):

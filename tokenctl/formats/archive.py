@@ -53,6 +53,8 @@ class Manifest(NamedTuple):
             version = members.pop("format")
             if isinstance(version, int) and version > VERSION:
                 raise InvalidConfiguration(f"the backup was made by a newer tokenctl (format {version})", hint="upgrade tokenctl")
+            if version != VERSION or type(version) is not int:
+                raise ValueError("an unknown format")
             known = {name: members[name] for name in cls._fields}
             manifest = cls(**known | {"made_at": parse_instant(known["made_at"], 0)})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidRequest):
