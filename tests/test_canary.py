@@ -10,12 +10,14 @@ import os
 import re
 from zlib import crc32
 
+import pyrage
 import pytest
 import typer
 
 from tokenctl.cli.app import VERBS, build
 
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
+RECIPIENT = str(pyrage.x25519.Identity.generate().to_public())
 # What each verb is run with: {token} {id} {jwt} {jwt_id}; the second part is its stdin.
 RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
     "issue": [
@@ -95,6 +97,15 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "release", "--reason", "{token}", "--yes"), None),
         (("store", "info"), None),
+        (("store", "backup", "b.age", "--recipient", RECIPIENT, "--yes"), None),
+        (("store", "backup", "{token}", "--recipient", RECIPIENT), None),
+        (("store", "backup", "b.age", "--recipient", "{jwt}"), None),
+        (("store", "restore", "b.age", "--identity", "absent"), None),
+        (("store", "restore", "-", "--passphrase-file", "{token}"), "{token}"),
+        (("store", "restore", "-", "--yes"), "{token}"),
+        (("store", "seal", "--reason", "{token}"), None),
+        (("store", "seal", "--reason", "r"), None),
+        (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
         (("store", "accept-clock", "--yes"), None),
     ],
