@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -190,10 +191,10 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
     done = cli("store", "move-secret", "keyring", env=env)
     assert (done.code, done.err) == (4, f"tokenctl: the root secret is out of reach: no keyring is in reach\n{REMEDY}")
     named = cli("store", "move-secret", "keyring", env=env | {"PYTHON_KEYRING_BACKEND": "plain.Plain"})
-    assert (named.code, named.err) == (
-        4,
+    assert named.code == 4
+    assert named.err == (
         "tokenctl: the root secret is out of reach: PYTHON_KEYRING_BACKEND names a keyring that is not admitted\n"
-        "hint: unset PYTHON_KEYRING_BACKEND, or name it in the profile: keyring_backend\n",
+        "hint: unset PYTHON_KEYRING_BACKEND, or name it in the profile: keyring_backend\n"
     )
     assert not (folder / "stolen").exists()
     assert place(cli) == "file"
@@ -322,6 +323,19 @@ def test_nobody_waits_for_the_lock_while_a_keyring_is_waited_for(kept):
     assert slow.poll() is None
     assert time.monotonic() - begun < 1.2
     assert (slow.wait(20), slow.communicate()[1]) == (0, b"")
+
+
+@pytest.mark.parametrize(("target", "call"), [("keyring", 3), ("keyring", 4), ("file", 3), ("file", 4), ("file", 5)])
+def test_a_move_killed_in_a_call_to_the_keyring_is_finished_by_running_it_again(kept, target, call):
+    token = kept.token()
+    if target == "file":
+        assert kept("store", "move-secret", "keyring", "-q").code == 0
+    died = kept("store", "move-secret", target, env={"KEPT_FAULT": f"killed-before:{call}"})
+    assert (died.code, died.out) == (-signal.SIGKILL, "")
+    assert kept("inspect", "-", "-q", input=token).code == 0
+    assert kept("store", "move-secret", target, "-q").code == 0
+    assert (place(kept), kept.root_secret.exists(), len(items(kept))) == (target, target == "file", int(target == "keyring"))
+    assert kept("inspect", "-", "-q", input=token).code == 0
 
 
 # Credentials of systemd

@@ -19,7 +19,7 @@ LEAKED = "the text of a foreign error"
 
 
 class Kept(KeyringBackend):
-    """Each call is counted, and the fault strikes from call WHEN on, or at each one."""
+    """A fault strikes at each call, or before the one that WHEN counts to."""
 
     priority = 1
     calls = 0
@@ -42,15 +42,9 @@ class Kept(KeyringBackend):
         fresh = FILE.with_suffix(".new")
         fresh.write_text(json.dumps(items))
         fresh.rename(FILE)
-        self._done()
-
-    def _done(self) -> None:
-        if FAULT == "killed-after" and Kept.calls == int(WHEN):
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def get_password(self, service: str, username: str) -> str | None:
         items = self._items()
-        self._done()
         if FAULT == "answers-bytes":
             return b"00" * 32  # type: ignore[return-value]
         if FAULT == "answers-text":

@@ -118,4 +118,4 @@ def _settle(journal: Journal, keys: sealing.Keys, root: Secret) -> None:
     journal.rekeyed(keys, root)
     # What was sealed under the old secret is not to stay in the log beside the store. Where someone reads from that, the last
     # one to close the store does it.
-    opened.store.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened.store.truncate_log()

@@ -101,7 +101,7 @@ def secret(examined: Examined) -> Iterator[Finding]:
         return  # the store cannot be asked where it lies
     if opened is None:
         place.read()
-    mode = f", {stat.S_IMODE(os.stat(path).st_mode):04o}" if place.name == "file" else ""
+    mode = f", {stat.S_IMODE(os.stat(path).st_mode):04o}" if place.name == "file" and os.path.lexists(path) else ""
     belongs = "belongs to the store" if error is None else "whether it is the store's cannot be told"
     yield ok("secret", f"{place.shown}{mode}, {belongs}")
     if opened is not None:
