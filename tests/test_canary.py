@@ -64,6 +64,7 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("rotate-keys", "status"), None),
         (("rotate-keys", "jwks"), None),
         (("rotate-keys", "{token}"), None),
+        (("rotate-keys", "--root"), None),
     ],
     "audit": [
         (("audit",), None),
@@ -97,6 +98,9 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("store", "info"), None),
         (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
         (("store", "accept-clock", "--yes"), None),
+        (("store", "move-secret", "file"), None),
+        (("store", "move-secret", "keyring"), None),
+        (("store", "move-secret", "{token}"), None),
     ],
     "doctor": [
         (("doctor",), None),

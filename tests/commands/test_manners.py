@@ -52,6 +52,7 @@ EVERY_VERB = [
     ("store", "release", "--reason", "r"),
     ("store", "info"),
     ("store", "accept-clock"),
+    ("store", "move-secret", "file"),
     ("doctor",),
     ("completion", "bash"),
 ]

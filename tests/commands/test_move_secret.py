@@ -173,6 +173,7 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
     (folder / "plain-1.dist-info/entry_points.txt").write_text("[keyring.backends]\nplain = plain\n")
     (folder / "plain.py").write_text(
         "import pathlib\n"
+        f"pathlib.Path({str(folder / 'imported')!r}).touch()\n"
         "from keyring.backend import KeyringBackend\n"
         "class Plain(KeyringBackend):\n"
         "    priority = 1000\n"
@@ -187,6 +188,7 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
     code = "import keyring; print(type(keyring.get_keyring()).__name__)"
     found = subprocess.run([sys.executable, "-c", code], env=cli.env | env, capture_output=True, check=True, text=True)
     assert found.stdout == "Plain\n"  # the library's own choice
+    (folder / "imported").unlink()
     cli.token()
     done = cli("store", "move-secret", "keyring", env=env)
     assert (done.code, done.err) == (4, f"tokenctl: the root secret is out of reach: no keyring is in reach\n{REMEDY}")
@@ -197,6 +199,7 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
         "hint: unset PYTHON_KEYRING_BACKEND, or name it in the profile: keyring_backend\n"
     )
     assert not (folder / "stolen").exists()
+    assert not (folder / "imported").exists()
     assert place(cli) == "file"
 
 
@@ -234,6 +237,7 @@ def test_a_profile_that_names_no_keyring_leaves_the_secret_where_it_is(kept, nam
     ("fault", "cause"),
     [
         ("hangs", "the root secret is out of reach: the keyring does not answer"),
+        ("hangs-importing", "the root secret is out of reach: the keyring does not answer"),
         ("raises", "the root secret is out of reach: the keyring failed: ValueError"),
         ("exits", "the root secret is out of reach: the keyring failed: SystemExit"),
         ("answers-bytes", "the root secret is out of reach: the keyring answers with something that is no text"),

@@ -15,6 +15,8 @@ from keyring.backend import KeyringBackend
 
 FILE = Path(os.environ["KEPT"])
 FAULT, _, WHEN = os.environ.get("KEPT_FAULT", "").partition(":")
+if FAULT == "hangs-importing":
+    time.sleep(3600)
 LEAKED = "the text of a foreign error"
 
 
