@@ -26,7 +26,7 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys')
       verbs=(status jwks)
-      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--root -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys status')
       verbs=()
@@ -77,10 +77,14 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store')
-      verbs=(info accept-clock release)
+      verbs=(info move-secret accept-clock release)
       flags=(-h --help)
       valued='  ' ;;
     'store info')
+      verbs=()
+      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store move-secret')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;

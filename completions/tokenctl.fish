@@ -214,6 +214,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'status'\t'List the signing keys and their states'
             set -a verbs_told 'jwks'\t'Print the public keys as a JWK Set'
             set flags_told
+            set -a flags_told '--root'\t'Replace the root secret, and all that is derived from it'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -485,9 +486,10 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'store'
-            set verbs info accept-clock release
+            set verbs info move-secret accept-clock release
             set verbs_told
             set -a verbs_told 'info'\t'Tell what the store is, where it lies and how it stands'
+            set -a verbs_told 'move-secret'\t'Move the root secret to another place'
             set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record ahead of it'
             set -a verbs_told 'release'\t'Accept a quarantined store as it is, with a record'
             set flags_told
@@ -495,6 +497,26 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued 
         case 'store info'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store move-secret'
             set verbs
             set verbs_told
             set flags_told

@@ -133,6 +133,7 @@ def test_an_opaque_token_costs_no_cryptography_and_no_network(tmp_path: Path) ->
     inspecting, _ = loaded(tmp_path, "inspect", "-", presented=out.encode())
     for names in (issuing, inspecting):
         assert {name.split(".")[0] for name in names} & SLOW == set()
+        assert names & {"tokenctl.credentials", "tokenctl.backends.local.retaining"} == set()
 
 
 def test_one_verb_does_not_import_another(tmp_path: Path) -> None:

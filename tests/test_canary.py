@@ -66,6 +66,7 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("rotate-keys", "status"), None),
         (("rotate-keys", "jwks"), None),
         (("rotate-keys", "{token}"), None),
+        (("rotate-keys", "--root"), None),
     ],
     "audit": [
         (("audit",), None),
@@ -108,6 +109,9 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
         (("store", "accept-clock", "--yes"), None),
+        (("store", "move-secret", "file"), None),
+        (("store", "move-secret", "keyring"), None),
+        (("store", "move-secret", "{token}"), None),
     ],
     "doctor": [
         (("doctor",), None),

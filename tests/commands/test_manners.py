@@ -55,6 +55,7 @@ EVERY_VERB = [
     ("store", "restore", "b.age"),
     ("store", "seal", "--reason", "r"),
     ("store", "accept-clock"),
+    ("store", "move-secret", "file"),
     ("doctor",),
     ("completion", "bash"),
 ]

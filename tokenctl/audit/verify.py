@@ -179,7 +179,9 @@ def _check_corrections(store: Store, corrections: list[Correction], report: Repo
 def _check_root_facts(store: Store, report: Report) -> None:
     """Replay where the root secret went, and how many there were."""
     place, version = "file", 1
-    for operation, facts in _replay(list(query.records(store, query.Filter(operation=("store.move_secret", "store.rotate_root"))))):
+    meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+    own = query.Filter(operation=("store.move_secret", "store.rotate_root"), target=(str(meta.get("store_id")),))
+    for operation, facts in _replay(list(query.records(store, own))):
         if operation == "store.rotate_root":
             version += 1
             continue
@@ -187,8 +189,7 @@ def _check_root_facts(store: Store, report: Report) -> None:
         if before != place:
             report.flaw(f"the root secret was moved from {before}, where its records do not put it")
         place = name
-    told = dict(store.rows("SELECT name, value FROM meta WHERE name IN ('root_place', 'root_version')"))
-    if told != {"root_place": place, "root_version": version}:
+    if (meta.get("root_place"), meta.get("root_version")) != (place, version):
         report.flaw("the place or the version of the root secret is not the one last recorded")
 
 

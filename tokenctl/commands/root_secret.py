@@ -25,7 +25,11 @@ def move(context: Context, place: str) -> int:
     console = context.console
     with context.backend() as backend:
         moved = moving_root.move(backend.journal, place, console.warn)
-    console.notice(f"root secret: {moved.place.shown}{' (0600)' if place == 'file' else ''}")
+    where = f"root secret: {moved.place.shown}{' (0600)' if place == 'file' else ''}"
+    if moved.before == place:
+        console.chat(f"nothing to move; {where}")
+    else:
+        console.notice(where)
     if moved.before == "credential" != place:
         console.chat("the systemd credential is its operator's to remove")
     if console.machine:

@@ -32,10 +32,10 @@ def info(context: Context) -> int:
             "profile": backend.name, "path": places.store(backend.name), "store_id": facts.store_id,
             "root_secret_place": place.name,
             "root_secret": places.root_secret(backend.name) if place.name == "file" else place.shown,
-            "root_secret_version": view.keys.version,
             "anchor_path": places.anchor(backend.name),
         }  # fmt: skip
-    members |= facts._asdict()
+        version = view.keys.version
+    members |= facts._asdict() | {"root_secret_version": version}
     members["root"] = facts.root.hex()
     if console.machine:
         members |= {name: instant(getattr(facts, name)) for name in _TIMES}

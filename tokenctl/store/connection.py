@@ -195,7 +195,11 @@ class Store:
     def truncate_log(self) -> bool:
         """Move the log into the file and empty it, so that what was overwritten lies in neither; false while someone reads."""
         with translated():
-            return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
+            self._connection.set_busy_timeout(0)
+            try:
+                return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
+            finally:
+                self._connection.set_busy_timeout(_BUSY_DEADLINE)
 
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[object, ...]]:
         """Run a question and yield its rows."""

@@ -39,11 +39,11 @@ class StoreFacts(NamedTuple):
     keys: int
     records: int
     last_record_at: int
-    last_backup_at: int | None
     root: bytes
     anchor: str
     anchor_size: int | None
     quarantine: str | None
+    last_backup_at: int | None
 
 
 def facts_of(view: View) -> StoreFacts:
@@ -61,8 +61,9 @@ def facts_of(view: View) -> StoreFacts:
         living=store.integer(living, view.now) if unexpired <= _COUNTED else None,
         waiting=store.integer(waiting, view.now - DELIVERY_DEADLINE),
         keys=store.integer("SELECT count(*) FROM key"), records=view.head.size, last_record_at=view.head.time,
-        last_backup_at=_last_backup(view), root=view.head.root, anchor=_anchor(view),
+        root=view.head.root, anchor=_anchor(view),
         anchor_size=view.anchor.size if isinstance(view.anchor, anchors.Anchor) else None, quarantine=view.quarantine,
+        last_backup_at=_last_backup(view),
     )  # fmt: skip
 
 

@@ -265,6 +265,7 @@ class Journal:
         self._warn = warn
         self._started = _elapsed()
         self._opened: Opened | None = None
+        self._left_unsettled = False
         self._broken = False
         self._warned = False
 
@@ -381,10 +382,11 @@ class Journal:
     def _settle(self) -> None:
         """Finish what a rotation of the root secret that died has left; called under the lock."""
         opened = self._opened
-        if opened is not None and opened.unsettled and not opened.store.read_only:
+        if opened is not None and opened.unsettled and not opened.store.read_only and not self._left_unsettled:
             try:
                 opened.place.settle()
             except TokenctlError as error:
+                self._left_unsettled = True  # the next command tries again
                 self._warn(f"the new root secret does not lie at {opened.place.shown} yet: {error.message}")
             else:
                 self._opened = opened._replace(unsettled=False)

@@ -111,7 +111,7 @@ def _wipe(place: Place) -> None:
 def _came_from(change: Change) -> str | None:
     """Return from where the newest move came; ``None`` where the secret was never moved."""
     before = None
-    for record in query.records(change.store, query.Filter(operation=(OPERATION,))):
+    for record in query.records(change.store, query.Filter(operation=(OPERATION,), target=(change.store_id,))):
         with suppress(ValueError):  # a damaged record says nothing
             before = str(record.facts().get("reason")).partition(" ")[0]
     return before

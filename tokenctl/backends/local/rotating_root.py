@@ -54,7 +54,7 @@ def rotate(journal: Journal, begin: Callable[[int], Callable[[int], None]]) -> R
         IntegrityError: the store is quarantined, or a key does not check out (exit 10).
         TemporarilyUnavailable: the rotation before did not end (exit 7).
     """
-    from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401  # a slow import must not happen inside the lock
+    from tokenctl.formats import signing  # noqa: F401  # a slow import must not happen inside the lock
 
     with journal.changing(trusted=True) as change:
         opened = journal.opened
@@ -118,4 +118,4 @@ def _settle(journal: Journal, keys: sealing.Keys, root: Secret) -> None:
     journal.rekeyed(keys, root)
     # What was sealed under the old secret is not to stay in the log beside the store. Where someone reads from that, the last
     # one to close the store does it.
-    opened.store.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened.store.truncate_log()
