@@ -340,6 +340,15 @@ def test_the_file_is_none_of_our_own(cli, place):
     assert states(cli) == ["active"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="directories that nobody can write, not even root, are Linux's")
+@pytest.mark.parametrize("place", ["/sys/jwks.json", "/proc/jwks.json", "/"])
+def test_a_place_that_cannot_be_written_is_told(cli, place):
+    issue(cli, T0)
+    configure(cli, f'jwks_file = "{place}"\n')
+    assert_refused(cli.at(T0 + 90 * DAY, "rotate-keys"), 9)
+    assert states(cli) == ["active"]
+
+
 def test_a_first_key_signs_nothing_that_could_not_be_published(cli):
     configure(cli, f'jwks_file = "{cli.home}/absent/jwks.json"\n')
     refused = cli.at(T0, "issue", "--subject", "s", *JWT)
