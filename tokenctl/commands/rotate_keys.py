@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
-from tokenctl import files
+from tokenctl import files, process
+from tokenctl.backends.base import SigningKeys
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
@@ -107,14 +109,7 @@ def _compromise(context: Context, order: Order, kid: str) -> int:
         if order.dry_run:
             screen.preview_compromise(context, keys, kid, toll)
             return 0
-        did = keys.compromise(kid)
-        errors: list[TokenctlError] = []
-        try:
-            did += keys.mend()
-        except TokenctlError as error:
-            errors.append(still_published(error, [Step("compromise", kid, None, 0)]))
-        for step in did:
-            screen.tell_step(context, step)
+        did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
         screen.tell_toll(context, toll)
         watched = []
         observation = _observation(context, order, backend)
@@ -146,8 +141,10 @@ def roll_back(context: Context, *, algorithm: str | None) -> int:
     """
     wish = _read(Order(algorithm=algorithm))
     with context.backend() as backend:
-        did = backend.signing_keys.roll_back(algorithm)
-        return _told(context, backend, wish, did)
+        keys = backend.signing_keys
+        did, errors = _take(context, keys, lambda: keys.roll_back(algorithm))
+        screen.conclude(context, keys, keys.outlook(wish), did=did)
+    return _end(context, errors)
 
 
 def retire(context: Context, kid: str) -> int:
@@ -159,21 +156,31 @@ def retire(context: Context, kid: str) -> int:
         Partial: it is still published (exit 11).
     """
     with context.backend() as backend:
-        did = backend.signing_keys.retire(kid)
-        return _told(context, backend, Wish(), did)
-
-
-def _told(context: Context, backend: LocalAuthority, wish: Wish, did: list[Step]) -> int:
-    """Mend the published file after a step that was named, and tell both."""
-    keys, errors = backend.signing_keys, list[TokenctlError]()
-    try:
-        did += keys.mend()
-    except TokenctlError as error:
-        errors.append(still_published(error, did))
-    for step in did:
-        screen.tell_step(context, step)
-    screen.conclude(context, keys, keys.outlook(wish), did=did)
+        keys = backend.signing_keys
+        did, errors = _take(context, keys, lambda: keys.retire(kid), gone=kid)
+        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
     return _end(context, errors)
+
+
+def _take(
+    context: Context, keys: SigningKeys, take: Callable[[], list[Step]], *, gone: str | None = None
+) -> tuple[list[Step], list[TokenctlError]]:
+    """Take a step that was named, mend the published file after it, and tell both; an interrupt waits until then.
+
+    Args:
+        gone: The key that is to be published no more.
+    """
+    errors: list[TokenctlError] = []
+    with process.Unbroken() as unbroken:
+        unbroken.resume()
+        did = take()
+        try:
+            did += keys.mend()
+        except TokenctlError as error:
+            errors.append(still_published(error, [gone] if gone is not None else []))
+        for step in did:
+            screen.tell_step(context, step)
+    return did, errors
 
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
