@@ -1,21 +1,18 @@
-"""``rotate-keys``: every due step of the signing keys, one of them by name, or only a look at them."""
+"""``rotate-keys``: every due step of the signing keys, or only a look at them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import NamedTuple
 
-from tokenctl import files, process
-from tokenctl.backends.base import SigningKeys
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl import files
+from tokenctl.commands import rotate_named
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, Partial, TemporarilyUnavailable, TokenctlError, naming, worst
-from tokenctl.formats.signing import ALGORITHMS
-from tokenctl.model.rotation import Step, Wish
+from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
+from tokenctl.model.rotation import Wish
 from tokenctl.model.times import parse_duration
-from tokenctl.workflows.rotation import Observation, Run, observe, still_published
+from tokenctl.workflows.rotation import Observation, Run, observe
 
 
 class Order(NamedTuple):
@@ -44,7 +41,7 @@ def rotate(context: Context, order: Order) -> int:
     """
     wish = _read(order)
     if order.compromised is not None:
-        return _compromise(context, order, order.compromised)
+        return rotate_named.compromise(context, order.compromised, verifiers=order.verifiers, dry_run=order.dry_run)
     with context.backend() as backend:
         backend.require_trust()
         keys = backend.signing_keys
@@ -53,17 +50,17 @@ def rotate(context: Context, order: Order) -> int:
             screen.tell_due(context, keys, outlook)
             return 3 if order.check and outlook.due else 0
         backend.housekeep()
-        run = Run(keys, wish, _observation(context, order, backend))
+        observation = Observation(order.verifiers or backend.verifiers, order.unobserved, context.surroundings.timeout)
+        run = Run(keys, wish, observation)
         for step in run.steps():
             screen.tell_step(context, step)
         blocked = [(seen.verifier, seen.detail) for seen in run.blocked_by]
         screen.conclude(context, keys, keys.outlook(wish), did=run.did, blocked=blocked)
-    return _end(context, run.errors)
+    return rotate_named.end(context, run.errors)
 
 
 def _read(order: Order) -> Wish:
-    if order.algorithm is not None and order.algorithm not in ALGORITHMS:
-        raise InvalidRequest(f"--algorithm: one of {', '.join(ALGORITHMS)}")
+    rotate_named.check_algorithm(order.algorithm)
     if order.compromised is not None and order._replace(compromised=None, verifiers=(), dry_run=False) != Order():
         raise InvalidRequest("--compromised goes with --verifier and --dry-run alone")
     if order.check and order.dry_run:
@@ -83,104 +80,6 @@ def _check_verifiers(urls: tuple[str, ...]) -> None:
         with naming("--verifier"):
             for url in urls:
                 check_verifier(url)
-
-
-def _observation(context: Context, order: Order, backend: LocalAuthority) -> Observation:
-    return Observation(order.verifiers or backend.verifiers, order.unobserved, context.surroundings.timeout)
-
-
-def _end(context: Context, errors: list[TokenctlError]) -> int:
-    """Tell every error, the worst one last."""
-    if not errors:
-        return 0
-    code = worst([error.exit_code for error in errors])
-    last = next(error for error in errors if error.exit_code == code)
-    for message in dict.fromkeys(error.message for error in errors if error.message != last.message):
-        if not context.console.machine:
-            context.console.complain(message)
-    raise last
-
-
-def _compromise(context: Context, order: Order, kid: str) -> int:
-    """Deny a key and what it signed, and wait until verifiers have dropped it."""
-    with context.backend() as backend:
-        keys = backend.signing_keys
-        toll = keys.toll(kid)
-        if order.dry_run:
-            screen.preview_compromise(context, keys, kid, toll)
-            return 0
-        did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
-        screen.tell_toll(context, toll)
-        watched = []
-        observation = _observation(context, order, backend)
-        if observation.verifiers:
-            from tokenctl.workflows.canary import watch_gone
-
-            for seen in watch_gone(observation.verifiers, kid, seconds=observation.seconds, now=context.now):
-                watched.append(seen)
-                screen.tell_gone(context, seen)
-        serving = [seen for seen in watched if not seen.gone]
-        if serving:
-            told = "; ".join(f"{seen.verifier} {seen.detail}" for seen in serving)
-            message = f"what {kid} signed may still be accepted: {told}"
-            errors.append(Partial(message, hint="purge their caches and run again", reason="served"))
-        try:
-            backend.require_trust()
-        except IntegrityError as error:
-            errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
-        screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
-    return _end(context, errors)
-
-
-def roll_back(context: Context, *, algorithm: str | None) -> int:
-    """Let the key sign again that stopped last.
-
-    Raises:
-        Conflict: none is retiring (exit 6).
-        InvalidRequest: several algorithms could go back, and none is named (exit 2).
-    """
-    wish = _read(Order(algorithm=algorithm))
-    with context.backend() as backend:
-        keys = backend.signing_keys
-        did, errors = _take(context, keys, lambda: keys.roll_back(algorithm))
-        screen.conclude(context, keys, keys.outlook(wish), did=did)
-    return _end(context, errors)
-
-
-def retire(context: Context, kid: str) -> int:
-    """Destroy a key that no token needs.
-
-    Raises:
-        NotFound: no such key (exit 5).
-        Conflict: it is active, or tokens need it (exit 6).
-        Partial: it is still published (exit 11).
-    """
-    with context.backend() as backend:
-        keys = backend.signing_keys
-        did, errors = _take(context, keys, lambda: keys.retire(kid), gone=kid)
-        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
-    return _end(context, errors)
-
-
-def _take(
-    context: Context, keys: SigningKeys, take: Callable[[], list[Step]], *, gone: str | None = None
-) -> tuple[list[Step], list[TokenctlError]]:
-    """Take a step that was named, mend the published file after it, and tell both; an interrupt waits until then.
-
-    Args:
-        gone: The key that is to be published no more.
-    """
-    errors: list[TokenctlError] = []
-    with process.Unbroken() as unbroken:
-        unbroken.resume()
-        did = take()
-        try:
-            did += keys.mend()
-        except TokenctlError as error:
-            errors.append(still_published(error, [gone] if gone is not None else []))
-        for step in did:
-            screen.tell_step(context, step)
-    return did, errors
 
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
