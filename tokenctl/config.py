@@ -15,6 +15,7 @@ from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotF
 
 if TYPE_CHECKING:
     from tokenctl.model.policy import Policy  # only what issues needs them
+    from tokenctl.model.rotation import Rotation
     from tokenctl.model.rules import Rules
 
 DEFAULT_PROFILE = "local"
@@ -22,7 +23,8 @@ CEILING = "/etc/tokenctl/policy.toml"
 BACKENDS = ("local",)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 _FILE_LIMIT = 64 * 1024  # bytes
-_STRINGS = ("backend", "issuer", "default_audience", "eddsa_name")
+_STRINGS = ("backend", "issuer", "default_audience", "eddsa_name", "jwks_file", "keyring_backend")
+_OTHERS = ("verifiers", "rotation")
 _POLICY = ("default_lifetime", "max_lifetime", "rule")
 
 
@@ -33,6 +35,10 @@ class Profile(NamedTuple):
         issuer: ``iss`` of its JWTs; ``None`` stands for ``urn:tokenctl:<store id>``.
         default_audience: ``aud`` where a JWT is asked for without one.
         eddsa_name: How the header of an Ed25519 JWT names its algorithm: ``EdDSA`` (RFC 8037) or ``Ed25519`` (RFC 9864).
+        jwks_file: Where its public keys are written for verifiers, an absolute path.
+        keyring_backend: The class of a keyring that is admitted beside those of the operating systems.
+        verifiers: URLs at which verifiers show the keys that they know.
+        rotation_table: What its file says of the rotation of keys, as it stands there.
         tables: What its file says of policy, as it stands there; ``None`` for nothing.
     """
 
@@ -41,14 +47,30 @@ class Profile(NamedTuple):
     issuer: str | None = None
     default_audience: str | None = None
     eddsa_name: str = "EdDSA"
+    jwks_file: str | None = None
+    keyring_backend: str | None = None
+    verifiers: tuple[str, ...] = ()
+    rotation_table: Mapping[str, object] | None = None
     tables: Mapping[str, object] | None = None
 
-    def settings(self) -> dict[str, str]:
-        """Return what its file holds beside its policy."""
-        settings = {name: getattr(self, name) for name in _STRINGS}
+    def settings(self) -> dict[str, object]:
+        """Return what its file holds beside its policy and its rotation of keys."""
+        settings: dict[str, object] = {name: getattr(self, name) for name in _STRINGS}
         if self.eddsa_name == "EdDSA":
             del settings["eddsa_name"]
+        if self.verifiers:
+            settings["verifiers"] = list(self.verifiers)
         return {name: value for name, value in settings.items() if value is not None}
+
+    @property
+    def rotation(self) -> "Rotation":
+        """How its signing keys change. Raises InvalidConfiguration (exit 9)."""
+        from tokenctl.model.rotation import read_rotation
+
+        rotation = read_rotation(self.rotation_table or {})
+        if isinstance(rotation, str):
+            raise InvalidConfiguration(f"the file of profile {self.name}: {rotation}", hint="mend it with an editor")
+        return rotation
 
 
 class Places:
@@ -103,6 +125,13 @@ class Places:
 
     def anchor(self, profile: str) -> str:
         return os.path.join(self._base("XDG_STATE_HOME", os.path.join(".local", "state")), profile, "head")
+
+    def owns(self, path: str, profile: str) -> bool:
+        """Whether a path lies among tokenctl's own files, of whatever profile."""
+        ours = [self.config, os.path.dirname(self.ceiling)]
+        ours += [os.path.dirname(os.path.dirname(at(profile))) for at in (self.store, self.anchor)]
+        real = os.path.realpath(path)
+        return any(os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder) for folder in ours)
 
     def shown(self, path: str) -> str:
         """Return a path for a person, with ``~`` for the home directory."""
@@ -221,17 +250,24 @@ def _refuse_unknown(path: str, settings: Mapping[str, object], known: tuple[str,
 
 def _parse(name: str, path: str, data: bytes) -> Profile:
     settings = _tables(path, data)
-    _refuse_unknown(path, settings, _STRINGS + _POLICY)
+    _refuse_unknown(path, settings, _STRINGS + _OTHERS + _POLICY)
     tables = {setting: settings.pop(setting) for setting in _POLICY if setting in settings}
+    verifiers, rotation = settings.pop("verifiers", []), settings.pop("rotation", None)
+    if not isinstance(verifiers, list) or not all(isinstance(url, str) and url and url.isprintable() for url in verifiers):
+        raise InvalidConfiguration(f"{path}: verifiers is a list of URLs")
+    if rotation is not None and not isinstance(rotation, dict):
+        raise InvalidConfiguration(f"{path}: rotation is written [rotation]")
     strings = {setting: value for setting, value in settings.items() if isinstance(value, str) and value and value.isprintable()}
     if len(strings) < len(settings):
         wrong = min(settings.keys() - strings.keys())
         raise InvalidConfiguration(f"{path}: {wrong} is not a printable text")
-    profile = Profile(name=name, tables=tables or None, **strings)
+    profile = Profile(name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, **strings)
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
     if profile.eddsa_name not in ("EdDSA", "Ed25519"):
         raise InvalidConfiguration(f"{path}: eddsa_name is EdDSA or Ed25519")
+    if profile.jwks_file is not None and not os.path.isabs(profile.jwks_file):
+        raise InvalidConfiguration(f"{path}: jwks_file is an absolute path")
     return profile
 
 

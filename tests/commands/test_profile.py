@@ -94,8 +94,12 @@ def test_settings_that_make_no_sense_are_refused(cli, arguments, code):
 
 
 @pytest.mark.parametrize(
-    "text", ["not toml [", 'backend = "oracle"', "backend = 5", 'plugin = "x"', 'backend = "local"\ncommand = "rm"', "\x00"]
-)
+    "text",
+    [
+        "not toml [", 'backend = "oracle"', "backend = 5", 'plugin = "x"', 'backend = "local"\ncommand = "rm"', "\x00",
+        'jwks_file = "jwks.json"', "jwks_file = 1", 'verifiers = "https://gw.example"', "verifiers = [1]", "rotation = 1",
+    ],
+)  # fmt: skip
 def test_a_file_that_is_not_understood_is_named(cli, text):
     cli("profile", "add", "p")
     path = cli.home / ".config/tokenctl/profiles/p.toml"
@@ -191,3 +195,32 @@ def test_the_detail_of_an_outcome_calls_the_profile_of_the_run(cli):
 @pytest.mark.parametrize("given", [("-p", "local"), ("-o", "text"), ("--timeout", "1s"), ("--profile", "local")])
 def test_the_value_of_an_option_before_the_verb_is_no_verb(given):
     assert verb_of([*given, "list"]) == "list"
+
+
+def test_the_rotation_of_keys_is_read_from_the_file(cli):
+    assert cli("profile", "show", "-o", "json").json["rotation"] == {"age": "90d", "publication": "1d", "grace": "1h"}
+    cli("profile", "add", "p")
+    path = cli.home / ".config/tokenctl/profiles/p.toml"
+    path.write_text(
+        'jwks_file = "/srv/www/jwks.json"\nverifiers = ["https://gw.example/jwks"]\n'
+        'keyring_backend = "vendor.Keyring"\n[rotation]\nage = "30d"\ngrace = "0s"\n'
+    )
+    shown = cli("profile", "show", "p", "-o", "json").json
+    assert shown["rotation"] == {"age": "30d", "publication": "1d", "grace": "0s"}
+    assert (shown["jwks_file"], shown["verifiers"]) == ("/srv/www/jwks.json", ["https://gw.example/jwks"])
+    assert shown["keyring_backend"] == "vendor.Keyring"
+    assert "rotation\tage 30d, publication 1d, grace 0s\n" in cli("profile", "show", "p").out
+    before = path.read_bytes()
+    assert cli("profile", "add", "p").code == 6
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ['age = "0s"', "age = 30", 'age = "1y"', 'grace = "soon"', 'days = "3d"'])
+def test_a_mistake_in_the_rotation_keeps_nobody_from_revoking(cli, table):
+    cli("profile", "add", "p")
+    identifier = cli("issue", "-p", "p", "--subject", "x", "-o", "json").json["id"]
+    (cli.home / ".config/tokenctl/profiles/p.toml").write_text(f"[rotation]\n{table}\n")
+    shown = cli("profile", "show", "p")
+    assert (shown.code, shown.out) == (9, "")
+    assert "[rotation]" in shown.err
+    assert cli("revoke", "-p", "p", identifier, "--yes").code == 0

@@ -117,7 +117,7 @@ def _expectations(question: Question) -> Expectations:
 def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Iterable[Answer]:
     from tokenctl.backends.local import introspecting
 
-    found = backend.get(identifier)
+    found = backend.directory.get(identifier)
     if found is None:
         yield Answer(introspection=None, code=5, named=identifier)
         return

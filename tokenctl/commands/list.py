@@ -48,7 +48,7 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
         printer = _printer(context, backend.name)
         broken: list[str] = []
         count, last, more = 0, "", None
-        for entry in backend.find(selector, after=position):
+        for entry in backend.directory.find(selector, after=position):
             if count == shown:
                 more = last
                 break
@@ -60,7 +60,8 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
         printer.end(more)
         if console.chatty:
             whole = typed == Typed() and more is None and after is None
-            _tell(context, count, more, backend.total() - count if whole else None, backend.name, states=bool(typed.state))
+            unshown = backend.directory.total() - count if whole else None
+            _tell(context, count, more, unshown, backend.name, states=bool(typed.state))
     for identifier in broken:
         console.complain(f"not shown: {identifier}, its row does not check out; run: {console.command} audit verify")
     return 10 if broken else 0

@@ -7,6 +7,7 @@ import os
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
+from tokenctl.model.times import format_duration
 from tokenctl.render.escape import escape
 
 _SHORT_HASH = 12  # characters of a policy's hash for a person
@@ -38,7 +39,7 @@ def add(
         before = config.load_profile(places, name)
     except NotFound:
         before = None
-    settings = before._replace(tables=None) if before is not None else None
+    settings = before._replace(tables=None, rotation_table=None) if before is not None else None
     implicit = name == config.DEFAULT_PROFILE and settings == config.Profile(name=name)
     if settings is not None and settings != profile and not implicit:
         raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
@@ -88,6 +89,8 @@ def show(context: Context, name: str | None) -> int:
     members: dict[str, object] = {
         "name": profile.name, "backend": profile.backend, "issuer": profile.issuer,
         "default_audience": profile.default_audience, "eddsa_name": profile.eddsa_name,
+        "jwks_file": profile.jwks_file, "verifiers": list(profile.verifiers), "keyring_backend": profile.keyring_backend,
+        "rotation": {name: format_duration(value) for name, value in profile.rotation._asdict().items()},
         "file": places.profile(profile.name), "store": places.store(profile.name),
         "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
     }  # fmt: skip
@@ -97,11 +100,19 @@ def show(context: Context, name: str | None) -> int:
         console.document({**members, "policy": facts, "warnings": list(console.warnings)})
         return 0
     for key, value in [*members.items(), *explain(policy, places.ceiling)]:
-        told = "-" if value is None else escape(str(value))
+        told = _told(value)
         if console.on_terminal:
             told = told[:_SHORT_HASH] if key == "policy" else places.shown(told)
         console.answer(console.fold(f"{key:<16}  ", told) if console.on_terminal else f"{key}\t{told}")
     return 0
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {told}" for name, told in value.items())
+    elif isinstance(value, list):
+        value = " ".join(value) or None
+    return "-" if value is None else escape(str(value))
 
 
 def use(context: Context, name: str) -> int:

@@ -72,7 +72,7 @@ def foresee(context: Context, backend: LocalAuthority, action: Action, gathered:
     report = revoke_screen.Report(context, action, gathered, dry_run=True, ignore_not_found=ignore_not_found)
     for outcome in gathered.doubted:
         report.tell(outcome)
-    for identifier, found in backend.look_up(list(gathered.targets)):
+    for identifier, found in backend.directory.look_up(list(gathered.targets)):
         report.tell(revoke_screen.foreseen(action, identifier, found))
     code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
     report.conclude(code)
@@ -103,7 +103,7 @@ def _outcomes(backend: LocalAuthority, action: Action, targets: list[Target]) ->
 
 def _after_interrupt(backend: LocalAuthority, action: Action, gathered: Gathered, waiting: list[str]) -> Iterator[Outcome]:
     """Tell of the targets without an outcome: the store knows which of them were reached."""
-    for identifier, standing in backend.survey(waiting):
+    for identifier, standing in backend.directory.survey(waiting):
         if standing is None:
             outcome = "unknown"
         elif action.changes(standing):

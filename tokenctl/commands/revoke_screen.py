@@ -72,12 +72,12 @@ def preview(context: Context, backend: LocalAuthority, action: Action, gathered:
     for line in [f"{place}: {order}"] if len(place) + len(order) + 2 <= terminal.width() else [place, f"{order}:"]:
         console.chat(line)
     named = list(gathered.targets)
-    for identifier, found in backend.look_up(named[:_SHOWN]):
+    for identifier, found in backend.directory.look_up(named[:_SHOWN]):
         console.chat(_preview_line(context, identifier, found))
     if len(named) > _SHOWN:
         console.chat(f"and {len(named) - _SHOWN:,} more")
     told = f"{len(named):,} named, {len(changing):,} to {action.verb}"
-    children = backend.kin(changing) if action.verb != "lift" else 0
+    children = backend.directory.kin(changing) if action.verb != "lift" else 0
     if children:
         told += f"; {_children(action, children, alone=len(changing) == 1)}"
     if gathered.named_only:

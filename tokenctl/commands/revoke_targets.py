@@ -54,12 +54,13 @@ class Gathered:
 
 def select(backend: LocalAuthority, selector: Selector, gathered: Gathered) -> None:
     """Take what a selector chooses."""
-    _take(gathered, backend.survey_of(selector))
+    _take(gathered, backend.directory.survey_of(selector))
 
 
 def survey(backend: LocalAuthority, gathered: Gathered) -> None:
     """Look how the targets stand that no selector told of."""
-    _take(gathered, backend.survey([identifier for identifier in gathered.targets if identifier not in gathered.standings]))
+    unseen = [identifier for identifier in gathered.targets if identifier not in gathered.standings]
+    _take(gathered, backend.directory.survey(unseen))
 
 
 def _take(gathered: Gathered, standings: Iterable[tuple[str, Standing | None]]) -> None:

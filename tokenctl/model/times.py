@@ -26,8 +26,11 @@ _ISO = r"P(?:([0-9]{1,9})W)?(?:([0-9]{1,9})D)?(?:T(?:([0-9]{1,9})H)?(?:([0-9]{1,
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: str, *, zero: bool = False) -> int:
     """Read ``90s 15m 12h 30d 1d12h`` or an ISO 8601 duration without years and months.
+
+    Args:
+        zero: Whether nothing (``0s``) is a duration too.
 
     Returns:
         Milliseconds, more than zero, at most ten years.
@@ -39,16 +42,16 @@ def parse_duration(text: str) -> int:
         parts = [(int(number), unit) for number, unit in re.findall(_PART, text)]
         units = [unit for _, unit in parts]
         if len(set(units)) == len(units):
-            return _bounded(sum(number * _UNITS[unit] for number, unit in parts))
+            return _bounded(sum(number * _UNITS[unit] for number, unit in parts), zero=zero)
     iso = re.fullmatch(_ISO, text)
     if iso and text[-1] not in "PT":
         sizes = (7 * DAY, DAY, HOUR, MINUTE, SECOND)
-        return _bounded(sum(int(number) * size for number, size in zip(iso.groups(), sizes, strict=True) if number))
+        return _bounded(sum(int(number) * size for number, size in zip(iso.groups(), sizes, strict=True) if number), zero=zero)
     raise InvalidRequest("not a duration", hint=_duration_hint(text))
 
 
-def _bounded(duration: int) -> int:
-    if not 0 < duration <= LONGEST_DURATION:
+def _bounded(duration: int, *, zero: bool) -> int:
+    if not 0 < duration <= LONGEST_DURATION and not (zero and duration == 0):
         raise InvalidRequest("a duration is more than 0s and at most 3650d", hint="for example 15m, 12h or 30d")
     return duration
 

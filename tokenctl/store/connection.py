@@ -192,6 +192,11 @@ class Store:
                     self._connection.execute("ROLLBACK")
             raise
 
+    def truncate_log(self) -> bool:
+        """Move the log into the file and empty it, so that what was overwritten lies in neither; false while someone reads."""
+        with translated():
+            return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
+
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[object, ...]]:
         """Run a question and yield its rows."""
         with translated():

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tokenctl.backends.local.directory import LocalDirectory
 from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
-from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys, look, look_at, survey
+from tokenctl.backends.local.standing import due, housekeep
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
-from tokenctl.model.introspection import Expectations, Found, Introspection
+from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import (
     DELIVERY_DEADLINE,
     Action,
     IssuedToken,
-    Key,
     Outcome,
     Reason,
-    Standing,
     Target,
-    Token,
     TokenRequest,
 )
 from tokenctl.secret import Secret
@@ -30,17 +27,14 @@ from tokenctl.secret import Secret
 if TYPE_CHECKING:
     from tokenctl.backends.local import planning
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.backends.local.signing_keys import LocalSigningKeys
     from tokenctl.model.policy import Policy
-    from tokenctl.model.selector import Selector
-
-_CHUNK = 500  # ids asked for at once
-_FIRST_PAGE = 64  # ids; more than a screen shows
 
 
 class LocalAuthority:
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
 
-    It is its own directory, suspension, usage, delivery and signing keys.
+    It is its own suspension, usage and delivery.
     """
 
     def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
@@ -48,17 +42,15 @@ class LocalAuthority:
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
+        self.verifiers = profile.verifiers
         self._profile = profile
         self._read_policy = policy
+        self.directory = LocalDirectory(journal)
 
     @cached_property
     def policy(self) -> Policy:
         """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
         return self._read_policy()
-
-    @property
-    def directory(self) -> LocalAuthority:
-        return self
 
     @property
     def suspension(self) -> LocalAuthority:
@@ -72,9 +64,11 @@ class LocalAuthority:
     def delivery(self) -> LocalAuthority:
         return self
 
-    @property
-    def signing_keys(self) -> LocalAuthority:
-        return self
+    @cached_property
+    def signing_keys(self) -> LocalSigningKeys:
+        from tokenctl.backends.local.signing_keys import LocalSigningKeys
+
+        return LocalSigningKeys(self.journal, self._profile)
 
     def close(self) -> None:
         self.journal.close()
@@ -103,7 +97,9 @@ class LocalAuthority:
             assert change is not None
             housekeep(change)
             issuing.note_policy(change, policy)
-            minting = issuing.Minting(change, policy, self._profile, self.journal.clock)
+            minting = issuing.Minting(
+                change, policy, self._profile, self.journal.clock, lambda view: self.signing_keys.publish(view)
+            )
             try:
                 for request in requests:
                     minting.add(request)
@@ -224,97 +220,13 @@ class LocalAuthority:
         with self.journal.reading() as view:
             return (planning.made(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
-    # Directory
-
-    def get(self, identifier: str) -> Found | None:
-        with self.journal.reading() as view:
-            stored = view.rows.token(identifier) if view is not None else None
-            if view is None or stored is None:
-                return None
-            return look(view, stored, count_children=True)
-
-    def look_up(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Found | None]]:
-        """Yield :meth:`get` of each of these ids, in few questions to the store."""
-        with self.journal.reading() as view:
-            for start in range(0, len(identifiers), _CHUNK):
-                chunk = identifiers[start : start + _CHUNK]
-                known = look_at(view, chunk, count_children=True) if view is not None else {}
-                yield from ((identifier, known[identifier][1] if identifier in known else None) for identifier in chunk)
-
-    def survey(self, identifiers: Sequence[str]) -> Iterator[tuple[str, Standing | None]]:
-        """Yield how the tokens of ids seem to stand: for counting, not for believing."""
-        with self.journal.reading() as view:
-            for start in range(0, len(identifiers), _CHUNK):
-                chunk = identifiers[start : start + _CHUNK]
-                known = dict(survey(view, view.rows.survey(chunk))) if view is not None else {}
-                yield from ((identifier, known.get(identifier)) for identifier in chunk)
-
-    def survey_of(self, selector: Selector) -> Iterator[tuple[str, Standing]]:
-        """Yield :meth:`survey` of the tokens that a selector chooses."""
-        with self.journal.reading() as view:
-            if view is None:
-                return
-            undelivered = "undelivered" in selector.states
-            for identifier, standing in survey(view, view.rows.survey_of(selector, now=view.now)):
-                if standing.state in selector.states or (undelivered and standing.cause == "undelivered"):
-                    yield identifier, standing
-
-    def kin(self, identifiers: Sequence[str]) -> int:
-        """Return how many unrevoked descendants these tokens have that are not among them."""
-        with self.journal.reading() as view:
-            if view is None:
-                return 0
-            seen, layer, living = set(identifiers), list(identifiers), 0
-            while layer:
-                below: list[str] = []
-                for start in range(0, len(layer), _CHUNK):
-                    for child, alive in view.rows.offspring(layer[start : start + _CHUNK]):
-                        if child not in seen:
-                            seen.add(child)
-                            below.append(child)
-                            living += alive
-                layer = below
-            return living
+    # Looking after the store
 
     def require_trust(self) -> None:
         """Refuse to call anything active in a store that does not check out (exit 10)."""
         with self.journal.reading() as view:
             if view is not None:
                 view.require_trust()
-
-    def find(self, selector: Selector, *, after: str | None = None) -> Iterator[Found]:
-        """Yield the chosen tokens by (expires_at, id), from the one behind ``after`` on.
-
-        They are read page by page, so that a slow taker keeps no transaction open.
-
-        Raises:
-            NotFound: ``after`` is no token here (exit 5).
-        """
-        position = self._position_of(after) if after is not None else None
-        size = _FIRST_PAGE
-        while True:
-            with self.journal.reading() as view:
-                page = view.rows.page(selector, now=view.now, after=position, limit=size) if view is not None else []
-                known = look_at(view, [identifier for _, identifier in page]) if view is not None else {}
-            for place in page:
-                found = known[place[1]][1]
-                if found.standing.state in selector.states or ("undelivered" in selector.states and _undelivered(found)):
-                    yield found
-            if len(page) < size:
-                return
-            position, size = page[-1], _CHUNK
-
-    def _position_of(self, identifier: str) -> tuple[int, str]:
-        with self.journal.reading() as view:
-            last = view.rows.token(identifier) if view is not None else None
-        if last is None:
-            raise NotFound(f"no token {identifier} to go on after")
-        return last.row.expires_at, last.row.id
-
-    def total(self) -> int:
-        """Return how many tokens there are, of whatever state."""
-        with self.journal.reading() as view:
-            return view.rows.total() if view is not None else 0
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
@@ -330,35 +242,3 @@ class LocalAuthority:
             return
         finally:
             self.journal.lock_deadline = patience
-
-    # Signing keys
-
-    def keys(self) -> list[tuple[Key, int]]:
-        with self.journal.reading() as view:
-            if view is None:
-                return []
-            return [(key, view.rows.living_under(key.kid, view.now)) for key in intact_keys(view)]
-
-    def last_expiry(self, kid: str) -> int | None:
-        """Return when the last token that a key signed ends: it can retire after that."""
-        with self.journal.reading() as view:
-            return view.rows.last_expiry_under(kid) if view is not None else None
-
-    def jwks(self) -> dict[str, object]:
-        """Return the public keys that verifiers need now, as a JWK Set (RFC 7517 section 5).
-
-        Raises:
-            IntegrityError: a key's row or the store does not check out (exit 10).
-        """
-        with self.journal.reading() as view:
-            if view is None:
-                return {"keys": []}
-            view.require_trust()
-            keys = [json.loads(key.public) for key in intact_keys(view) if key.state in SERVED_STATES]
-            # A strict verifier compares the header's name with the key's.
-            return {"keys": [key | {"alg": self._profile.eddsa_name} if key["alg"] == "EdDSA" else key for key in keys]}
-
-
-def _undelivered(found: Found) -> bool:
-    token: Token = found.token
-    return token.undelivered or found.standing.cause == "undelivered"

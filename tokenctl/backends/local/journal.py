@@ -220,6 +220,8 @@ class Journal:
         self._anchor_path = places.anchor(profile)
         self._root_path = places.root_secret(profile)
         self._shown = places.shown
+        self._owns = places.owns
+        self._profile = profile
         self._notice = notice
         self._warn = warn
         self._started = _elapsed()
@@ -232,6 +234,10 @@ class Journal:
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
         return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def owns(self, path: str) -> bool:
+        """Whether a path lies among tokenctl's own files."""
+        return self._owns(path, self._profile)
 
     def catch_up(self) -> None:
         """Let the clock go on: what is done from here on is another step of a command that takes long."""
@@ -288,6 +294,17 @@ class Journal:
                 yield None
                 return
             yield from self._change(trusted=trusted)
+
+    def wipe(self, what: str) -> None:
+        """Let nothing that a change overwrote lie in the store's files; warned of where another process keeps it there."""
+        assert self._store is not None
+        try:
+            with lock.exclusive(os.path.join(os.path.dirname(self.path), "store.lock"), deadline=self.lock_deadline):
+                wiped = self._store.truncate_log()
+        except TemporarilyUnavailable:
+            wiped = False
+        if not wiped:
+            self._warn(f"{what} lies in the store's log until the last other process closes the store")
 
     def _change(self, *, trusted: bool) -> Iterator[Change]:
         assert self._store is not None
