@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tokenctl.backends.local import sealing
 from tokenctl.backends.local.journal import Change
 from tokenctl.model.identifier import new_id
-from tokenctl.model.record import Event
+from tokenctl.model.record import UNREPLACED, Event
 from tokenctl.model.rotation import Step
 from tokenctl.model.token import Key
 
@@ -70,7 +70,7 @@ def compromise(change: Change, key: Key, *, replaced: bool) -> Step:
     Args:
         replaced: Whether another key signs in its place, if it was the one that did.
     """
-    outcome = "done" if replaced else "unreplaced"
+    outcome = "done" if replaced else UNREPLACED
     _move(
         change, key, "key.compromise", outcome=outcome, reason="compromised", state="compromised",
         compromised_at=change.now, sealed=None,
