@@ -110,10 +110,10 @@ def test_a_cache_is_watched_until_it_has_dropped_the_key_and_the_time_is_told(cl
     told: Any = done.json["compromised"]
     (seen,) = told["verifiers"]
     assert (seen["verifier"], seen["gone"], seen["detail"]) == (gateway.url, True, "no longer has the key")
-    assert 1_000 < seen["waited_ms"] < 6_000
+    assert 1_000 < seen["waited_ms"] < 10_000
     assert begun + 1 < datetime.fromisoformat(seen["at"]).timestamp() < time.time()
     assert kids_at(gateway) == [told["replaced_by"]]
-    assert gateway.asked() >= 8  # it was asked again and again
+    assert gateway.asked() >= 7  # it was asked again and again
 
     text = cli("rotate-keys", "--compromised", kid, "--verifier", gateway.url)
     assert text.code == 0
@@ -136,7 +136,7 @@ def test_a_verifier_that_goes_on_serving_the_key_is_named_and_the_rest_is_done(c
         error = json.loads(done.err)
         assert error["message"] == f"what {kid} signed may still be accepted: {stale.url()} still has the key"
         assert error["exit_code"] == 11
-        assert 1.5 < took < 5
+        assert 1.5 < took < 8
         assert inspected(cli, token).code == 3
         assert served(cli) == [told["replaced_by"]]
 
@@ -148,6 +148,25 @@ def test_a_verifier_that_goes_on_serving_the_key_is_named_and_the_rest_is_done(c
         quiet = cli("rotate-keys", "--compromised", kid, "--verifier", stale.url(), "--timeout", "1s", "-q")
         assert (quiet.code, quiet.out) == (11, "")
         assert stale.url() in quiet.err
+
+
+def test_the_program_ends_while_a_verifier_still_sends(cli: Cli) -> None:
+    kid = kid_of(cli, cli.token(*JWT))
+
+    def endless(connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    with serving(endless) as verifier:
+        begun = time.monotonic()
+        done = cli("rotate-keys", "--compromised", kid, "--verifier", verifier.url(), "--timeout", "1s")
+        assert time.monotonic() - begun < 5
+    assert (done.code, done.err.splitlines()[0]) == (
+        11, f"tokenctl: what {kid} signed may still be accepted: {verifier.url()} did not answer in time",
+    )  # fmt: skip
+    assert "Exception" not in done.err
 
 
 def test_nobody_is_waited_for_before_a_leaked_key_is_denied(cli: Cli) -> None:
