@@ -6,6 +6,7 @@ file without a sync between, the first, the last and every eighth are taken; TOK
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -222,4 +223,85 @@ def test_an_acceptance_of_the_clock_killed_anywhere_is_whole_or_not_at_all(cli, 
         assert bool(again.out) is not bool(told), call
         assert cli("inspect", ended, "-q").code == 3, call
         assert cli(*ISSUE).code == 0, call
+        assert_sound(cli)
+
+
+def _with_jwks_file(cli: Cli) -> Path:
+    """Give the store a published key from two days ago that no token needs, and a policy by which all that follows is due."""
+    folder = cli.home / "www"
+    folder.mkdir()
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700, parents=True)
+    for path in (profile.parent, profile.parent.parent, profile.parent.parent.parent):
+        path.chmod(0o700)
+    profile.write_text(
+        f'jwks_file = "{folder}/jwks.json"\n[rotation]\nage = "1d"\npublication = "0s"\ngrace = "0s"\n'
+    )
+    profile.chmod(0o600)
+    old = time.time_ns() // 1_000_000 - 2 * 86_400_000
+    issued = cli.at(old, *ISSUE, "--format", "jwt", "--audience", "a", "-o", "json").json["id"]
+    assert cli.at(old, "revoke", str(issued), "--yes", "-q").code == 0
+    return folder / "jwks.json"
+
+
+def _published(path: Path) -> set[str]:
+    return {key["kid"] for key in json.loads(path.read_text())["keys"]}
+
+
+def _signing(cli: Cli) -> set[object]:
+    return {row[0] for row in rows(cli.store, "SELECT kid FROM key WHERE state = 'active'")}
+
+
+def _assert_destroyed(cli: Cli, sealed: object) -> None:
+    """The private part of a key lies in no file beside the store, nor in it."""
+    assert isinstance(sealed, bytes)
+    for path in cli.store.parent.iterdir():
+        assert sealed[-48:] not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_a_rotation_killed_anywhere_leaves_one_active_key_that_verifiers_can_fetch(cli, tmp_path, part):
+    published = _with_jwks_file(cli)
+    ((first, sealed),) = rows(cli.store, "SELECT kid, sealed FROM key")
+    command = ("rotate-keys",)
+    homes = Homes(cli, tmp_path / "spare")
+    calls = [call for call in _calls(cli, tmp_path / "trace", *command) if call[0] not in ("flock", "mkdir", "fchown")]
+    for call in calls[part::_PARTS]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        _assert_one_active_key(cli, "ES256")
+        assert _signing(cli) <= _published(published), call
+        told = [line.split("\t")[1] for line in died.out.splitlines()]
+        assert told == ["publish", "retiring", "activate", "retire", "mend"][: len(told)], call
+        again = cli(*command)
+        assert (again.code, again.err) == (0, ""), (call, again)
+        _assert_one_active_key(cli, "ES256")
+        assert rows(cli.store, "SELECT count(*) FROM key") == [(2,)], call
+        assert _published(published) == _signing(cli) != {first}, call
+        assert [path.name for path in published.parent.iterdir()] == ["jwks.json"], call
+        _assert_destroyed(cli, sealed)
+        assert_sound(cli)
+    assert (cli(*command).code, cli(*command).out) == (0, "")
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_a_compromise_killed_anywhere_denies_the_key_when_it_is_run_again(cli, tmp_path, part):
+    published = _with_jwks_file(cli)
+    token = cli.token("--format", "jwt", "--audience", "a")
+    ((gone, sealed),) = rows(cli.store, "SELECT kid, sealed FROM key")
+    command = ("rotate-keys", "--compromised", str(gone))
+    homes = Homes(cli, tmp_path / "spare")
+    calls = [call for call in _calls(cli, tmp_path / "trace", *command) if call[0] not in ("flock", "mkdir", "fchown")]
+    for call in calls[part :: _PARTS // 2]:
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        _assert_one_active_key(cli, "ES256")
+        if died.out:
+            assert _published(published) == _signing(cli), call
+        again = cli(*command)
+        assert (again.code, again.err) == (0, ""), (call, again)
+        _assert_one_active_key(cli, "ES256")
+        assert cli("inspect", "-", "-q", "--any-audience", input=token).code == 3, call
+        assert _published(published) == _signing(cli) != {gone}, call
+        _assert_destroyed(cli, sealed)
         assert_sound(cli)

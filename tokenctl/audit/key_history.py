@@ -91,4 +91,4 @@ def signer_flaws(keys: Iterable[Key], history: Iterable[Record]) -> Iterator[str
     for algorithm, signs in sorted(signing.items()):
         count = active.get(algorithm, 0)
         if count != signs:
-            yield f"{algorithm} has {count or 'no'} active key{'s' * (count != 1)}, its records say {'one' if signs else 'none'}"
+            yield f"{algorithm} has {count or 'no'} active key{'s' * (count > 1)}, its records say {'one' if signs else 'none'}"
