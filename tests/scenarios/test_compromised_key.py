@@ -197,6 +197,31 @@ def test_a_malformed_verifier_is_found_before_anything_is_changed(cli: Cli) -> N
     assert inspected(cli, token).code == 0
 
 
+def test_a_malformed_verifier_of_the_profile_stops_every_step_but_keeps_nobody_from_denying_a_key(cli: Cli) -> None:
+    token = cli.token(*JWT)
+    kid = kid_of(cli, token)
+    configure(cli, 'verifiers = ["https://gw.example/jwks.json", "https://me:s3cret@gw.example/"]\n[rotation]\nage = "1s"\n')
+    time.sleep(1.01)
+    before = cli("audit", "log", "-o", "jsonl").out
+    told = (
+        "the file of profile local: verifiers: number 2: a URL is https without user name and fragment, or http to this machine"
+    )
+    for command in (("rotate-keys",), ("rotate-keys", "status", "-o", "json")):
+        done = cli(*command)
+        assert (done.code, done.out) == (9, ""), done
+        assert told in done.err
+    assert cli("audit", "log", "-o", "jsonl").out == before
+    assert cli("rotate-keys", "--check").code == 3
+    assert cli("rotate-keys", "--unobserved").out.split("\t")[1:3] == ["publish", "ES256"]
+    done = cli("rotate-keys", "--compromised", kid)
+    assert (done.code, done.err) == (
+        11,
+        f"tokenctl: what {kid} signed may still be accepted, no verifier was asked: {told}\nhint: mend it with an editor\n",
+    )
+    assert "s3cret" not in done.out + done.err
+    assert inspected(cli, token).code == 3
+
+
 def test_check_answers_0_then_3_when_a_step_is_due(cli: Cli) -> None:
     now = int(time.time() * 1000)
     assert cli.at(now, "issue", "--subject", "s", *JWT, "-q").code == 0

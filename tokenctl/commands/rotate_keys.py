@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, Partial, TemporarilyUnavailable, TokenctlError, naming, worst
+from tokenctl.errors import (
+    IntegrityError,
+    InvalidConfiguration,
+    InvalidRequest,
+    Partial,
+    TemporarilyUnavailable,
+    TokenctlError,
+    naming,
+    worst,
+)
 from tokenctl.formats.signing import ALGORITHMS
 from tokenctl.model.rotation import Step, Wish
 from tokenctl.model.times import parse_duration
 from tokenctl.workflows.rotation import Observation, Run, observe, still_published
+
+if TYPE_CHECKING:
+    from tokenctl.workflows.canary import Gone, Seen
 
 
 class Order(NamedTuple):
@@ -50,8 +62,9 @@ def rotate(context: Context, order: Order) -> int:
             outlook = keys.outlook(wish)
             screen.tell_due(context, keys, outlook)
             return 3 if order.check and outlook.due else 0
+        observation = _observation(context, order, backend)
         backend.housekeep()
-        run = Run(keys, wish, _observation(context, order, backend))
+        run = Run(keys, wish, observation)
         for step in run.steps():
             screen.tell_step(context, step)
         blocked = [(seen.verifier, seen.detail) for seen in run.blocked_by]
@@ -66,7 +79,8 @@ def _read(order: Order) -> Wish:
         raise InvalidRequest("--compromised goes with --verifier and --dry-run alone")
     if order.check and order.dry_run:
         raise InvalidRequest("--check and --dry-run are two questions: ask one")
-    _check_verifiers(order.verifiers)
+    with naming("--verifier"):
+        _check_verifiers(order.verifiers)
     if order.unobserved and order.verifiers:
         raise InvalidRequest("--unobserved asks no verifier: leave --verifier or --unobserved out")
     with naming("--if-older-than"):
@@ -78,13 +92,21 @@ def _check_verifiers(urls: tuple[str, ...]) -> None:
     if urls:
         from tokenctl.workflows.canary import check_verifier
 
-        with naming("--verifier"):
-            for url in urls:
-                check_verifier(url)
+        for url in urls:
+            check_verifier(url)
 
 
 def _observation(context: Context, order: Order, backend: LocalAuthority) -> Observation:
-    return Observation(order.verifiers or backend.verifiers, order.unobserved, context.surroundings.timeout)
+    """Return who is asked; raises InvalidConfiguration where the profile names what cannot be (exit 9)."""
+    verifiers = order.verifiers or (() if order.unobserved else backend.verifiers)
+    for number, url in enumerate(verifiers, 1):
+        try:
+            _check_verifiers((url,))
+        except InvalidRequest as error:
+            # The URL itself is not told: it may hold a password.
+            message = f"the file of profile {context.console.profile}: verifiers: number {number}: {error.message}"
+            raise InvalidConfiguration(message, hint="mend it with an editor") from None
+    return Observation(verifiers, order.unobserved, context.surroundings.timeout)
 
 
 def _end(context: Context, errors: list[TokenctlError]) -> int:
@@ -116,25 +138,36 @@ def _compromise(context: Context, order: Order, kid: str) -> int:
         for step in did:
             screen.tell_step(context, step)
         screen.tell_toll(context, toll)
-        watched = []
-        observation = _observation(context, order, backend)
-        if observation.verifiers:
-            from tokenctl.workflows.canary import watch_gone
-
-            for seen in watch_gone(observation.verifiers, kid, seconds=observation.seconds, now=context.now):
-                watched.append(seen)
-                screen.tell_gone(context, seen)
-        serving = [seen for seen in watched if not seen.gone]
-        if serving:
-            told = "; ".join(f"{seen.verifier} {seen.detail}" for seen in serving)
-            message = f"what {kid} signed may still be accepted: {told}"
-            errors.append(Partial(message, hint="purge their caches and run again", reason="served"))
+        watched, unseen = _watch(context, order, backend, kid)
+        errors += unseen
         try:
             backend.require_trust()
         except IntegrityError as error:
             errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
         screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
     return _end(context, errors)
+
+
+def _watch(context: Context, order: Order, backend: LocalAuthority, kid: str) -> tuple[list[Gone], list[TokenctlError]]:
+    """Wait until verifiers have dropped a key; return what each did, and what may go on for that."""
+    try:
+        observation = _observation(context, order, backend)
+    except InvalidConfiguration as error:  # a mistake in the profile keeps nobody from denying a key
+        message = f"what {kid} signed may still be accepted, no verifier was asked: {error.message}"
+        return [], [Partial(message, hint=error.hint, reason="not_asked")]
+    if not observation.verifiers:
+        return [], []
+    from tokenctl.workflows.canary import watch_gone
+
+    watched = []
+    for seen in watch_gone(observation.verifiers, kid, seconds=observation.seconds, now=context.now):
+        watched.append(seen)
+        screen.tell_gone(context, seen)
+    serving = [f"{seen.verifier} {seen.detail}" for seen in watched if not seen.gone]
+    if not serving:
+        return watched, []
+    message = f"what {kid} signed may still be accepted: {'; '.join(serving)}"
+    return watched, [Partial(message, hint="purge their caches and run again", reason="served")]
 
 
 def roll_back(context: Context, *, algorithm: str | None) -> int:
@@ -178,19 +211,17 @@ def _told(context: Context, backend: LocalAuthority, wish: Wish, did: list[Step]
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
     """Print every signing key: its state, since when, how many living tokens it signed, and its next step."""
-    _check_verifiers(verifiers)
+    with naming("--verifier"):
+        _check_verifiers(verifiers)
     with context.backend() as backend:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
-        observation = Observation(verifiers or backend.verifiers, seconds=context.surroundings.timeout)
-        listed = keys.keys()
-        published = [key.kid for key, _ in listed if key.state == "published"]
-        asking = context.console.output == "json" or context.console.on_terminal
-        seen = [
-            answer
-            for kid in (published if observation.verifiers and asking else [])
-            for answer in observe(keys, kid, observation, now=outlook.now)
-        ]
+        seen: list[Seen] = []
+        if context.console.output == "json" or context.console.on_terminal:
+            observation = _observation(context, Order(verifiers=verifiers), backend)
+            listed = keys.keys() if observation.verifiers else []
+            published = [key.kid for key, _ in listed if key.state == "published"]
+            seen = [answer for kid in published for answer in observe(keys, kid, observation, now=outlook.now)]
         screen.tell_status(context, keys, outlook, seen)
     return 0
 
