@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROGRAM
-from tests.faults.conftest import assert_refused, assert_sound, change, rows
+from tests.faults.conftest import assert_refused, assert_sound, change, database, rows
 from tests.store.test_migrations import made_old
 from tests.stub import answer, serving
 from tokenctl.model.times import DAY, HOUR, MINUTE, SECOND, format_instant
@@ -25,7 +25,7 @@ UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 
 def states(cli):
     """The state of each key, oldest first."""
-    return [row[0] for row in rows(cli.store, "SELECT state FROM key ORDER BY created_at, kid")]
+    return [row[0] for row in rows(cli.store, "SELECT state FROM key ORDER BY rowid")]
 
 
 def kid_of(cli, state, alg="ES256"):
@@ -446,7 +446,10 @@ def test_a_key_retires_by_name_when_no_token_needs_it(cli):
     assert cli.at(now, "revoke", rows(cli.store, "SELECT id FROM token")[0][0], "--yes", "-q").code == 0
     assert did(cli.at(now, "rotate-keys", "retire", first)) == [(first, "retire", "ES256")]
     assert did(cli.at(now, "rotate-keys", "retire", first)) == []
-    assert_refused(cli.at(now, "rotate-keys", "retire", UNKNOWN), 5)
+    unknown = cli.at(now, "rotate-keys", "retire", UNKNOWN)
+    assert_refused(unknown, 5)
+    place = "profile local (local, ~/.local/share/tokenctl/local/store.db)"
+    assert unknown.err == f"tokenctl: no key {UNKNOWN} in {place}\n"
     assert_sound(cli)
 
 
@@ -462,6 +465,33 @@ def test_the_private_part_of_an_ended_key_lies_in_no_file(cli, published):
         data = path.read_bytes()
         assert not [kid for kid, part in sealed.items() if part[-48:] in data or part[:32] in data], path
     assert rows(cli.store, "SELECT count(*) FROM key WHERE sealed IS NOT NULL") == [(1,)]
+
+
+def test_a_reader_that_keeps_the_private_part_of_an_ended_key_in_the_log_is_warned_of(cli):
+    issue(cli, T0)
+    gone = kid_of(cli, "active")
+    with database(cli.store) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM key").fetchall()
+        done = cli.at(T0, "rotate-keys", "--compromised", gone)
+        assert done.code == 0
+        told = "what was the private part of %s, sealed, lies in the store's log until the last other process closes the store"
+        assert done.err == f"warning: {told % gone}\n"
+        reader.execute("ROLLBACK")
+
+
+def test_a_clock_that_was_corrected_holds_no_key_up(cli):
+    cli.at(T0, "issue", "--subject", "s", "-q")
+    ahead = T0 + 400 * DAY
+    issue(cli, ahead)
+    cli.at(ahead + 90 * DAY, "rotate-keys")
+    assert states(cli) == ["active", "published"]
+    first, second = kid_of(cli, "active"), kid_of(cli, "published")
+    now = T0 + DAY
+    assert cli.at(now, "store", "accept-clock", "--yes", "-q").code == 0
+    assert did(cli.at(now, "rotate-keys")) == [(second, "publish", "ES256")]
+    assert did(cli.at(now, "rotate-keys")) == []
+    assert did(cli.at(now + DAY, "rotate-keys", "--unobserved")) == [(first, "retiring", "ES256"), (second, "activate", "ES256")]
+    assert_sound(cli)
 
 
 # A key that leaked
