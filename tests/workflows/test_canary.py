@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey
 
 from tests.stub import Answering, Stub, answer, serving
 from tokenctl import http
-from tokenctl.errors import InvalidRequest
+from tokenctl.errors import InvalidRequest, TemporarilyUnavailable
 from tokenctl.workflows.canary import Gone, Seen, ask_all, check_verifier, watch_gone
 
 NOW = 1_764_000_000_000
@@ -199,6 +199,8 @@ def test_nothing_that_blocks_outlasts_the_deadline(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "getaddrinfo", black_hole)
     begun = time.monotonic()
     (seen,) = ask_all(["http://localhost:9/"], KEY, seconds=0.3, now=NOW)
+    with pytest.raises(TemporarilyUnavailable, match="http://localhost did not answer in time"):
+        http.fetch_public("http://localhost:9/", limit=1000, deadline=0.3)
     took = time.monotonic() - begun
     released.set()
     assert (seen.holds, seen.detail) == (None, LATE)
