@@ -284,6 +284,18 @@ def test_a_key_that_the_file_lost_begins_its_time_anew_and_does_not_sign(cli, pu
     assert_sound(cli)
 
 
+def test_what_another_algorithm_writes_begins_the_time_of_a_lost_key_anew_too(cli, published):
+    cli.at(T0 + 90 * DAY, "rotate-keys")
+    lost = kid_of(cli, "published")
+    published.unlink()
+    now = T0 + 91 * DAY
+    steps = did(cli.at(now, "rotate-keys", "--algorithm", "EdDSA"))
+    assert steps == [(lost, "publish", "ES256"), ("-", "mend", "-"), (kid_of(cli, "published", "EdDSA"), "publish", "EdDSA")]
+    assert lost in kids(published)
+    assert did(cli.at(now, "rotate-keys")) == []
+    assert_sound(cli)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"keys": 5}', '{"keys": [{"kid": "x"}]}', "\udcff", None])
 def test_a_file_that_holds_something_else_is_mended(cli, published, text):
     if text is None:
@@ -337,6 +349,15 @@ def test_the_file_is_none_of_our_own(cli, place):
     configure(cli, f'jwks_file = "{cli.home}/{place}"\n')
     assert_refused(cli.at(T0 + 90 * DAY, "rotate-keys"), 9)
     assert cli.root_secret.read_bytes() == before
+    assert states(cli) == ["active"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="directories that nobody can write, not even root, are Linux's")
+@pytest.mark.parametrize("place", ["/sys/jwks.json", "/proc/jwks.json", "/"])
+def test_a_place_that_cannot_be_written_is_told(cli, place):
+    issue(cli, T0)
+    configure(cli, f'jwks_file = "{place}"\n')
+    assert_refused(cli.at(T0 + 90 * DAY, "rotate-keys"), 9)
     assert states(cli) == ["active"]
 
 
@@ -593,15 +614,17 @@ def test_in_quarantine_a_key_is_denied_and_the_fresh_one_waits(cli, published):
 
 
 def test_a_store_behind_its_anchor_brings_no_ended_key_back(cli, published):
-    cli.at(T0 + 90 * DAY, "rotate-keys")
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys", "--algorithm", "EdDSA")
+    cli.at(now, "rotate-keys")
     old = cli.store.read_bytes()
-    gone = kid_of(cli, "published")
-    cli.at(T0 + 90 * DAY, "rotate-keys", "--compromised", gone)
-    assert kids(published) == [kid_of(cli, "active")]
+    signing, other, gone = kid_of(cli, "active"), kid_of(cli, "published", "EdDSA"), kid_of(cli, "published")
+    cli.at(now, "rotate-keys", "--compromised", gone)
+    assert set(kids(published)) == {signing, other}
     cli.store.write_bytes(old)
-    assert_refused(cli.at(T0 + 90 * DAY, "rotate-keys"), 10)
-    cli.at(T0 + 90 * DAY, "rotate-keys", "--compromised", kid_of(cli, "active"))
-    assert kids(published) == []
+    assert_refused(cli.at(now, "rotate-keys"), 10)
+    assert cli.at(now, "rotate-keys", "--compromised", other).code == 10
+    assert kids(published) == [signing]
 
 
 def test_a_mistake_in_the_policy_keeps_nobody_from_denying_a_key(cli):
