@@ -24,7 +24,6 @@ from tests.stub import answer, serving
 
 AUDIENCE = "api.example"
 ALGORITHM = "ES256"
-POLICY = '[rotation]\nage = "2s"\npublication = "1s"\ngrace = "0s"\n'
 _REFRESH = 0.3  # seconds between two looks of the service at the gateway
 _MARGIN = 0.5  # seconds before its end within which a token is not tried: both clocks may pass it in between
 
@@ -105,6 +104,13 @@ def configure(cli: Cli, text: str) -> None:
     path.chmod(0o600)
 
 
+def policy(gateway: Gateway, verifiers: list[str], *, age: str) -> str:
+    return (
+        f'jwks_file = "{gateway.file}"\nverifiers = {json.dumps(verifiers)}\n'
+        f'[rotation]\nage = "{age}"\npublication = "1s"\ngrace = "0s"\n'
+    )
+
+
 def issue(cli: Cli, count: int, ttl: str) -> list[dict[str, Any]]:
     done = cli("issue", "--subject", "gw", "--format", "jwt", "--audience", AUDIENCE, "--ttl", ttl, "--count", str(count), "-q")
     assert done.code == 0, done.err
@@ -153,7 +159,7 @@ def test_no_valid_token_is_refused_while_keys_rotate_three_times(cli: Cli, gatew
     service = Service(gateway.url)
     with serving(service.answer_health) as health:
         verifiers = [gateway.url, health.url("/health")]
-        configure(cli, f'jwks_file = "{gateway.file}"\nverifiers = {json.dumps(verifiers)}\n{POLICY}')
+        configure(cli, policy(gateway, verifiers, age="2s"))
         first = issue(cli, 400, "1h")  # makes the first key, and publishes it
         service.fetch()
         with service.working():
@@ -199,6 +205,7 @@ def rotate(cli: Cli, gateway: Gateway, service: Service, verifiers: list[str], f
 
     # Three times; what no token needs any more goes, from the key set too, and what some need stays.
     operator.until("activate")
+    configure(cli, policy(gateway, verifiers, age="90d"))  # enough
     fourth = issue(cli, 500, "1h")
     service.hand_in(fourth)
     service.present_all()
