@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
-from tokenctl.commands import rotate_named
+from tokenctl.commands import rotate_named, rotate_verifiers
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
 from tokenctl.model.rotation import Wish
 from tokenctl.model.times import parse_duration
-from tokenctl.workflows.rotation import Observation, Run, observe
+from tokenctl.workflows.rotation import Run, observe
+
+if TYPE_CHECKING:
+    from tokenctl.workflows.canary import Seen
 
 
 class Order(NamedTuple):
@@ -49,8 +52,8 @@ def rotate(context: Context, order: Order) -> int:
             outlook = keys.outlook(wish)
             screen.tell_due(context, keys, outlook)
             return 3 if order.check and outlook.due else 0
+        observation = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
         backend.housekeep()
-        observation = Observation(order.verifiers or backend.verifiers, order.unobserved, context.surroundings.timeout)
         run = Run(keys, wish, observation)
         for step in run.steps():
             screen.tell_step(context, step)
@@ -65,7 +68,7 @@ def _read(order: Order) -> Wish:
         raise InvalidRequest("--compromised goes with --verifier and --dry-run alone")
     if order.check and order.dry_run:
         raise InvalidRequest("--check and --dry-run are two questions: ask one")
-    _check_verifiers(order.verifiers)
+    rotate_verifiers.check(order.verifiers)
     if order.unobserved and order.verifiers:
         raise InvalidRequest("--unobserved asks no verifier: leave --verifier or --unobserved out")
     with naming("--if-older-than"):
@@ -73,30 +76,18 @@ def _read(order: Order) -> Wish:
     return Wish(algorithm=order.algorithm, older_than=older_than)
 
 
-def _check_verifiers(urls: tuple[str, ...]) -> None:
-    if urls:
-        from tokenctl.workflows.canary import check_verifier
-
-        with naming("--verifier"):
-            for url in urls:
-                check_verifier(url)
-
-
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
     """Print every signing key: its state, since when, how many living tokens it signed, and its next step."""
-    _check_verifiers(verifiers)
+    rotate_verifiers.check(verifiers)
     with context.backend() as backend:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
-        observation = Observation(verifiers or backend.verifiers, seconds=context.surroundings.timeout)
-        listed = keys.keys()
-        published = [key.kid for key, _ in listed if key.state == "published"]
-        asking = context.console.output == "json" or context.console.on_terminal
-        seen = [
-            answer
-            for kid in (published if observation.verifiers and asking else [])
-            for answer in observe(keys, kid, observation, now=outlook.now)
-        ]
+        seen: list[Seen] = []
+        if context.console.output == "json" or context.console.on_terminal:
+            observation = rotate_verifiers.observation(context, backend, verifiers)
+            listed = keys.keys() if observation.verifiers else []
+            published = [key.kid for key, _ in listed if key.state == "published"]
+            seen = [answer for kid in published for answer in observe(keys, kid, observation, now=outlook.now)]
         screen.tell_status(context, keys, outlook, seen)
     return 0
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from tokenctl import process
 from tokenctl.backends.base import SigningKeys
 from tokenctl.commands import rotate_screen as screen
+from tokenctl.commands import rotate_verifiers
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, Partial, TokenctlError, worst
+from tokenctl.errors import IntegrityError, InvalidRequest, TokenctlError, worst
 from tokenctl.formats.signing import ALGORITHMS
 from tokenctl.model.rotation import Step, Wish
 from tokenctl.workflows.rotation import still_published
-
-if TYPE_CHECKING:
-    from tokenctl.workflows.canary import Gone
 
 
 def check_algorithm(algorithm: str | None) -> None:
@@ -39,28 +36,14 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
             return 0
         did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
         screen.tell_toll(context, toll)
-        watched = list(_watch(context, verifiers or backend.verifiers, kid))
-        serving = [seen for seen in watched if not seen.gone]
-        if serving:
-            told = "; ".join(f"{seen.verifier} {seen.detail}" for seen in serving)
-            message = f"what {kid} signed may still be accepted: {told}"
-            errors.append(Partial(message, hint="purge their caches and run again", reason="served"))
+        watched, unseen = rotate_verifiers.watch(context, backend, verifiers, kid)
+        errors += unseen
         try:
             backend.require_trust()
         except IntegrityError as error:
             errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
         screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
     return end(context, errors)
-
-
-def _watch(context: Context, verifiers: tuple[str, ...], kid: str) -> Iterator[Gone]:
-    """Wait until verifiers have dropped a key; tell of each and yield it."""
-    if verifiers:
-        from tokenctl.workflows.canary import watch_gone
-
-        for seen in watch_gone(verifiers, kid, seconds=context.surroundings.timeout, now=context.now):
-            screen.tell_gone(context, seen)
-            yield seen
 
 
 def roll_back(context: Context, *, algorithm: str | None) -> int:
