@@ -136,6 +136,14 @@ def test_an_opaque_token_costs_no_cryptography_and_no_network(tmp_path: Path) ->
         assert names & {"tokenctl.credentials", "tokenctl.backends.local.retaining"} == set()
 
 
+def test_keys_rotate_without_the_network_where_nobody_is_asked(tmp_path: Path) -> None:
+    loaded(tmp_path, "issue", "--subject", "a", "--format", "jwt", "--audience", "x", "-q")
+    for arguments in (("rotate-keys",), ("rotate-keys", "--check"), ("rotate-keys", "status")):
+        names, _ = loaded(tmp_path, *arguments)
+        assert {name.split(".")[0] for name in names} & {"httpx", "http", "socket", "ssl", "concurrent"} == set(), arguments
+        assert "tokenctl.workflows.canary" not in names, arguments
+
+
 def test_one_verb_does_not_import_another(tmp_path: Path) -> None:
     names, _ = loaded(tmp_path, "issue", "--subject", "a", "-q")
     assert {name for name in names if name.startswith("tokenctl.commands.")} <= {

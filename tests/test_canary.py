@@ -66,6 +66,11 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("rotate-keys", "status"), None),
         (("rotate-keys", "jwks"), None),
         (("rotate-keys", "{token}"), None),
+        (("rotate-keys", "rollback"), None),
+        (("rotate-keys", "retire", "{jwt}"), None),
+        (("rotate-keys", "--compromised", "{token}"), None),
+        (("rotate-keys", "--verifier", "{jwt}", "--if-older-than", "{token}"), None),
+        (("rotate-keys", "--if-older-than", "1s", "--unobserved"), None),
         (("rotate-keys", "--root"), None),
     ],
     "audit": [

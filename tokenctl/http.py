@@ -14,7 +14,7 @@ from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenctl import deadline as timer
+from tokenctl.deadline import apart
 from tokenctl.errors import InvalidRequest, ServerError, TemporarilyUnavailable
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Fault(NamedTuple):
     hint: str | None = None
 
 
+TOO_LATE = Fault("did not answer in time", passing=True, hint="run again, or raise --timeout")
+
+
 def public_url(url: str) -> httpx.URL:
     """Read a URL that may be fetched: https, or http from this machine, without user name and fragment.
 
@@ -118,25 +121,22 @@ def fetch_public(url: str, *, limit: int, deadline: float) -> bytes:
         ServerError: any other answer than the document (exit 8).
     """
     address = public_url(url)
+    asking = apart(lambda: get(address, limit=limit, seconds=deadline))
     try:
-        with timer.deadline(deadline):
-            answer = get(address, limit=limit, seconds=deadline)
-    except timer.DeadlineReached:
-        answer = _TOO_LATE
+        answer = asking.result(timeout=deadline)
+    except TimeoutError:
+        answer = TOO_LATE
     if isinstance(answer, Fetched):
         return answer.body
     failure = TemporarilyUnavailable if answer.passing else ServerError
     raise failure(f"{address.scheme}://{address.host} {answer.words}", hint=answer.hint)
 
 
-_TOO_LATE = Fault("did not answer in time", passing=True, hint="run again, or raise --timeout")
-
-
 def get(address: httpx.URL, *, limit: int, seconds: float) -> Fetched | Fault:
-    """Fetch a document with one GET, from any thread.
+    """Fetch a document with one GET.
 
-    The seconds bound each wait and the body as a whole. What is slower than that, the look-up of a name or a header
-    that drips, is cut by the caller: a timer in the main thread, or no longer waiting for this one.
+    The seconds bound each wait and the body as a whole, not the look-up of a name nor a header that drips: whoever asks
+    does it :func:`~tokenctl.deadline.apart`, and waits no longer than they want.
     """
     import ssl
 
@@ -153,7 +153,7 @@ def get(address: httpx.URL, *, limit: int, seconds: float) -> Fetched | Fault:
             body = _read(_decoded(response, limit), limit, until)
             return body if isinstance(body, Fault) else Fetched(body, _fresh_for(response.headers))
     except httpx.TimeoutException:
-        return _TOO_LATE
+        return TOO_LATE
     except (httpx.ProtocolError, zlib.error):
         return Fault("sent an answer that cannot be read")
     except httpx.TransportError as error:
@@ -216,7 +216,7 @@ def _read(parts: Iterator[bytes], limit: int, until: float) -> bytes | Fault:
         if len(body) > limit:
             return Fault(f"sent more than {limit // 1024} KiB")
         if time.monotonic() > until:
-            return _TOO_LATE
+            return TOO_LATE
     return bytes(body)
 
 

@@ -771,3 +771,24 @@ def test_a_manual_that_is_not_there_is_told(well):
     folder.mkdir(parents=True)
     folder.joinpath("tokenctl.1.gz").write_bytes(b"")
     assert faults(well, MANPATH=str(folder.parent)) == []
+
+
+def test_keys_whose_steps_nobody_takes_are_told(cli):
+    now = 1_795_000_000_000
+    assert cli.at(now, "issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q").code == 0
+
+    def told(at):
+        findings = cli.at(at, "doctor", "-o", "json").json["findings"]
+        return [(found["status"], found["detail"], found["mend"]) for found in findings if found["check"] == "keys"]
+
+    assert told(now) == [("ok", "1 for verifiers; next step publish ES256 in 90d", None)]
+    assert told(now + 90 * 86_400_000)[0][1] == "1 for verifiers; next step publish ES256 due"
+    mend = "tokenctl rotate-keys"
+    assert told(now + 92 * 86_400_000) == [("warn", "a step (publish ES256) is due since 2d ago", mend)]
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700)
+    profile.write_text(f'jwks_file = "{cli.home}/jwks.json"\n')
+    profile.chmod(0o600)
+    assert told(now) == [("warn", "the jwks_file does not hold the keys that verifiers need", mend)]
+    assert cli.at(now, "rotate-keys").code == 0
+    assert told(now)[0][0] == "ok"

@@ -282,7 +282,7 @@ def test_a_restoring_killed_anywhere_leaves_the_store_before_or_the_restored_one
         told = cli("inspect", kept, gone, "-o", "jsonl")
         states = [line["state"] for line in told.lines]
         if home == "over a store":
-            # Sound at every moment; no token that the old store denied, and none of the backup's, is active before it is suspended.
+            # Sound at every moment, and no token of the backup is active before it is suspended.
             assert states in (["active", "revoked"], ["suspended", "revoked"]), (call, told)
             assert_sound(cli)
         else:

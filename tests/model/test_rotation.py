@@ -63,6 +63,13 @@ SEEN = key("p", "published", published=24 * HOUR)
         ([key("o", "compromised", activated=99 * DAY), RETIRING], {}, [("retire", "r", HOUR - DAY), ("renew", None, 0)]),
         ([key("o", "compromised", published=99 * DAY)], {}, []),
         ([key("o", "retired", published=99 * DAY)], {"algorithm": "ES256"}, [("publish", None, 0)]),
+        # The clock was set back after these.
+        ([key("a", "active", activated=-DAY)], {}, [("publish", None, 0)]),
+        ([ACTIVE, key("p", "published", published=-1)], {}, [("publish", "p", 0)]),
+        (
+            [ACTIVE, key("r", "retiring", retiring=-DAY)], {"last_expiry": {"r": NOW}},
+            [("retire", "r", HOUR), ("publish", None, 80 * DAY)],
+        ),
         ([OLD, key("e", "active", alg="EdDSA", activated=DAY)], {}, [("publish", None, 0), ("publish", None, 89 * DAY)]),
         ([OLD, key("e", "active", alg="EdDSA", activated=DAY)], {"algorithm": "EdDSA"}, [("publish", None, 89 * DAY)]),
     ],

@@ -105,17 +105,21 @@ def plan(
     for alg in chosen:
         own = [key for key in keys if key.alg == alg]
         steps += _successor(alg, own, rotation, now=now, lacking=lacking, first=algorithm is not None)
-        steps += (
-            Step("retire", key.kid, alg, retires_at(key, rotation, last_expiry.get(key.kid)))
-            for key in own
-            if key.state == "retiring"
-        )
+        for key in own:
+            if key.state == "retiring":
+                stopped = key._replace(retiring_at=_believed(key.retiring_at, now))
+                steps.append(Step("retire", key.kid, alg, retires_at(stopped, rotation, last_expiry.get(key.kid))))
     return sorted(steps, key=lambda step: (step.at, step.alg, step.action, step.kid or ""))
 
 
 def retires_at(key: Key, rotation: Rotation, last_expiry: int | None) -> int:
     """Return when a retiring key is needed no more."""
     return max(key.retiring_at or 0, last_expiry or 0) + rotation.grace
+
+
+def _believed(at: int | None, now: int) -> int | None:
+    """Return a time that has come; one that lies ahead was told by a clock that was set back since."""
+    return at if at is not None and at <= now else None
 
 
 def _successor(
@@ -126,11 +130,14 @@ def _successor(
     published = next((key for key in keys if key.state == "published"), None)
     if active is None and any(key.activated_at is not None for key in keys):
         yield Step("renew", None, alg, now)
-    elif published is not None and published.kid in lacking:
-        yield Step("publish", published.kid, alg, now)
     elif published is not None:
-        yield Step("activate", published.kid, alg, (published.published_at or 0) + rotation.publication)
+        since = _believed(published.published_at, now)
+        if published.kid in lacking or since is None:
+            yield Step("publish", published.kid, alg, now)
+        else:
+            yield Step("activate", published.kid, alg, since + rotation.publication)
     elif active is not None:
-        yield Step("publish", None, alg, (active.activated_at or 0) + rotation.age)
+        since = _believed(active.activated_at, now)
+        yield Step("publish", None, alg, now if since is None else since + rotation.age)
     elif first:
         yield Step("publish", None, alg, now)

@@ -18,6 +18,7 @@ from tokenctl.errors import IntegrityError, InvalidConfiguration, TemporarilyUna
 from tokenctl.store import schema
 
 _BUSY_DEADLINE = 10_000  # milliseconds; only recovery and checkpoints of other processes are waited for
+_READERS_DEADLINE = 1_000  # milliseconds that the end of readers is waited for
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre"}
 )
@@ -195,7 +196,7 @@ class Store:
     def truncate_log(self) -> bool:
         """Move the log into the file and empty it, so that what was overwritten lies in neither; false while someone reads."""
         with translated():
-            self._connection.set_busy_timeout(0)
+            self._connection.set_busy_timeout(_READERS_DEADLINE)
             try:
                 return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
             finally:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed, wait
-from threading import Thread
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from tokenctl import http
+from tokenctl.deadline import apart
 from tokenctl.errors import InvalidRequest
 from tokenctl.formats.jwk import MAX_KEY_SET, MAX_KEYS, UnusableKey, thumbprint
 from tokenctl.formats.strict_json import read_object
@@ -28,7 +29,6 @@ _LEAST = 0.1  # seconds that a look needs; with less left there is no other
 _GROWTH = 1.5
 _LONGEST_LOOK = 5.0  # of many looks at one verifier; what a lost packet may cost
 _MAX_KID = 256  # characters
-_LATE = "did not answer in time"
 
 
 class Seen(NamedTuple):
@@ -121,7 +121,8 @@ def ask_all(verifiers: Sequence[str], key: Mapping[str, object], *, seconds: flo
     clock = _Time(now, seconds)
     asked = _start(verifiers, lambda url: _seen(url, key, clock))
     wait(asked, timeout=clock.left())
-    return [asking.result() if asking.done() else Seen(url, None, _LATE, now, None) for asking, url in asked.items()]
+    late = http.TOO_LATE.words
+    return [asking.result() if asking.done() else Seen(url, None, late, now, None) for asking, url in asked.items()]
 
 
 def watch_gone(verifiers: Sequence[str], kid: str, *, seconds: float, now: int) -> Iterator[Gone]:
@@ -138,23 +139,13 @@ def watch_gone(verifiers: Sequence[str], kid: str, *, seconds: float, now: int) 
             yield done.result()
     except TimeoutError:
         for watching, url in watched.items():
-            given_up = Gone(url, False, last.get(url, _LATE), None, clock.waited())
+            given_up = Gone(url, False, last.get(url, http.TOO_LATE.words), None, clock.waited())
             yield watching.result() if watching.done() else given_up
 
 
 def _start(verifiers: Sequence[str], work: Callable[[str], T]) -> dict[Future[T], str]:
-    """Run the work for each in a daemon thread: the end of the program waits for an executor's threads, not for these."""
-    started: dict[Future[T], str] = {Future(): url for url in dict.fromkeys(map(check_verifier, verifiers))}
-
-    def run(future: Future[T], url: str) -> None:
-        try:
-            future.set_result(work(url))
-        except BaseException as error:  # noqa: BLE001  # raised where the result is taken
-            future.set_exception(error)
-
-    for future, url in started.items():
-        Thread(target=run, args=(future, url), daemon=True).start()
-    return started
+    """Begin the work for each verifier at the same time."""
+    return {apart(partial(work, url)): url for url in [check_verifier(url) for url in dict.fromkeys(verifiers)]}
 
 
 def _seen(url: str, key: Mapping[str, object], clock: _Time) -> Seen:

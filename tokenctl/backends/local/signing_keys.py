@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from tokenctl.backends.local import rotating
 from tokenctl.backends.local.journal import Change, Journal, View
@@ -14,6 +15,8 @@ from tokenctl.formats import signing
 from tokenctl.model.rotation import Outlook, Rotation, Step, Toll, Wish, plan
 from tokenctl.model.times import format_instant
 from tokenctl.model.token import Key
+
+_View = TypeVar("_View", bound=View)
 
 
 class LocalSigningKeys:
@@ -103,7 +106,8 @@ class LocalSigningKeys:
             return [rotating.retire(change, own[step.kid])]
         # What is left writes the file, and what it did not hold begins its time anew.
         lacking = self._file.lacking(keys) if self._file is not None else set()
-        done = [rotating.publish_again(change, own[kid]) for kid in sorted(lacking)]
+        again = lacking | ({step.kid} if step.kid is not None else set())
+        done = [rotating.publish_again(change, own[kid]) for kid in sorted(again)]
         if step.action == "mend":
             done.append(Step("mend", None, None, change.now))
         elif fresh is not None:
@@ -128,9 +132,8 @@ class LocalSigningKeys:
             return rotating.activate(change, back, old=active[back.alg], operation="key.roll_back")
 
     def retire(self, kid: str) -> list[Step]:
-        with self._journal.changing(trusted=True) as change:
-            key = _known(change, kid)
-            assert change is not None
+        with self._journal.changing(trusted=True) as view:
+            change, key = self._known(view, kid)
             if key.state in ("retired", "compromised"):
                 return []
             if key.state == "active":
@@ -148,11 +151,10 @@ class LocalSigningKeys:
     def compromise(self, kid: str) -> list[Step]:
         """Deny a key, in quarantine too; only there no fresh one is made."""
         with self._journal.reading() as view:
-            key = _known(view, kid)
-        fresh = signing.generate(key.alg)
-        with self._journal.changing() as change:
-            key = _known(change, kid)
-            assert change is not None
+            _, key = self._known(view, kid)
+        fresh = signing.generate(key.alg) if key.state in ("published", "active") else None
+        with self._journal.changing() as view:
+            change, key = self._known(view, kid)
             if key.state == "compromised":
                 return []
             signed, trusted = key.state == "active", change.quarantine is None
@@ -162,7 +164,7 @@ class LocalSigningKeys:
                 beside = [other for other in intact_keys(change) if other.state == "published" and other.alg == key.alg]
                 done += [rotating.retire(change, other) for other in beside]
             if signed and trusted:
-                new = rotating.make_key(change, fresh, "active")
+                new = rotating.make_key(change, fresh or signing.generate(key.alg), "active")
                 done.append(Step("activate", new.kid, new.alg, change.now))
         self._wipe(done)
         return done
@@ -181,8 +183,7 @@ class LocalSigningKeys:
 
     def toll(self, kid: str) -> Toll:
         with self._journal.reading() as view:
-            _known(view, kid)
-            assert view is not None
+            view, _ = self._known(view, kid)
             last = view.rows.last_expiry_under(kid, revoked=True) or 0
             return Toll(view.rows.owners_under(kid, view.now), last if last > view.now else None)
 
@@ -191,10 +192,10 @@ class LocalSigningKeys:
         if gone:
             self._journal.wipe(f"what was the private part of {gone}, sealed,")
 
-
-def _known(view: View | None, kid: str) -> Key:
-    stored = view.rows.key(kid) if view is not None else None
-    if view is None or stored is None:
-        raise NotFound(f"no key {kid} here")
-    require_intact(view, stored)
-    return stored.row
+    def _known(self, view: _View | None, kid: str) -> tuple[_View, Key]:
+        """Return a key whose row checks out, and the view that it was found in."""
+        stored = view.rows.key(kid) if view is not None else None
+        if view is None or stored is None:
+            raise NotFound(f"no key {kid} in profile {self._profile.name} (local, {self._journal.shown_path})")
+        require_intact(view, stored)
+        return view, stored.row
