@@ -519,7 +519,7 @@ def _hostile(parts: dict[str, bytes], folder: Path) -> dict[str, tuple[int, byte
         "no head": (10, changed("DELETE FROM head")),
         "a changed fact": (10, changed("UPDATE meta SET value = 1 WHERE name = 'created_at'")),
         "a missing fact": (10, changed("DELETE FROM meta WHERE name = 'root_check'")),
-        "a strange place": (10, changed("UPDATE meta SET value = 'cloud' WHERE name = 'root_place'")),
+        "a strange place": (9, changed("UPDATE meta SET value = 'cloud' WHERE name = 'root_place'")),
     }
 
 

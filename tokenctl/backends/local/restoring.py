@@ -398,11 +398,8 @@ def _change(
 def _suspend_living(change: Change, request_id: str) -> int:
     """Suspend every token that may be accepted again, until somebody lifts it; return how many."""
     deed = Suspending(Reason(note=_NOTE, request_id=request_id), duration=None, then=None, keep_children=False)
-    sql = "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ? ORDER BY rowid"
-    living = [str(identifier) for (identifier,) in change.store.rows(sql, change.now)]
     suspended = 0
-    for start in range(0, len(living), _CHUNK):
-        chunk = living[start : start + _CHUNK]
+    for chunk in change.rows.in_chunks("revoked_at IS NULL AND expires_at > ?", change.now, size=_CHUNK):
         known = Known(change, chunk)
         for identifier in chunk:
             read = known.get(identifier)
