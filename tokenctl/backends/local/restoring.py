@@ -102,6 +102,7 @@ class Done(NamedTuple):
     """What restoring did, or would do; ids of tokens and keys.
 
     Attributes:
+        believed: Whether the present store told what was denied since.
         aside: Where the store before it is kept; ``None`` where there was none.
         records: How many records the store has now.
     """
@@ -112,6 +113,7 @@ class Done(NamedTuple):
     inherited: inheriting.Inherited
     keys: list[tuple[str, str, str]]
     fault: str | None
+    believed: bool
     quarantine: str | None
     records: int
     aside: str | None = None
@@ -390,7 +392,7 @@ def _change(
         change.write_head()
     done = Done(
         request_id=request_id, lost=there.lost, suspended=suspended, inherited=inherited, keys=keys, fault=there.fault,
-        quarantine=change.quarantine, records=change.head.size,
+        believed=there.view is not None, quarantine=change.quarantine, records=change.head.size,
     )  # fmt: skip
     return done, change.anchor_of()
 
