@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 FLOORS = (
     {"errors", "secret", "deadline"},
     {"model", "files", "process", "runs"},
-    {"terminal", "config", "credentials", "http", "formats", "store"},
+    {"terminal", "config", "credentials", "http", "age", "formats", "store"},
     {"audit"},
     {"backends"},
     {"wiring", "render"},
@@ -32,6 +32,7 @@ OWNERS = {
     "httpx": ("tokenctl/http.py",),
     "typer": ("tokenctl/cli/",),
     "cryptography": ("tokenctl/formats/", "tokenctl/backends/local/sealing.py"),
+    "pyrage": ("tokenctl/age.py",),
     "tomli_w": ("tokenctl/config.py",),
 }
 

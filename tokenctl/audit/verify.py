@@ -7,16 +7,16 @@ row is what its records say, nothing is without one, and what a corrected clock 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tokenctl.audit import query
+from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
 from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.model.record import KEPT, Record, suspension_parameters
-from tokenctl.model.token import Key, Token
+from tokenctl.model.token import Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
 
@@ -132,8 +132,10 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
     for key in rows.every_key():
         report.keys += 1
         history = list(query.records(store, query.Filter(target=(key.row.kid,))))
-        for flaw in _key_flaws(key.row, history, intact=key.intact):
+        for flaw in key_flaws(key.row, history, intact=key.intact):
             report.flaw(f"key {key.row.kid}: {flaw}")
+    for flaw in signer_flaws([key.row for key in rows.every_key()], query.records(store, query.Filter(operation=KEY_OPERATIONS))):
+        report.flaw(flaw)
     for operation, table, column in (("token.issue", "token", "id"), ("key.create", "key", "kid")):
         sql = f"SELECT target FROM record WHERE operation = ? AND target NOT IN (SELECT {column} FROM {table})"
         for (target,) in store.rows(sql, operation):
@@ -181,7 +183,7 @@ def _check_root_facts(store: Store, report: Report) -> None:
     own = query.Filter(operation=("store.move_secret", "store.rotate_root"), target=(str(meta.get("store_id")),))
     for operation, facts in _replay(list(query.records(store, own))):
         if operation == "store.rotate_root":
-            version += 1
+            version += facts.get("outcome") == "done"
             continue
         before, _, name = str(facts.get("reason")).partition(" to ")
         if before != place:
@@ -249,28 +251,3 @@ def _terms_fit(token: Token, record: Record | None) -> bool:
         return record.commits_to(terms)
     # Other revocations commit to more than the row tells, but only one that keeps the children says so.
     return record.commits_to({"note": token.revoked_note, "keep_children": True}) == bool(token.children_kept)
-
-
-_KEY_STATE = {
-    "key.create": "created", "key.publish": "published", "key.activate": "active", "key.retire": "retired",
-    "key.compromise": "compromised",
-}  # fmt: skip
-
-
-def _key_flaws(key: Key, history: list[Record], *, intact: bool) -> Iterator[str]:
-    if not intact:
-        yield "its row was changed"
-    if not history or history[0].operation != "key.create":
-        yield "no record of its making"
-        return
-    if history[-1].seq != key.leaf:
-        yield "its newest record is not the one that its row says"
-    states = [_KEY_STATE[record.operation] for record in history if record.operation in _KEY_STATE]
-    if states[-1] != key.state:
-        yield f"its state is {key.state}, its records say {states[-1]}"
-    try:
-        public = json.loads(key.public)
-    except ValueError:
-        public = None
-    if not isinstance(public, dict) or public.get("kid") != key.kid:
-        yield "its public key is not readable"

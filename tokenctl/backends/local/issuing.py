@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,15 @@ def require_clock(view: View, clock: int) -> None:
 
 
 class Minting:
-    """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
+    """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`.
 
-    def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
+    Args:
+        publish: Puts the public keys where the profile says, should the store make its first one.
+    """
+
+    def __init__(
+        self, change: Change, policy: Policy, profile: Profile, clock: int, publish: Callable[[View], None]
+    ) -> None:  # fmt: skip
         require_clock(change, clock)
         self.made: list[IssuedToken] = []
         self._change = change
@@ -57,6 +64,7 @@ class Minting:
         self._records: list[Record] = []
         self._counts = Counts(change, change.now)
         self._profile = profile
+        self._publish = publish
         self._signers: Signers | None = None
         self._parameters = cache(_parameters)
 
@@ -99,7 +107,7 @@ class Minting:
         from tokenctl.backends.local.signers import Signers  # opaque tokens need none
 
         if self._signers is None:
-            self._signers = Signers(self._change, self._profile)
+            self._signers = Signers(self._change, self._profile, self._publish)
         return self._signers.of(algorithm)
 
     def write(self) -> None:

@@ -30,7 +30,7 @@ from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 BATCH_SECONDS = 0.1  # how long one change of many holds the lock
-_FACTS = {"store_id", "root_place", "root_check", "root_version"}  # names in meta without which no store is believed
+FACTS = {"store_id", "root_place", "root_check", "root_version"}  # names in meta without which no store is believed
 _TRIES = 5  # at a store that others exchange, or whose root secret they rotate, meanwhile
 _PAUSE = 0.02  # seconds
 
@@ -42,15 +42,18 @@ class View:
         clock: The system clock, milliseconds UTC.
         now: max(clock, time of the newest record): rights end by it.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
+
+    Args:
+        anchor_path: ``None`` for a copy, which no anchor speaks of.
     """
 
-    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str) -> None:
+    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str | None) -> None:
         self.store = store
         self.keys = keys
         self.store_id = store_id
         # Before anything of the store, whose first reading fixes the snapshot: a commit in between must not make the
         # anchor seem ahead.
-        self.anchor = anchors.read(anchor_path)
+        self.anchor = anchors.read(anchor_path) if anchor_path is not None else None
         self.rows = Rows(store, Protector(key=keys.row, store_id=store_id))
         self.head, self.head_intact = _read_head(store, keys, store_id)
         self.last_time = self.head.time if self.head_intact else 0
@@ -113,7 +116,9 @@ class View:
 class Change(View):
     """A view that may be changed; every change carries its record."""
 
-    def __init__(self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str, actor: Actor) -> None:
+    def __init__(
+        self, store: Store, keys: sealing.Keys, store_id: str, clock: int, anchor_path: str | None, actor: Actor
+    ) -> None:  # fmt: skip
         super().__init__(store, keys, store_id, clock, anchor_path)
         self.actor = actor
         self.actor_name = str(actor)
@@ -167,8 +172,8 @@ class Change(View):
 
     def write_facts(self, facts: Mapping[str, object], keys: sealing.Keys) -> None:
         """Write facts, ``None`` to take one away, and go on under these keys, under which the caller has put every row."""
-        meta = _read_meta(self.store)
-        _require_own(meta, Protector(self.keys.row, self.store_id), self.store.path)  # what was changed gets no new MAC
+        meta = read_meta(self.store)
+        require_own(meta, Protector(self.keys.row, self.store_id), self.store.path)  # what was changed gets no new MAC
         protector = Protector(keys.row, self.store_id)
         if keys is not self.keys:
             self.keys, self.rows = keys, Rows(self.store, protector)
@@ -251,9 +256,11 @@ class Journal:
         self.actor = actor
         self.lock_deadline = lock_deadline
         self.only_looks = False  # then nothing is changed, not even by closing
-        self._anchor_path = places.anchor(profile)
-        self._shown = places.shown
+        self.anchor_path = places.anchor(profile)
+        self.shown = places.shown
         self.whereabouts = whereabouts
+        self._owns = places.owns
+        self._profile = profile
         self._notice = notice
         self._warn = warn
         self._started = _elapsed()
@@ -265,6 +272,10 @@ class Journal:
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""
         return self.clock + int((_elapsed() - self._started) * 1000)
+
+    def owns(self, path: str) -> bool:
+        """Whether a path lies among tokenctl's own files."""
+        return self._owns(path, self._profile)
 
     def catch_up(self) -> None:
         """Let the clock go on: what is done from here on is another step of a command that takes long."""
@@ -309,7 +320,7 @@ class Journal:
                 yield None
                 return
             with opened.store.transaction(write=False):
-                view = View(opened.store, opened.keys, opened.store_id, self.clock, self._anchor_path)
+                view = View(opened.store, opened.keys, opened.store_id, self.clock, self.anchor_path)
                 if view.fact("root_check") == opened.check:
                     self._tell_of_anchor(view)
                     yield view
@@ -380,6 +391,17 @@ class Journal:
             else:
                 self._opened = opened._replace(unsettled=False)
 
+    def wipe(self, what: str) -> None:
+        """Let nothing that a change overwrote lie in the store's files; warned of where another process keeps it there."""
+        assert self._opened is not None
+        try:
+            with lock.exclusive(os.path.join(os.path.dirname(self.path), "store.lock"), deadline=self.lock_deadline):
+                wiped = self._opened.store.truncate_log()
+        except TemporarilyUnavailable:
+            wiped = False
+        if not wiped:
+            self._warn(f"{what} lies in the store's log until the last other process closes the store")
+
     def _change(self, opened: Opened, *, trusted: bool) -> Iterator[Change]:
         if opened.store.read_only:
             raise TemporarilyUnavailable("the store's medium is read-only or full", hint="make it writable and run again")
@@ -387,7 +409,7 @@ class Journal:
         try:
             with opened.store.transaction(write=True):
                 opened.store.migrate()
-                change = Change(opened.store, opened.keys, opened.store_id, self.clock, self._anchor_path, self.actor)
+                change = Change(opened.store, opened.keys, opened.store_id, self.clock, self.anchor_path, self.actor)
                 self._tell_of_anchor(change)
                 if trusted:
                     change.require_trust()
@@ -399,20 +421,21 @@ class Journal:
             raise
         fresh = change.anchor_of()
         if fresh is not None:
-            self._write_anchor(fresh)
+            self.write_anchor(fresh)
         if change.afterwards is not None:
             change.afterwards()
 
-    def _write_anchor(self, anchor: anchors.Anchor) -> None:
+    def write_anchor(self, anchor: anchors.Anchor) -> None:
+        """Replace the anchor; where that fails, the old one stands and a warning says so."""
         try:
-            anchors.write(self._anchor_path, anchor)
+            anchors.write(self.anchor_path, anchor)
         except OSError as error:
-            self._warn(f"the anchor {self._shown(self._anchor_path)} was not written: {files.cause_of(error)}")
+            self._warn(f"the anchor {self.shown(self.anchor_path)} was not written: {files.cause_of(error)}")
 
     def _tell_of_anchor(self, view: View) -> None:
         if view.anchor is None and not self._warned and view.head.size > 1:
             self._warned = True
-            self._warn(f"no anchor at {self._shown(self._anchor_path)}: the next change makes it anew")
+            self._warn(f"no anchor at {self.shown(self.anchor_path)}: the next change makes it anew")
 
     def _open(self) -> Opened | None:
         if self._opened is None:
@@ -433,8 +456,8 @@ class Journal:
         """Read the root secret from its recorded place, and check the store's facts with it."""
         before: dict[str, object] | None = None
         for _ in range(_TRIES):
-            meta = _read_meta(store)
-            if not meta.keys() >= _FACTS:
+            meta = read_meta(store)
+            if not meta.keys() >= FACTS:
                 raise IntegrityError(f"{self.shown_path} lacks facts about itself", hint="restore it from a backup")
             store_id, check, version = str(meta["store_id"]), meta["root_check"], meta["root_version"]
             place = root_secret.place_named(meta["root_place"], self.whereabouts, store_id)
@@ -448,16 +471,16 @@ class Journal:
                 time.sleep(_PAUSE)
                 continue
             keys = sealing.derive(root, version if isinstance(version, int) else sealing.FIRST_VERSION)
-            _require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
+            require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
             assert isinstance(check, bytes)
             return Opened(store, keys, store_id, file, check, place, root, unsettled)
         raise _restless()
 
     def _create(self) -> None:
-        if anchors.read(self._anchor_path) is not None:
+        if anchors.read(self.anchor_path) is not None:
             raise IntegrityError(
                 f"the store {self.shown_path} is gone, but its anchor is there",
-                hint=f"restore the store, or begin anew: rm {self._shown(self._anchor_path)}",
+                hint=f"restore the store, or begin anew: rm {self.shown(self.anchor_path)}",
             )
         refuse_network(os.path.dirname(self.path))
         root, made = root_secret.make_root(self.whereabouts.path)
@@ -489,7 +512,7 @@ class Journal:
             store.run(
                 "INSERT INTO head VALUES (1, 0, ?, ?, 0, NULL, ?)", empty.range, empty.root, empty.mac(keys.head, store_id)
             )
-            change = Change(store, keys, store_id, self.clock, self._anchor_path, self.actor)
+            change = Change(store, keys, store_id, self.clock, self.anchor_path, self.actor)
             change.append(Event(operation="store.create", target=store_id))
             change.write_head()
 
@@ -513,11 +536,11 @@ def _elapsed() -> float:
     return time.clock_gettime(clock)
 
 
-def _read_meta(store: Store) -> dict[str, object]:
+def read_meta(store: Store) -> dict[str, object]:
     return {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
 
 
-def _require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
+def require_own(meta: dict[str, object], protector: Protector, place: str) -> None:
     mac = meta.get("mac")
     if not isinstance(mac, bytes) or not hmac.compare_digest(mac, protector.meta_mac(meta)):
         raise IntegrityError(f"the facts of {place} about itself were changed", hint="restore it from a backup")

@@ -19,10 +19,10 @@ _COLOURS = {OK: "green", WARN: "yellow", FAIL: "red"}
 CHECKS: dict[str, Check] = {
     "access": access.access, "config": configuration.configuration, "store": store.store, "secret": store.secret,
     "audit": store.audit, "clock": store.clock, "lock": store.lock, "space": store.space, "delivery": store.delivery,
-    "environment": surroundings.environment, "start-up": startup.start_up, "completions": installed.completions,
+    "backup": store.backup, "environment": surroundings.environment, "start-up": startup.start_up, "completions": installed.completions,
     "man": installed.manual,
 }  # fmt: skip
-_OF_A_PROFILE = frozenset({"access", "store", "secret", "audit", "clock", "lock", "space", "delivery"})
+_OF_A_PROFILE = frozenset({"access", "store", "secret", "audit", "clock", "lock", "space", "delivery", "backup"})
 
 
 def doctor(context: Context, *, strict: bool) -> int:

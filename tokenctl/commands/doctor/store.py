@@ -18,6 +18,7 @@ from tokenctl.model.times import DAY, format_distance, format_duration, format_i
 from tokenctl.store import connection, schema
 
 _LAST_BELIEVED = 47_482 * DAY  # 2100-01-01
+_OLD_BACKUP = 30 * DAY
 _LITTLE_ROOM = 64 * 1024 * 1024  # bytes
 _NO_ROOM = 1024 * 1024  # bytes; a change may need this much beside the file
 
@@ -214,6 +215,20 @@ def space(examined: Examined) -> Iterator[Finding]:
         yield warn("space", f"{megabytes(free)} are free on the medium of {place}; make room")
     else:
         yield ok("space", f"{megabytes(free)} free on the store's medium")
+
+
+def backup(examined: Examined) -> Iterator[Finding]:
+    """Say how old the newest backup is that the log tells of; whether it is still there nobody here knows."""
+    facts = examined.opened.facts
+    if facts is None:
+        return
+    made = facts.last_backup_at
+    if made is None:
+        yield warn("backup", "none yet", "tokenctl store backup FILE")
+    elif examined.now - made > _OLD_BACKUP:
+        yield warn("backup", f"the newest was made {format_distance(made, examined.now)}", "tokenctl store backup FILE")
+    else:
+        yield ok("backup", f"the newest was made {format_distance(made, max(examined.now, made))}")
 
 
 def _mount_point(place: str) -> str:
