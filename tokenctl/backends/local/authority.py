@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -227,6 +228,17 @@ class LocalAuthority:
         with self.journal.reading() as view:
             if view is not None:
                 view.require_trust()
+
+    def forget(self) -> None:
+        """Forget what a rotation of the root secret kept for tokens that have ended; left to the next where the store is busy."""
+        from tokenctl.backends.local import retaining
+
+        with self.journal.reading() as view:
+            if view is None or self.journal.read_only or not retaining.ended(view):
+                return
+        with suppress(TemporarilyUnavailable), self.journal.changing(trusted=True) as change:
+            if change is not None:
+                retaining.forget(change)
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
