@@ -301,7 +301,26 @@ def test_a_compromise_killed_anywhere_denies_the_key_when_it_is_run_again(cli, t
         again = cli(*command)
         assert (again.code, again.err) == (0, ""), (call, again)
         _assert_one_active_key(cli, "ES256")
-        assert cli("inspect", "-", "-q", "--any-audience", input=token).code == 3, call
-        assert _published(published) == _signing(cli) != {gone}, call
+        assert rows(cli.store, "SELECT kid FROM key WHERE state = 'compromised'") == [(gone,)], call
+        assert _published(published) == _signing(cli), call
         _assert_destroyed(cli, sealed)
         assert_sound(cli)
+    assert cli("inspect", "-", "-q", "--any-audience", input=token).code == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("sync", [1, 3, 5])
+def test_an_interrupted_rotation_ends_its_step_and_tells_it(cli, number, sync):
+    _with_jwks_file(cli)
+    inject = f"inject=fdatasync:signal={number.name}:when={sync}"
+    died = under_strace(cli, ["trace=fdatasync", inject], "rotate-keys")
+    assert died.code == -number, died
+    told = [line.split("\t")[1] for line in died.out.splitlines()]
+    done = [str(row[0]) for row in rows(cli.store, "SELECT operation FROM record WHERE operation LIKE 'key.%' ORDER BY seq")]
+    steps = {"publish": ["key.create", "key.publish"], "activate": ["key.activate"]}
+    steps |= {"retiring": ["key.retire"], "retire": ["key.retire"]}
+    assert [operation for action in told for operation in steps.get(action, [])] == done[2:]
+    assert 0 < len(told) < 5
+    assert cli("rotate-keys").code == 0
+    _assert_one_active_key(cli, "ES256")
+    assert_sound(cli)

@@ -71,7 +71,7 @@ def jwks(
 @with_globals
 def rollback(ctx: typer.Context, algorithm: Algorithm = None) -> int:
     """Let the key sign again that stopped last."""
-    from tokenctl.commands.rotate_keys import roll_back
+    from tokenctl.commands.rotate_named import roll_back
 
     return roll_back(ctx.obj.context(), algorithm=algorithm)
 
@@ -79,7 +79,7 @@ def rollback(ctx: typer.Context, algorithm: Algorithm = None) -> int:
 @with_globals
 def retire(ctx: typer.Context, kid: Annotated[str, typer.Argument(metavar="KID", help="The key.")]) -> int:
     """Destroy a key that no token needs any more."""
-    from tokenctl.commands.rotate_keys import retire as act
+    from tokenctl.commands.rotate_named import retire as act
 
     return act(ctx.obj.context(), kid)
 

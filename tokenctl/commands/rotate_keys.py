@@ -1,4 +1,4 @@
-"""``rotate-keys``: every due step of the signing keys, one of them by name, or only a look at them."""
+"""``rotate-keys``: every due step of the signing keys, or only a look at them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.commands import rotate_named
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
-from tokenctl.errors import (
-    IntegrityError,
-    InvalidConfiguration,
-    InvalidRequest,
-    Partial,
-    TemporarilyUnavailable,
-    TokenctlError,
-    naming,
-    worst,
-)
-from tokenctl.formats.signing import ALGORITHMS
-from tokenctl.model.rotation import Step, Wish
+from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
+from tokenctl.model.rotation import Wish
 from tokenctl.model.times import parse_duration
-from tokenctl.workflows.rotation import Observation, Run, observe, still_published
+from tokenctl.workflows.rotation import Observation, Run, observe
 
 if TYPE_CHECKING:
-    from tokenctl.workflows.canary import Gone, Seen
+    from tokenctl.workflows.canary import Seen
 
 
 class Order(NamedTuple):
@@ -49,12 +39,13 @@ def rotate(context: Context, order: Order) -> int:
     Raises:
         Conflict: a step is blocked, by a verifier that lacks the key or because nobody was asked (exit 6).
         TemporarilyUnavailable, InvalidConfiguration: the published file cannot be written (exit 7, 9).
+        InvalidConfiguration: the profile names a verifier that cannot be asked; nothing was done (exit 9).
         Partial: a retired or compromised key is still published (exit 11).
         IntegrityError: the store is quarantined (exit 10).
     """
     wish = _read(order)
     if order.compromised is not None:
-        return _compromise(context, order, order.compromised)
+        return rotate_named.compromise(context, order.compromised, verifiers=order.verifiers, dry_run=order.dry_run)
     with context.backend() as backend:
         backend.require_trust()
         keys = backend.signing_keys
@@ -62,25 +53,24 @@ def rotate(context: Context, order: Order) -> int:
             outlook = keys.outlook(wish)
             screen.tell_due(context, keys, outlook)
             return 3 if order.check and outlook.due else 0
-        observation = _observation(context, order, backend)
+        verifiers = () if order.unobserved else order.verifiers or rotate_named.own_verifiers(context, backend)
+        observation = Observation(verifiers, order.unobserved, context.surroundings.timeout)
         backend.housekeep()
         run = Run(keys, wish, observation)
         for step in run.steps():
             screen.tell_step(context, step)
         blocked = [(seen.verifier, seen.detail) for seen in run.blocked_by]
         screen.conclude(context, keys, keys.outlook(wish), did=run.did, blocked=blocked)
-    return _end(context, run.errors)
+    return rotate_named.end(context, run.errors)
 
 
 def _read(order: Order) -> Wish:
-    if order.algorithm is not None and order.algorithm not in ALGORITHMS:
-        raise InvalidRequest(f"--algorithm: one of {', '.join(ALGORITHMS)}")
+    rotate_named.check_algorithm(order.algorithm)
     if order.compromised is not None and order._replace(compromised=None, verifiers=(), dry_run=False) != Order():
         raise InvalidRequest("--compromised goes with --verifier and --dry-run alone")
     if order.check and order.dry_run:
         raise InvalidRequest("--check and --dry-run are two questions: ask one")
-    with naming("--verifier"):
-        _check_verifiers(order.verifiers)
+    _check_verifiers(order.verifiers)
     if order.unobserved and order.verifiers:
         raise InvalidRequest("--unobserved asks no verifier: leave --verifier or --unobserved out")
     with naming("--if-older-than"):
@@ -92,134 +82,22 @@ def _check_verifiers(urls: tuple[str, ...]) -> None:
     if urls:
         from tokenctl.workflows.canary import check_verifier
 
-        for url in urls:
-            check_verifier(url)
-
-
-def _observation(context: Context, order: Order, backend: LocalAuthority) -> Observation:
-    """Return who is asked; raises InvalidConfiguration where the profile names what cannot be (exit 9)."""
-    verifiers = order.verifiers or (() if order.unobserved else backend.verifiers)
-    for number, url in enumerate(verifiers, 1):
-        try:
-            _check_verifiers((url,))
-        except InvalidRequest as error:
-            # The URL itself is not told: it may hold a password.
-            message = f"the file of profile {context.console.profile}: verifiers: number {number}: {error.message}"
-            raise InvalidConfiguration(message, hint="mend it with an editor") from None
-    return Observation(verifiers, order.unobserved, context.surroundings.timeout)
-
-
-def _end(context: Context, errors: list[TokenctlError]) -> int:
-    """Tell every error, the worst one last."""
-    if not errors:
-        return 0
-    code = worst([error.exit_code for error in errors])
-    last = next(error for error in errors if error.exit_code == code)
-    for message in dict.fromkeys(error.message for error in errors if error.message != last.message):
-        if not context.console.machine:
-            context.console.complain(message)
-    raise last
-
-
-def _compromise(context: Context, order: Order, kid: str) -> int:
-    """Deny a key and what it signed, and wait until verifiers have dropped it."""
-    with context.backend() as backend:
-        keys = backend.signing_keys
-        toll = keys.toll(kid)
-        if order.dry_run:
-            screen.preview_compromise(context, keys, kid, toll)
-            return 0
-        did = keys.compromise(kid)
-        errors: list[TokenctlError] = []
-        try:
-            did += keys.mend()
-        except TokenctlError as error:
-            errors.append(still_published(error, [Step("compromise", kid, None, 0)]))
-        for step in did:
-            screen.tell_step(context, step)
-        screen.tell_toll(context, toll)
-        watched, unseen = _watch(context, order, backend, kid)
-        errors += unseen
-        try:
-            backend.require_trust()
-        except IntegrityError as error:
-            errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
-        screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
-    return _end(context, errors)
-
-
-def _watch(context: Context, order: Order, backend: LocalAuthority, kid: str) -> tuple[list[Gone], list[TokenctlError]]:
-    """Wait until verifiers have dropped a key; return what each did, and what may go on for that."""
-    try:
-        observation = _observation(context, order, backend)
-    except InvalidConfiguration as error:  # a mistake in the profile keeps nobody from denying a key
-        message = f"what {kid} signed may still be accepted, no verifier was asked: {error.message}"
-        return [], [Partial(message, hint=error.hint, reason="not_asked")]
-    if not observation.verifiers:
-        return [], []
-    from tokenctl.workflows.canary import watch_gone
-
-    watched = []
-    for seen in watch_gone(observation.verifiers, kid, seconds=observation.seconds, now=context.now):
-        watched.append(seen)
-        screen.tell_gone(context, seen)
-    serving = [f"{seen.verifier} {seen.detail}" for seen in watched if not seen.gone]
-    if not serving:
-        return watched, []
-    message = f"what {kid} signed may still be accepted: {'; '.join(serving)}"
-    return watched, [Partial(message, hint="purge their caches and run again", reason="served")]
-
-
-def roll_back(context: Context, *, algorithm: str | None) -> int:
-    """Let the key sign again that stopped last.
-
-    Raises:
-        Conflict: none is retiring (exit 6).
-        InvalidRequest: several algorithms could go back, and none is named (exit 2).
-    """
-    wish = _read(Order(algorithm=algorithm))
-    with context.backend() as backend:
-        did = backend.signing_keys.roll_back(algorithm)
-        return _told(context, backend, wish, did)
-
-
-def retire(context: Context, kid: str) -> int:
-    """Destroy a key that no token needs.
-
-    Raises:
-        NotFound: no such key (exit 5).
-        Conflict: it is active, or tokens need it (exit 6).
-        Partial: it is still published (exit 11).
-    """
-    with context.backend() as backend:
-        did = backend.signing_keys.retire(kid)
-        return _told(context, backend, Wish(), did)
-
-
-def _told(context: Context, backend: LocalAuthority, wish: Wish, did: list[Step]) -> int:
-    """Mend the published file after a step that was named, and tell both."""
-    keys, errors = backend.signing_keys, list[TokenctlError]()
-    try:
-        did += keys.mend()
-    except TokenctlError as error:
-        errors.append(still_published(error, did))
-    for step in did:
-        screen.tell_step(context, step)
-    screen.conclude(context, keys, keys.outlook(wish), did=did)
-    return _end(context, errors)
+        with naming("--verifier"):
+            for url in urls:
+                check_verifier(url)
 
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
     """Print every signing key: its state, since when, how many living tokens it signed, and its next step."""
-    with naming("--verifier"):
-        _check_verifiers(verifiers)
+    _check_verifiers(verifiers)
     with context.backend() as backend:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
         seen: list[Seen] = []
         if context.console.output == "json" or context.console.on_terminal:
-            observation = _observation(context, Order(verifiers=verifiers), backend)
-            listed = keys.keys() if observation.verifiers else []
+            verifiers = verifiers or rotate_named.own_verifiers(context, backend)
+            observation = Observation(verifiers, seconds=context.surroundings.timeout)
+            listed = keys.keys() if verifiers else []
             published = [key.kid for key, _ in listed if key.state == "published"]
             seen = [answer for kid in published for answer in observe(keys, kid, observation, now=outlook.now)]
         screen.tell_status(context, keys, outlook, seen)

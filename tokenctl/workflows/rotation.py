@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tokenctl import process
 from tokenctl.backends.base import SigningKeys
 from tokenctl.errors import Conflict, IntegrityError, Partial, TokenctlError
 from tokenctl.model.rotation import Step, Wish
@@ -53,26 +54,32 @@ class Run:
         self.errors: list[TokenctlError] = []
 
     def steps(self) -> Iterator[Step]:
-        """Take every due step; yield each once it is durable."""
-        while (step := self._next()) is not None:
-            self._tried[step[:3]] += 1
-            try:
-                if step.action == "activate":
-                    self._observe(step)
-                done = self._keys.advance(step, self._wish)
-            except TokenctlError as error:
-                self._tried[step[:3]] = _MOST_OFTEN
-                self.errors.append(still_published(error, self.did) if step.action == "mend" else error)
-                if isinstance(error, IntegrityError) or error.reason == "lock":
-                    return
-                continue
-            self.did += done
-            yield from done
+        """Take every due step; yield each once it is durable. An interrupt waits until the step under way was told."""
+        with process.Unbroken() as unbroken:
+            while (step := self._next()) is not None:
+                unbroken.pause()
+                self._tried[step[:3]] += 1
+                try:
+                    if step.action == "activate":
+                        self._observe(step)
+                    unbroken.resume()
+                    done = self._keys.advance(step, self._wish)
+                except TokenctlError as error:
+                    self._tried[step[:3]] = _MOST_OFTEN
+                    self.errors.append(still_published(error, self._gone()) if step.action == "mend" else error)
+                    if isinstance(error, IntegrityError) or error.reason == "lock":
+                        return
+                    continue
+                self.did += done
+                yield from done
 
     def _next(self) -> Step | None:
         outlook = self._keys.outlook(self._wish)
         self._now = outlook.now
         return next((step for step in outlook.due if self._tried[step[:3]] < _MOST_OFTEN), None)
+
+    def _gone(self) -> list[str]:
+        return [step.kid for step in self.did if step.action == "retire" and step.kid is not None]
 
     def _observe(self, step: Step) -> None:
         """Make sure that verifiers can fetch a key before it signs; raises Conflict (exit 6)."""
@@ -110,9 +117,8 @@ def observe(keys: SigningKeys, kid: str | None, observation: Observation, *, now
     return ask_all(observation.verifiers, key, seconds=observation.seconds, now=now)
 
 
-def still_published(error: TokenctlError, did: Sequence[Step]) -> TokenctlError:
-    """Say what it means that the published keys could not be written after a key was taken out of them."""
-    gone = [str(step.kid) for step in did if step.action in ("retire", "compromise")]
+def still_published(error: TokenctlError, gone: Sequence[str]) -> TokenctlError:
+    """Say what it means that the published keys could not be written after these were to be taken out of them."""
     if not gone:
         return error
     return Partial(
