@@ -664,6 +664,22 @@ def test_what_a_clock_ahead_had_ended_by_its_grace_stays_ended_when_the_clock_is
     assert cli("audit", "verify", "-q").code == 0
 
 
+@pytest.mark.parametrize("spared", [False, True], ids=["the grace ended first", "the suspension ended first"])
+def test_an_accepted_clock_revives_no_child_of_what_a_grace_had_ended(cli, spared):
+    old = cli.id_of(cli.token("--ttl", "20h"))
+    child = cli.id_of(cli.token("--parent", old, "--ttl", "19h"))
+    replaced(cli, old, "--grace", "2h")
+    ends = ("--for", "1h" if spared else "3h", "--then", "revoke")
+    assert cli("revoke", old, "--suspend", *ends, "--keep-children", "--yes", "-q").code == 0
+    with changing(cli, now() + 4 * HOUR) as change:
+        change.append(Event(operation="plan.create", target="0" * 64))
+    said = told(cli, old)["state"], told(cli, child)["state"]
+    assert said == ("revoked", "active" if spared else "revoked")
+    assert cli("store", "accept-clock", "--yes", "-q").code == 0
+    assert (told(cli, old)["state"], told(cli, child)["state"]) == said
+    assert cli("audit", "verify", "-q").code == 0
+
+
 def test_verify_finds_a_grace_that_a_corrected_clock_would_revive(cli):
     old = cli.id_of(cli.token("--ttl", "20h"))
     replaced(cli, old, "--grace", "1h")

@@ -145,13 +145,14 @@ class LocalAuthority:
     def delivered(self, identifiers: Sequence[str]) -> list[str]:
         with self.journal.changing() as change:
             assert change is not None
-            now = self.journal.time()
+            # Not behind the log: a reader may have denied it by that time, and what it replaces have another successor.
+            now = max(self.journal.time(), change.now)
             late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
             successors = change.rows.successors_among(identifiers)
             if successors:
                 from tokenctl.backends.local import succeeding
 
-                succeeding.hand_over(change, set(successors).difference(late), max(now, change.now))
+                succeeding.hand_over(change, set(successors).difference(late), now)
             return late
 
     # Introspection and use
