@@ -107,7 +107,7 @@ class LocalAuthority:
                     if time.monotonic() - started > BATCH_SECONDS:
                         break
             except PolicyDenied as error:
-                change.append(issuing.refusal(request, policy, error))
+                change.append(issuing.refusal(minting.asked or request, policy, error))
                 failed = error
             except (Conflict, NotFound) as error:
                 if not minting.made:
@@ -116,12 +116,12 @@ class LocalAuthority:
             minting.write()
         return minting.made, failed
 
-    def judge(self, request: TokenRequest) -> Judgement:
-        """Say what would become of a request, and change nothing.
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        """Say what would become of a request, and change nothing; return it with the rights of what it replaces too.
 
         Raises:
-            NotFound: its parent is unknown (exit 5).
-            Conflict: its request id is used (exit 6).
+            NotFound: its parent, or what it replaces, is unknown (exit 5).
+            Conflict: its request id is used, or what it replaces cannot be (exit 6).
             IntegrityError: quarantined (exit 10).
         """
         from tokenctl.backends.local import issuing
@@ -150,8 +150,15 @@ class LocalAuthority:
     def delivered(self, identifiers: Sequence[str]) -> list[str]:
         with self.journal.changing() as change:
             assert change is not None
-            now = self.journal.time()
-            return change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            # Not behind the log: a reader may have denied it by that time, and what it replaces have another successor.
+            now = max(self.journal.time(), change.now)
+            late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            successors = change.rows.successors_among(identifiers)
+            if successors:
+                from tokenctl.backends.local import succeeding
+
+                succeeding.hand_over(change, set(successors).difference(late), now)
+            return late
 
     # Introspection and use
 
