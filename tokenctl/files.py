@@ -277,9 +277,31 @@ class Delivery:
     def write(self, data: bytes) -> None:
         """Write, sync and name the file; raises OSError, and then nothing of it is left."""
         try:
-            write_all(self._descriptor, data)
-            os.fsync(self._descriptor)
+            self.append(data)
+            self.sync()
+        except BaseException:
+            self.discard()
+            raise
+        self.place()
+
+    def append(self, data: bytes) -> None:
+        """Write a part of what comes in parts; raises OSError. The caller discards what is not placed."""
+        write_all(self._descriptor, data)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the medium; raises OSError."""
+        os.fsync(self._descriptor)
+
+    def place(self, *, replacing: bool = True) -> None:
+        """Give the file its name; raises OSError, and then nothing of it is left.
+
+        Args:
+            replacing: Whether a file of that name may be replaced.
+        """
+        try:
             self._refuse_planted()
+            if not replacing and os.path.lexists(self._path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if self._named or not self._link_to(self._path):
                 if not self._named:
                     with suppress(FileNotFoundError):

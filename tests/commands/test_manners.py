@@ -54,7 +54,11 @@ EVERY_VERB = [
     ("profile", "remove", "x"),
     ("store", "release", "--reason", "r"),
     ("store", "info"),
+    ("store", "backup", "b.age"),
+    ("store", "restore", "b.age"),
+    ("store", "seal", "--reason", "r"),
     ("store", "accept-clock"),
+    ("store", "move-secret", "file"),
     ("doctor",),
     ("completion", "bash"),
 ]

@@ -49,6 +49,25 @@ def test_issue_tells_the_next_steps_on_a_terminal_and_cuts_nothing(at_terminal):
     assert end == ""
 
 
+def test_a_replacement_tells_how_long_the_old_token_goes_on_and_what_ends_with_it(cli, at_terminal):
+    old = cli("issue", "--subject", "ci", "--format", "jwt", "--audience", "a", "--ttl", "3h", "-o", "json").json["id"]
+    for _ in range(2):
+        cli.token("--parent", old, "--audience", "a", "--ttl", "1h")
+    code, screen = ended(at_terminal(f"tokenctl issue --replace {old} --grace 1h"))
+    assert code == 0
+    _, issued, whom, until, children, offline, look, _, _ = screen.split("\n")
+    assert re.fullmatch(r"issued  \w{22}  access, jwt, until \d\d:\d\d:\d\dZ \(3h\)", issued)
+    assert whom == "for     ci, no scope: it grants nothing, profile local"
+    assert re.fullmatch(
+        rf"old     {old}  goes on until \d\d:\d\d:\d\dZ \(in (1h|59m 5\ds)\), or the first inspect --use of the new one", until
+    )  # fmt: skip
+    assert children == "old     its 2 children die with it"
+    assert re.fullmatch(r"old     verifiers that do not ask accept it until \d\d:\d\d:\d\dZ", offline)
+    assert look.endswith(f" inspect {issued.split()[1]}")
+    _, screen = ended(at_terminal(f"tokenctl issue --replace {issued.split()[1]} --grace 0s"))
+    assert f"\nold     {issued.split()[1]}  not accepted any more\n" in screen
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yeah\n", "\x04"])
 def test_anything_but_yes_revokes_nothing(cli, at_terminal, answer):
     identifier = cli.id_of(cli.token())

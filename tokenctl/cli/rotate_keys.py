@@ -38,8 +38,14 @@ def rotate_keys(
     compromised: Annotated[
         str | None, typer.Option("--compromised", metavar="KID", help="Deny this key and all that it signed, now.")
     ] = None,
+    root: Annotated[bool, typer.Option("--root", help="Replace the root secret, and all that is derived from it.")] = False,
 ) -> int:
     """Take every due step of the signing keys."""
+    if root:
+        from tokenctl.commands.root_secret import rotate as rotate_root
+
+        alone = not any((algorithm, if_older_than, check, dry_run, verifier, unobserved, compromised))
+        return rotate_root(ctx.obj.context(), alone=alone)
     from tokenctl.commands.rotate_keys import Order, rotate
 
     order = Order(

@@ -68,6 +68,6 @@ class Context(NamedTuple):
         store = self.places.store(name)
         return [
             store, f"{store}-wal", f"{store}-shm", f"{store.removesuffix('store.db')}store.lock",
-            self.places.root_secret(name), self.places.anchor(name), self.places.profile(name), self.places.current,
-            self.places.ceiling,
+            self.places.root_secret(name), f"{self.places.root_secret(name)}+new", self.places.anchor(name),
+            self.places.profile(name), self.places.current, self.places.ceiling,
         ]  # fmt: skip

@@ -14,6 +14,7 @@ from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.secret import Secret
+from tokenctl.store.rows import Stored
 
 
 def looks_like_jwt(text: str) -> bool:
@@ -67,11 +68,22 @@ def _proved(view: View | None, token: opaque.OpaqueToken, *, count_children: boo
             f"the row of the token {token.id} does not check out", hint=f"tokenctl revoke {token.id}; tokenctl audit verify"
         )
     expected = stored.row.verifier if stored is not None else None
-    actual = sealing.verifier(view.keys, view.store_id, token.text)
+    actual = sealing.verifier(_pepper(view, stored), view.store_id, token.text)
     # Compared also where there is no row, so that both answers take as long.
     if not hmac.compare_digest(expected or bytes(len(actual)), actual) or stored is None:
         return None
     return look(view, stored, count_children=count_children)
+
+
+def _pepper(view: View, stored: Stored[Token] | None) -> bytes:
+    """Return the pepper that a token was made with; where it is kept no more, one that proves nothing."""
+    version = stored.row.pepper_version if stored is not None else None
+    if version is None or version == view.keys.version:
+        return view.keys.pepper
+    from tokenctl.backends.local.retaining import retained  # only a token from before a rotation needs it
+
+    kept = retained(view, version)
+    return kept.pepper if kept is not None else view.keys.pepper
 
 
 def prove(view: View | None, presented: Secret) -> str | None:
@@ -122,15 +134,15 @@ def named_demands(token: Token, expectations: Expectations, now: int) -> list[Ch
     missing = sorted(set(expectations.scopes) - set(token.scope))
     if expectations.scopes:
         checks.append(Check(name="scope", ok=not missing, detail=f"lacks {' '.join(missing)}" if missing else None))
-    return checks + lifetime_check(token.expires_at, expectations, now)
+    return checks + lifetime_check(token.ends_at, expectations, now)
 
 
-def lifetime_check(expires_at: int, expectations: Expectations, now: int) -> list[Check]:
+def lifetime_check(ends_at: int, expectations: Expectations, now: int) -> list[Check]:
     """Return the check of ``--valid-for``."""
     if expectations.valid_for is None:
         return []
-    ok = expires_at - now >= expectations.valid_for
-    left = format_duration(expires_at - now)
+    ok = ends_at - now >= expectations.valid_for
+    left = format_duration(ends_at - now)
     return [Check(name="valid_for", ok=ok, detail=None if ok else f"only {left} left")]
 
 
@@ -150,7 +162,7 @@ def conclude(view: View, found: Found, checks: list[Check], **facts: object) -> 
 
 
 def spend(change: Change, answer: Introspection) -> Introspection:
-    """Count the use of an accepted token, and spend it with a record where its uses are limited."""
+    """Count the use of an accepted token, and spend it with a record where its uses are limited; what it replaces ends."""
     found = answer.found
     if not answer.active or found is None:
         return answer
@@ -161,4 +173,8 @@ def spend(change: Change, answer: Introspection) -> Introspection:
         record = change.append(event_about("token.use", token, parameters={"uses": token.uses}))
         token = token._replace(leaf=record.seq)
         change.rows.update_token(token, "uses", "last_used_at", "leaf")
+    if token.replaces is not None:
+        from tokenctl.backends.local import succeeding
+
+        succeeding.take_place(change, token)
     return answer._replace(found=found._replace(token=token))

@@ -16,7 +16,7 @@ from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, Toke
 from tokenctl.formats import opaque
 from tokenctl.model.identifier import new_id
 from tokenctl.model.policy import Policy
-from tokenctl.model.record import Event, Record, canonical
+from tokenctl.model.record import Event, Record, canonical, issue_parameters
 from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Token, TokenRequest
 from tokenctl.secret import Secret
@@ -67,19 +67,21 @@ class Minting:
         self._publish = publish
         self._signers: Signers | None = None
         self._parameters = cache(_parameters)
+        self.asked: TokenRequest | None = None  # the request at hand, with the rights of what it replaces
 
     def add(self, request: TokenRequest) -> IssuedToken:
         """Make one token.
 
         Raises:
-            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
-            Conflict: the request id is used, or no key of that algorithm is active (exit 6).
-            NotFound: there is no such parent (exit 5).
+            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal of ``asked``.
+            Conflict: the request id is used, no key of that algorithm is active, or what it replaces cannot be (exit 6).
+            NotFound: there is no such parent, or no such token to replace (exit 5).
             InvalidRequest: the JWT would be too long (exit 2).
         """
         change = self._change
         # A rerun is told of the token it has, not of the limit that this token fills.
         waiting = earlier(change, request, change.actor_name)
+        self.asked = request = with_rights(change, request, waiting)
         judgement = judge(change, request, self._policy, change.now, change.actor_name, self._counts)
         judgement.require()
         signer = self._signer(request.algorithm) if request.format == "jwt" else None
@@ -93,9 +95,11 @@ class Minting:
             token, text = signer.sign(token, request, leaf=change.next_seq)
         else:
             text = opaque.mint(token.kind, token.id)
-            verifier = sealing.verifier(change.keys, change.store_id, text)
-            token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
-        parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
+            verifier = sealing.verifier(change.keys.pepper, change.store_id, text)
+            token = token._replace(verifier=verifier, pepper_version=change.keys.version, leaf=change.next_seq)
+        parameters = self._parameters(
+            token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
+        )
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
         self._counts.add(request, judgement, gone=True)
@@ -137,24 +141,24 @@ class Foresight:
         self._keys: ForeseenKeys | None = None
         self._plain: TokenRequest | None = None
 
-    def judge(self, request: TokenRequest) -> Judgement:
-        """Return the judgement; raises NotFound, Conflict and InvalidRequest like :meth:`Minting.add`."""
-        if self._view is not None:
-            earlier(self._view, request, self._actor)
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        """Return the judgement, and the request with the rights of what it replaces; raises like :meth:`Minting.add`."""
+        waiting = earlier(self._view, request, self._actor) if self._view is not None else []
+        request = with_rights(self._view, request, waiting)
         judgement = judge(self._view, request, self._policy, self._now, self._actor, self._counts)
         if request.format == "jwt" and not judgement.faults:
             from tokenctl.backends.local.signers import ForeseenKeys
 
             self._keys = self._keys or ForeseenKeys(self._view, self._profile)
             self._keys.require(request)
-        return judgement
+        return judgement, request
 
     def error(self, request: TokenRequest) -> TokenctlError | None:
         """Return what would keep a request from being answered; one that would be, counts for the next ones."""
         if request is self._plain:
             return None  # asked for again, and nothing counts or changes its answer
         try:
-            judgement = self.judge(request)
+            judgement, request = self.judge(request)
             judgement.require()
         except TokenctlError as error:
             return error
@@ -164,11 +168,21 @@ class Foresight:
         return None
 
 
+def with_rights(view: View | None, request: TokenRequest, waiting: list[Stored[Token]]) -> TokenRequest:
+    """Return a request as it is judged: one that replaces a token has that one's rights."""
+    if request.replaces is None:
+        return request
+    from tokenctl.backends.local import succeeding
+
+    return succeeding.inherit(view, request, waiting)
+
+
 def _parameters(
-    labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None
+    labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None,
+    *, replaces: str | None, grace: int | None,
 ) -> bytes:  # fmt: skip
     """Return what the record of an issue is bound to and does not show; the same for many tokens of a bulk issue."""
-    return canonical({"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note})
+    return canonical(issue_parameters(labels, max_uses, not_before, note, replaces=replaces, grace=grace))
 
 
 def refusal(request: TokenRequest, policy: Policy, error: PolicyDenied) -> Event:
@@ -187,6 +201,7 @@ def _draft(change: Change, request: TokenRequest, request_id: str | None, expire
         expires_at=expires_at, parent=request.parent, max_uses=request.max_uses, note=request.note, request=request_id,
         scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
         labels=tuple(sorted(request.labels)), batch=request.batch, run=request.run,
+        replaces=request.replaces, grace=request.grace,
     )  # fmt: skip
 
 
@@ -196,7 +211,7 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
         return []
     known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     # A row that is gone lets nobody mint twice: the token of the request is looked for all the same.
-    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request))):
+    if known is not None and not _same_request(view, request, known):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     waiting = []
     for (identifier,) in view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor):
@@ -215,12 +230,25 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
 def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
     """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
     actor, named = change.actor_name, request.batch or request.request_id
-    change.store.run(
-        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
-    )
+    fingerprint = _fingerprint(change.keys.row, request)
+    change.store.run("INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
     for stored in waiting:
         revoke_due(change, stored, reason="undelivered", request=named)
 
 
-def _fingerprint(view: View, request: TokenRequest) -> bytes:
-    return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
+def _same_request(view: View, request: TokenRequest, known: object) -> bool:
+    """Whether a request id was used with these parameters, under the present root secret or one before."""
+    if not isinstance(known, bytes):
+        return False
+    if hmac.compare_digest(known, _fingerprint(view.keys.row, request)):
+        return True
+    if view.keys.version == sealing.FIRST_VERSION:
+        return False
+    from tokenctl.backends.local import retaining  # only a request from before a rotation needs it
+
+    kept = (retaining.retained(view, version) for version in retaining.versions(view))
+    return any(hmac.compare_digest(known, _fingerprint(each.row, request)) for each in kept if each is not None)
+
+
+def _fingerprint(key: bytes, request: TokenRequest) -> bytes:
+    return hmac.digest(key, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")

@@ -32,7 +32,7 @@ def make_key(change: Change, fresh: SigningKey, state: str) -> Key:
     record = change.append(Event(operation=_BEGINNINGS[state][0], target=kid, kid=kid, format=algorithm))
     key = Key(
         kid=kid, alg=algorithm, state=state, public=json.dumps(public, sort_keys=True), sealed=sealed,
-        kek_version=sealing.VERSION, created_at=change.now, published_at=change.now,
+        kek_version=change.keys.version, created_at=change.now, published_at=change.now,
         activated_at=change.now if state == "active" else None, leaf=record.seq,
     )  # fmt: skip
     change.rows.insert_key(key)
