@@ -201,6 +201,54 @@ class BackendContract:
         assert list(suspension.suspend([], Reason(), duration=HOUR, then="lift")) == []
         assert list(suspension.lift([], Reason())) == []
 
+    def test_a_successor_has_the_rights_of_the_token_that_it_replaces(self, backend: Backend) -> None:
+        old = self.issued(backend, owner="whoever", kind="service", labels=(("team", "x"),), audience=("api",))
+        new = self.issued(backend, subject="", owner="", scope=("b:write",), replaces=old.token.id, grace=HOUR, lifetime=None)
+        for name in ("subject", "owner", "kind", "format", "scope", "audience", "labels", "parent"):
+            assert getattr(new.token, name) == getattr(old.token, name), name
+        assert new.token.expires_at - new.token.issued_at == old.token.expires_at - old.token.issued_at
+        assert new.text.reveal() != old.text.reveal()
+
+    def test_only_a_delivered_successor_that_is_used_ends_the_token_before_it(self, backend: Backend) -> None:
+        usage, delivery = backend.usage, backend.delivery
+        if usage is None or delivery is None:
+            pytest.skip("this authority counts no uses, or is not told of deliveries")
+        old = self.issued(backend)
+        (new,) = backend.issue([self.request(replaces=old.token.id, grace=0)])
+        assert usage.use(new.text, ANYONE).active
+        assert backend.introspect(old.text, ANYONE).active
+        assert delivery.delivered([new.token.id]) == []
+        assert backend.introspect(old.text, ANYONE).state == "revoked"
+        before = self.issued(backend)
+        after = self.issued(backend, replaces=before.token.id, grace=HOUR)
+        assert usage.use(before.text, ANYONE).active
+        assert usage.use(after.text, ANYONE).active
+        assert backend.introspect(before.text, ANYONE).state == "revoked"
+        assert usage.use(after.text, ANYONE).active
+
+    def test_successors_are_delivered_among_others(self, backend: Backend) -> None:
+        if backend.delivery is None:
+            pytest.skip("this authority is not told of deliveries")
+        old = [self.issued(backend), self.issued(backend)]
+        requests = [self.request(replaces=token.token.id, grace=0) for token in old]
+        made = list(backend.issue([self.request(), *requests, self.request()]))
+        assert all(backend.introspect(token.text, ANYONE).active for token in old)
+        assert backend.delivery.delivered([token.token.id for token in made]) == []
+        assert [backend.introspect(token.text, ANYONE).state for token in old] == ["revoked", "revoked"]
+        assert all(backend.introspect(token.text, ANYONE).active for token in made)
+
+    def test_a_token_is_replaced_once_and_again_when_its_successor_is_dead(self, backend: Backend) -> None:
+        old = self.issued(backend)
+        new = self.issued(backend, replaces=old.token.id, grace=HOUR)
+        with pytest.raises(TokenctlError) as caught:
+            self.issued(backend, replaces=old.token.id, grace=HOUR)
+        assert caught.value.exit_code == 6
+        list(backend.revoke([Target(id=new.token.id)], Reason()))
+        assert backend.introspect(self.issued(backend, replaces=old.token.id, grace=HOUR).text, ANYONE).active
+        with pytest.raises(TokenctlError) as caught:
+            list(backend.issue([self.request(replaces=self.unknown_id, grace=HOUR)]))
+        assert caught.value.exit_code == 5
+
     def test_the_published_keys_verify_a_jwt_and_hold_nothing_private(self, backend: Backend) -> None:
         if backend.signing_keys is None:
             pytest.skip("this authority shows no keys")

@@ -23,6 +23,9 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
     "issue": [
         (("issue", "--subject", "s", "--request-id", "canary"), None),
         (("issue", "--subject", "s", "--parent", "{id}", "--ttl", "1m", "-n"), None),
+        (("issue", "--replace", "{id}", "--grace", "1h", "--request-id", "canary-2"), None),
+        (("issue", "--replace", "{token}"), None),
+        (("issue", "--replace", "{id}", "--grace", "{jwt}"), None),
         (("issue", "--subject", "{token}"), None),
         (("issue", "--subject", "s", "--ttl", "{token}"), None),
         (("issue", "--nonsense={token}"), None),

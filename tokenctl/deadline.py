@@ -47,6 +47,8 @@ def apart(work: Callable[[], T]) -> "Future[T]":
     future: Future[T] = Future()
 
     def run() -> None:
+        # Signals, the timer above among them, are for the thread that waits in a system call.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001  # raised where the result is taken

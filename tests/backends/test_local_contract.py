@@ -14,10 +14,11 @@ from tokenctl import wiring
 from tokenctl.backends.base import Backend
 from tokenctl.errors import NotFound
 from tokenctl.model.identifier import encode_base62
+from tokenctl.model.times import HOUR
 from tokenctl.secret import Secret
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from backend_contract import BackendContract  # it lies beside the tests of every backend
+from backend_contract import ANYONE, BackendContract  # it lies beside the tests of every backend
 
 NOW = 1_795_000_000_000
 
@@ -58,6 +59,23 @@ class TestLocalAuthority(BackendContract):
     def test_an_unknown_parent_is_not_found(self, backend: Backend) -> None:
         with pytest.raises(NotFound):
             list(backend.issue([self.request(parent=self.unknown_id)]))
+
+    def test_a_successor_that_another_clock_gave_up_is_delivered_too_late(self, backend: Backend, tmp_path: Path) -> None:
+        old = self.issued(backend)
+        (slow,) = backend.issue([self.request(replaces=old.token.id, grace=0)])
+        surroundings = wiring.Surroundings(
+            environment={"HOME": str(tmp_path)}, now=NOW + 61_000, notice=print, warn=print, timeout=5.0
+        )
+        other = wiring.open_backend(None, surroundings)
+        new = self.issued(other, replaces=old.token.id, grace=HOUR)
+        other.close()
+        assert backend.delivery is not None
+        assert backend.delivery.delivered([slow.token.id]) == [slow.token.id]
+        assert backend.introspect(slow.text, ANYONE).state == "revoked"
+        assert backend.introspect(old.text, ANYONE).active
+        found = backend.introspect(old.text, ANYONE).found
+        assert found is not None
+        assert found.token.replaced_by == new.token.id
 
     @staticmethod
     def target() -> object:

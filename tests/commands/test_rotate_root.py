@@ -172,6 +172,32 @@ def test_what_told_the_tokens_of_a_version_goes_when_the_last_of_them_has_ended(
     assert cli.at(begun + 2 * HOUR, "audit", "verify", "-q").code == 0
 
 
+def test_a_rotation_of_keys_forgets_it_too_with_a_record(cli):
+    begun = now()
+    assert cli.at(begun, "issue", "--subject", "s", "--ttl", "1h", "-q").code == 0
+    assert cli.at(begun, "rotate-keys", "--root", "-q").code == 0
+    names = "SELECT name FROM meta WHERE name GLOB 'retained*'"
+    for hours, left in ((0, [("retained.v1",)]), (2, []), (2, [])):
+        assert cli.at(begun + hours * HOUR, "rotate-keys").code == 0
+        assert rows(cli.store, names) == left
+    told = cli.at(begun + 2 * HOUR, "audit", "log", "--operation", "store.rotate_root", "-o", "jsonl").lines
+    assert [record["outcome"] for record in told] == ["done", "forgotten"]
+    assert cli.at(begun + 2 * HOUR, "audit", "verify", "-q").code == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--dry-run",), ("--check",), ("--compromised", "0352Ldy4SKzRSvwVvSWvL6"), ("--unobserved",), ("--algorithm", "ES256")],
+)
+def test_it_goes_with_no_other_option(cli, option):
+    cli.token()
+    before = cli.root_secret.read_bytes()
+    done = cli("rotate-keys", "--root", *option)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("tokenctl: --root goes with no other option of rotate-keys\n")
+    assert cli.root_secret.read_bytes() == before
+
+
 def test_what_is_kept_of_a_version_is_sealed_and_a_changed_one_is_no_pepper(cli):
     token = cli.token()
     old = sealing.derive(Secret(bytes.fromhex(cli.root_secret.read_text().strip())), 1)

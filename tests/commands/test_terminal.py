@@ -49,6 +49,25 @@ def test_issue_tells_the_next_steps_on_a_terminal_and_cuts_nothing(at_terminal):
     assert end == ""
 
 
+def test_a_replacement_tells_how_long_the_old_token_goes_on_and_what_ends_with_it(cli, at_terminal):
+    old = cli("issue", "--subject", "ci", "--format", "jwt", "--audience", "a", "--ttl", "3h", "-o", "json").json["id"]
+    for _ in range(2):
+        cli.token("--parent", old, "--audience", "a", "--ttl", "1h")
+    code, screen = ended(at_terminal(f"tokenctl issue --replace {old} --grace 1h"))
+    assert code == 0
+    _, issued, whom, until, children, offline, look, _, _ = screen.split("\n")
+    assert re.fullmatch(r"issued  \w{22}  access, jwt, until \d\d:\d\d:\d\dZ \(3h\)", issued)
+    assert whom == "for     ci, no scope: it grants nothing, profile local"
+    assert re.fullmatch(
+        rf"old     {old}  goes on until \d\d:\d\d:\d\dZ \(in (1h|59m 5\ds)\), or the first inspect --use of the new one", until
+    )  # fmt: skip
+    assert children == "old     its 2 children die with it"
+    assert re.fullmatch(r"old     verifiers that do not ask accept it until \d\d:\d\d:\d\dZ", offline)
+    assert look.endswith(f" inspect {issued.split()[1]}")
+    _, screen = ended(at_terminal(f"tokenctl issue --replace {issued.split()[1]} --grace 0s"))
+    assert f"\nold     {issued.split()[1]}  not accepted any more\n" in screen
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yeah\n", "\x04"])
 def test_anything_but_yes_revokes_nothing(cli, at_terminal, answer):
     identifier = cli.id_of(cli.token())
@@ -295,3 +314,27 @@ def test_a_preview_says_until_when_a_jwt_may_be_accepted_offline(cli, at_termina
     child.expect_exact("[y/N] ")
     line = next(line for line in child.before.splitlines() if line.startswith(str(made["id"])))
     assert re.fullmatch(rf"{made['id']}  revoked before +gw +by [^@]+, \d\d:\d\d", line)
+
+
+def test_rotate_keys_tells_a_person_what_comes_next(cli, at_terminal):
+    nothing = "nothing due, and nothing to come: the first JWT makes the first key\n"
+    assert ended(at_terminal("tokenctl rotate-keys")) == (0, nothing)
+    cli.token("--format", "jwt", "--audience", "a")
+    kid = cli("rotate-keys", "status").out.split("\t")[0]
+    code, screen = ended(at_terminal("tokenctl rotate-keys", columns=200))
+    assert code == 0
+    assert re.fullmatch(r"next: publish a new ES256 key at \d{4}-\d\d-\d\d \S+Z \(in 89d 23h\); nothing due now\n", screen)
+    code, screen = ended(at_terminal("tokenctl rotate-keys status"))
+    head, row, following, end = screen.split("\n")
+    assert (code, end) == (0, "")
+    assert head.split() == ["KID", "ALG", "STATE", "SINCE", "TOKENS", "NEXT"]
+    assert re.fullmatch(rf"{kid}  ES256   active       \ds ago +1  successor in 89d", row)
+    assert following.startswith("next: publish a new ES256 key at ")
+    code, screen = ended(at_terminal(f"tokenctl rotate-keys --compromised {kid}"))
+    assert code == 0
+    assert screen.startswith(f"{kid}  compromised    ES256\n")
+    assert "tokens          1\n" in screen
+    code, screen = ended(at_terminal("tokenctl rotate-keys status", columns=200))
+    assert screen.split("\n")[-2] == (
+        "private parts of retired keys are destroyed here; backups made before still hold them until they age out"
+    )

@@ -6,6 +6,7 @@ file without a sync between, the first, the last and every eighth are taken; TOK
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -209,6 +210,34 @@ def test_a_delivery_to_a_file_killed_anywhere_leaves_the_old_file_or_the_whole_n
         assert (again.code, again.err) == (0, ""), (call, again)
         assert [file.name for file in folder.iterdir()] == ["token"], call
         assert cli.id_of(target.read_text().strip()) == again.out.strip()
+        assert_sound(cli)
+        assert_no_secret(cli.home, but=[target], root_secret=cli.root_secret)
+
+
+@pytest.mark.parametrize("part", range(_PARTS // 2))
+def test_a_replacement_killed_anywhere_leaves_the_old_token_or_its_delivered_successor(cli, tmp_path, part):
+    old = cli.token("--ttl", "1h")
+    target = cli.home / "token"
+    command = ("issue", "--replace", cli.id_of(old), "--grace", "0s", "--request-id", "r", "--out", str(target), "-q")
+    homes = Homes(cli, tmp_path / "spare")
+    calls = _calls(cli, tmp_path / "trace", *command)
+    # Of each run of writes into the store the last: a commit is none before it, and is one after it.
+    telling = [
+        call for call, (following, _) in itertools.pairwise([*calls, ("", 0)])
+        if call[0] in ("fdatasync", "fsync", "write", "rename", "linkat") or (call[0] == "pwrite64" != following)
+    ]  # fmt: skip
+    for call in telling[part :: _PARTS // 2]:
+        homes.put_back()
+        _killed(cli, call, *command)
+        made = rows(cli.store, "SELECT delivered_at IS NOT NULL FROM token WHERE replaces IS NOT NULL")
+        delivered = made == [(1,)]
+        assert cli("inspect", "-", "-q", input=old).code == (3 if delivered else 0), call
+        again = cli(*command)
+        assert again.code == (6 if delivered else 0), (call, again)
+        new = target.read_text()
+        before, after = cli("inspect", "-", "-o", "jsonl", input=f"{old}\n{new}").lines
+        assert (before["state"], before["replaced_by"], after["state"]) == ("revoked", cli.id_of(new), "active"), call
+        assert rows(cli.store, "SELECT count(*) FROM token WHERE replaces IS NOT NULL AND revoked_at IS NULL") == [(1,)], call
         assert_sound(cli)
         assert_no_secret(cli.home, but=[target], root_secret=cli.root_secret)
 

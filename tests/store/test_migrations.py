@@ -52,31 +52,53 @@ def test_a_table_that_no_migration_made_is_refused(old_store):
     assert caught.value.exit_code == 10
 
 
-def made_old(path):
-    """Turn a store of this version into one that version 1 made: its rows are the same to the byte."""
-    connection = apsw.Connection(str(path))
-    for statement in (
+# What undoes a version.
+BACK = {
+    2: (
         "DROP INDEX token_by_batch", "DROP INDEX token_running", "DROP INDEX token_suspended",
         "ALTER TABLE token DROP COLUMN run", "ALTER TABLE token DROP COLUMN batch",
-        next(statement for statement in schema.MIGRATIONS[0] if "TABLE run" in statement), "PRAGMA user_version = 1",
-    ):  # fmt: skip
-        connection.execute(statement)
+        next(statement for statement in schema.MIGRATIONS[0] if "TABLE run" in statement),
+    ),
+    3: ("DROP INDEX token_by_replaced", "DROP INDEX token_in_grace", "ALTER TABLE token DROP COLUMN grace"),
+}  # fmt: skip
+
+
+def made_old(path, version):
+    """Turn a store of this version into one that an older version made: its rows are the same to the byte."""
+    connection = apsw.Connection(str(path))
+    for undone in range(schema.VERSION, version, -1):
+        for statement in BACK[undone]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version}")
     held = sorted(row[0] for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"))
     connection.close()
-    assert held == schema.statements_of(schema.MIGRATIONS[:1])
+    assert held == schema.statements_of(schema.MIGRATIONS[:version])
 
 
-def test_a_store_of_the_first_version_is_read_as_it_is_and_brought_forward_by_the_next_change(cli):
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_a_store_of_an_older_version_is_read_as_it_is_and_brought_forward_by_the_next_change(cli, version):
     token = cli.token("--request-id", "first", "--ttl", "1h")
-    made_old(cli.store)
+    made_old(cli.store, version)
     assert cli("inspect", "-", "-q", input=token).code == 0
     assert cli("list", "--batch", "first").out.startswith(cli.id_of(token))
     assert cli("audit", "verify").code == 0
-    assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (1,)
+    assert cli("issue", "--replace", cli.id_of(token), "-n").code == 0
+    assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (version,)
     cli.token()
     assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
     assert cli("list", "--batch", "first").out.startswith(cli.id_of(token))
     assert cli("inspect", "-", "-q", input=token).code == 0
+    assert cli("audit", "verify").code == 0
+
+
+
+def test_a_token_of_an_older_store_is_replaced_there_as_anywhere(cli):
+    token = cli.token("--ttl", "1h")
+    made_old(cli.store, 2)
+    successor = cli("issue", "--replace", cli.id_of(token), "--grace", "10m", "-q").out.strip()
+    assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    assert cli("inspect", "-", "--use", "-q", input=successor).code == 0
+    assert cli("inspect", "-", "-q", input=token).code == 3
     assert cli("audit", "verify").code == 0
 
 

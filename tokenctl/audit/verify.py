@@ -15,7 +15,7 @@ from tokenctl.audit import query
 from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
 from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
-from tokenctl.model.record import KEPT, Record, suspension_parameters
+from tokenctl.model.record import KEPT, Record, issue_parameters, replacement_parameters, suspension_parameters
 from tokenctl.model.token import Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
@@ -151,6 +151,10 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
     policies = [facts.get("policy") for _, facts in _replay(changes)]
     if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
         report.flaw("the policy of the store is not the one last recorded")
+    sql = """SELECT id FROM token WHERE replaced_by IS NOT NULL AND NOT EXISTS
+             (SELECT 1 FROM token AS next WHERE next.id = token.replaced_by AND next.replaces = token.id)"""
+    for (token,) in store.rows(sql):
+        report.flaw(f"token {token}: what replaced it does not say so")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
 
@@ -160,7 +164,9 @@ def _check_corrections(store: Store, corrections: list[Correction], report: Repo
     too early suspended again: nothing is revived.
     """
     sql = (
-        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1)"
+        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1"
+        # A grace that began after the correction has nothing to do with it.
+        " OR (grace_until <= ?2 AND (SELECT max(seq) FROM record WHERE target = token.id AND operation = 'token.replace') < ?3))"
         " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"
     )
     for correction in corrections:
@@ -183,7 +189,7 @@ def _check_root_facts(store: Store, report: Report) -> None:
     own = query.Filter(operation=("store.move_secret", "store.rotate_root"), target=(str(meta.get("store_id")),))
     for operation, facts in _replay(list(query.records(store, own))):
         if operation == "store.rotate_root":
-            version += 1
+            version += facts.get("outcome") == "done"
             continue
         before, _, name = str(facts.get("reason")).partition(" to ")
         if before != place:
@@ -215,6 +221,7 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
     revoked_at: int | None = None
     suspended_at: int | None = None
     terms: Record | None = None  # the record that the terms of a suspension or revocation must fit
+    replaced: Record | None = None
     uses = 0
     for (operation, facts), record in zip(_replay(history), history, strict=True):
         if operation == "token.issue":
@@ -225,6 +232,8 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
             suspended_at, terms = record.time if suspended_at is None else suspended_at, record
         elif operation == "token.lift":
             suspended_at, terms = None, None
+        elif operation == "token.replace":
+            replaced = record
         elif operation == "token.use":
             uses += 1
     said = {name: identity.get(name) for name in ("subject", "owner", "kind", "format", "expires_at", "parent", "kid")}
@@ -236,6 +245,8 @@ def _token_flaws(token: Token, history: list[Record], *, intact: bool) -> Iterat
         yield "its revocation differs from its records"
     if suspended_at != token.suspended_at or not _terms_fit(token, terms):
         yield "its suspension, or what becomes of its children, differs from its records"
+    if not _replacements_fit(token, history[0], replaced):
+        yield "what it replaces, or what replaces it, differs from its records"
     if token.max_uses is not None and uses != token.uses:
         yield "its uses differ from its records"
 
@@ -251,3 +262,17 @@ def _terms_fit(token: Token, record: Record | None) -> bool:
         return record.commits_to(terms)
     # Other revocations commit to more than the row tells, but only one that keeps the children says so.
     return record.commits_to({"note": token.revoked_note, "keep_children": True}) == bool(token.children_kept)
+
+
+def _replacements_fit(token: Token, issued: Record, replaced: Record | None) -> bool:
+    """Whether a row says of the tokens before and after it what its issue and its newest replacement commit to."""
+    if replaced is None and (token.replaced_by, token.grace_until) != (None, None):
+        return False
+    if replaced is not None and not replaced.commits_to(replacement_parameters(token.replaced_by, token.grace_until)):
+        return False
+    if (token.replaces, token.grace) == (None, None):
+        return True
+    told = issue_parameters(
+        token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
+    )  # fmt: skip
+    return issued.commits_to(told)

@@ -4,6 +4,8 @@ The contract, for whoever implements one and whoever calls it:
 
 - ``issue`` yields each token once it is durable, and records it. A token that is not marked delivered in time denies.
 - ``introspect`` gives facts about a presented token and changes nothing. An unknown token and a wrong secret look the same.
+- A request that ``replaces`` a token has that token's rights, whatever it says of them itself. The old token is untouched until
+  the new one is delivered; from then on its grace runs, and it is revoked when that is over or the new one is first used.
 - ``revoke`` yields each outcome once it is durable; a rerun with the same targets is safe and finishes what is left.
   A child dies with its parent unless it is kept. A suspended parent suspends its children.
 - A part that an authority lacks is ``None``; the caller refuses with exit 9 before anything starts.

@@ -16,6 +16,7 @@ VERBS = {
 FOREIGN_VERBS = {
     "create": "issue", "new": "issue", "lookup": "inspect", "show": "inspect", "verify": "inspect", "introspect": "inspect",
     "delete": "revoke", "rm": "revoke", "lock": "revoke --suspend", "rotate": "rotate-keys", "ls": "list", "logs": "audit log",
+    "renew": "issue --replace",
 }  # fmt: skip
 # Typer keeps the first name of an option where a default stands too.
 _TAKES_VALUE = frozenset(

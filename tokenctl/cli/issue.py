@@ -20,7 +20,7 @@ def issue(
     ttl: Annotated[str | None, typer.Option("--ttl", metavar="D", help="How long it lives: 15m, 12h, 30d.")] = None,
     format_: Annotated[str | None, typer.Option("--format", metavar="F", help="opaque (default) or jwt.")] = None,
     algorithm: Annotated[str | None, typer.Option("--algorithm", metavar="A", help="ES256, EdDSA, PS256 or RS256.")] = None,
-    kind: Annotated[str, typer.Option("--kind", metavar="K", help="access, personal or service.")] = "access",
+    kind: Annotated[str | None, typer.Option("--kind", metavar="K", help="access (default), personal or service.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", metavar="O", help="Who answers for it; default you.")] = None,
     label: Annotated[Texts, typer.Option("--label", metavar="K=V", help="A mark to select it by.")] = None,
     claim: Annotated[Texts, typer.Option("--claim", metavar="K=JSON", help="A claim of a JWT; never stored.")] = None,
@@ -35,6 +35,8 @@ def issue(
     fd: Annotated[int | None, typer.Option("--fd", metavar="N", help="Write the token to a descriptor.")] = None,
     count: Annotated[int | None, typer.Option("--count", metavar="N", help="Make so many, as JSON lines.")] = None,
     source: Annotated[str | None, typer.Option("--from", metavar="FILE|-", help="Make one for each line of JSON.")] = None,
+    replace: Annotated[str | None, typer.Option("--replace", metavar="ID", help="Give the rights of this token anew.")] = None,
+    grace: Annotated[str | None, typer.Option("--grace", metavar="D", help="How long that one goes on; default 24h.")] = None,
     env: Annotated[str | None, typer.Option("--env", metavar="NAME", help="CMD's variable, not TOKENCTL_TOKEN.")] = None,
     child_fd: Annotated[int | None, typer.Option("--child-fd", metavar="N", help="CMD reads it from there.")] = None,
     no_mask: Annotated[bool, typer.Option("--no-mask", help="CMD's output is not looked at.")] = False,
@@ -49,6 +51,7 @@ def issue(
         subject=subject, scope=tuple(scope or ()), audience=tuple(audience or ()), ttl=ttl, format=format_,
         algorithm=algorithm, kind=kind, owner=owner, label=tuple(label or ()), claim=tuple(claim or ()),
         not_before=not_before, max_uses=max_uses, parent=parent, note=note, request_id=request_id,
+        replace=replace, grace=grace,
     )  # fmt: skip
     manner = Manner(
         out=out, mode=mode, group=group, fd=fd, dry_run=dry_run, number=count, source=source,
@@ -64,6 +67,7 @@ EPILOG = epilog(
         "tokenctl issue --subject bot --kind service --scope repo:read --out bot.token",
         "tokenctl issue --subject ci --scope deploy:write -- ./deploy.sh",
         "tokenctl issue --from people.jsonl --kind personal --request-id 2026-11",
+        "tokenctl issue --replace 0352Ldy4SKzRSvwVvSWvL6 --grace 1h --out bot.token",
     ],
     [0, 2, 4, 5, 6, 7, 9, 10, 11, 12, 126, 127],
 )

@@ -44,7 +44,8 @@ def rotate_keys(
     if root:
         from tokenctl.commands.root_secret import rotate as rotate_root
 
-        return rotate_root(ctx.obj.context())
+        alone = not any((algorithm, if_older_than, check, dry_run, verifier, unobserved, compromised))
+        return rotate_root(ctx.obj.context(), alone=alone)
     from tokenctl.commands.rotate_keys import Order, rotate
 
     order = Order(

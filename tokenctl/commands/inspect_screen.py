@@ -83,7 +83,7 @@ def _block(context: Context, backend: LocalAuthority | None, answer: Introspecti
 def _headline(context: Context, answer: Introspection, backend: LocalAuthority | None) -> str:
     paint, now = context.console.paint, context.now
     if answer.active:
-        end = answer.found.token.expires_at if answer.found else _expiry(answer)
+        end = answer.found.token.ends_at if answer.found else _expiry(answer)
         left = f", {format_duration(end - now)} left" if end is not None else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
@@ -134,6 +134,7 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
     ]
     if token.not_before is not None:
         lines.append(f"  valid     from {_moment(token.not_before, now)}")
+    lines += _kin_in_time(token, now)
     if token.revoked_at is not None:
         lines.append(f"  revoked   {_moment(token.revoked_at, now)} by {cell(token.revoked_by)}")
         if token.revoked_note:
@@ -154,6 +155,16 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
     lines += _pair(context, "parent", token.parent or "", "children", children)
     if backend is not None:
         lines.append(f"  profile   {backend.name} ({backend.place})")
+    return lines
+
+
+def _kin_in_time(token: Token, now: int) -> list[str]:
+    """Say which token this one replaces, and which one replaces it."""
+    lines = [f"  replaces  {token.replaces}"] if token.replaces is not None else []
+    if token.replaced_by is not None:
+        going_on = token.grace_until is not None and token.revoked_at is None
+        until = f", until {_moment(token.grace_until, now)}" if going_on and token.grace_until is not None else ""
+        lines.append(f"  replaced  by {token.replaced_by}{until}")
     return lines
 
 

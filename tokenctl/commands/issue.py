@@ -41,10 +41,13 @@ def issue(context: Context, wish: Wish, manner: Manner) -> int:
 
     Raises:
         InvalidRequest: every fault of the request, together (exit 2).
+        NotFound, Conflict: what it replaces is unknown, or cannot be replaced (exit 5, 6).
         PolicyDenied: the policy forbids it; the refusal is recorded (exit 12).
         TemporarilyUnavailable: it could not be delivered, so it was revoked (exit 7).
     """
     _check_combination(manner)
+    if wish.replace is not None or wish.grace is not None:
+        return _issue_one(context, wish, manner)
     if manner.command is not None:
         from tokenctl.commands.issue_run import issue_for_command
 
@@ -53,8 +56,12 @@ def issue(context: Context, wish: Wish, manner: Manner) -> int:
         from tokenctl.commands.issue_bulk import issue_many
 
         return issue_many(context, wish, manner)
+    return _issue_one(context, wish, manner)
+
+
+def _issue_one(context: Context, wish: Wish, manner: Manner) -> int:
     with context.backend() as backend:
-        request = read_wish(wish, context, backend)
+        request = _request(wish, manner, context, backend)
         if manner.dry_run:
             return preview(context, backend, request)
         delivery = delivery_of(context, out=manner.out, mode=manner.mode, group=manner.group, fd=manner.fd)
@@ -66,6 +73,14 @@ def issue(context: Context, wish: Wish, manner: Manner) -> int:
         deliver_token(context, backend, issued, delivery)
         _tell(context, issued, manner.out, backend)
     return 0
+
+
+def _request(wish: Wish, manner: Manner, context: Context, backend: LocalAuthority) -> TokenRequest:
+    if wish.replace is None and wish.grace is None:
+        return read_wish(wish, context, backend)
+    from tokenctl.commands.issue_replace import read_replacement
+
+    return read_replacement(wish, manner, context, backend)
 
 
 def _check_combination(manner: Manner) -> None:
@@ -97,16 +112,21 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
     scope = f", scope {' '.join(token.scope)}" if token.scope else ", no scope: it grants nothing"
     console.chat(f"issued  {token.id}  {token.kind}, {token.format}, {until}")
     console.chat(f"for     {escape(token.subject)}{scope}, profile {backend.name}")
+    if token.replaces is not None:
+        from tokenctl.commands.issue_replace import tell_of_predecessor
+
+        tell_of_predecessor(context, backend, token.replaces)
     console.chat(f"look    {console.command} inspect {token.id}")
     console.chat(f"kill    {console.command} revoke {token.id}")
 
 
 def preview(context: Context, backend: LocalAuthority, request: TokenRequest) -> int:
     """Say what would be issued, and who decides; nothing is made and nothing recorded."""
-    judgement = backend.judge(request)
+    judgement, request = backend.judge(request)
     judgement.require()
     decision, console = judgement.decision, context.console
     lifetime = format_duration(decision.lifetime)
+    grace = None if request.grace is None else format_duration(request.grace)
     rules = [verdict.rule for verdict in decision.verdicts if verdict.rule]
     if console.machine:
         console.document(
@@ -115,10 +135,15 @@ def preview(context: Context, backend: LocalAuthority, request: TokenRequest) ->
              "lifetime": lifetime, "expires_at": format_instant(judgement.expires_at), "parent": request.parent,
              "rules": rules, "policy": backend.policy.hash,
              "limits": [{"rule": limit.rule, "living": living, "most": limit.most} for limit, living in judgement.living],
-             "lifetime_seconds": decision.lifetime // SECOND, "warnings": list(console.warnings)}
+             "lifetime_seconds": decision.lifetime // SECOND, "replaces": request.replaces, "grace": grace,
+             "warnings": list(console.warnings)}
         )  # fmt: skip
         return 0
     console.answer(f"would issue  {request.kind}, {request.format}, {lifetime}, for {escape(request.subject)}")
+    if request.replaces is not None:
+        children = backend.directory.kin([request.replaces])
+        along = f"; {children} child{'ren' * (children != 1)} will die with it" if children else ""
+        console.answer(f"replaces     {request.replaces}, which goes on for {grace} at most{along}")
     for rule in rules:
         console.answer(f"decided by   {rule}")
     for limit, living in judgement.living:

@@ -41,7 +41,7 @@ class Wish(NamedTuple):
     ttl: str | None = None
     format: str | None = None
     algorithm: str | None = None
-    kind: str = "access"
+    kind: str | None = None
     owner: str | None = None
     label: tuple[str, ...] = ()
     claim: tuple[str, ...] = ()
@@ -50,51 +50,62 @@ class Wish(NamedTuple):
     parent: str | None = None
     note: str | None = None
     request_id: str | None = None
+    replace: str | None = None
+    grace: str | None = None
 
 
 def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenRequest:
     """Turn what was typed into a request; raises InvalidRequest with every fault (exit 2)."""
     faults: list[str] = []
-
-    def parsed(option: str, read: Callable[[], int]) -> int | None:
-        try:
-            return read()
-        except InvalidRequest as error:
-            faults.append(f"{option}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-            return None
-
-    lifetime = parsed("--ttl", lambda: parse_duration(wish.ttl or "")) if wish.ttl is not None else None
+    kind = _kind(wish)
+    lifetime = parsed("--ttl", lambda: parse_duration(wish.ttl or ""), faults) if wish.ttl is not None else None
     not_before = None
     if wish.not_before is not None:
-        not_before = parsed("--not-before", lambda: parse_instant(wish.not_before or "", context.now))
+        not_before = parsed("--not-before", lambda: parse_instant(wish.not_before or "", context.now), faults)
     default_audience = backend.default_audience
     token_format = wish.format if wish.format is not None else "jwt" if wish.algorithm is not None else "opaque"
     audience = wish.audience or ((default_audience,) if token_format == "jwt" and default_audience else ())
-    faults += _text_faults(wish) + _choice_faults(wish, token_format, audience)
+    faults += [] if wish.subject and wish.subject.strip() else ["--subject: is required"]
+    faults += text_faults(wish) + _choice_faults(wish, kind, token_format, audience)
     labels = _labels(wish, faults)
-    claims = _claims(wish, token_format, faults)
+    claims = claims_of(wish, token_format, faults)
     parent = opaque.named_id(wish.parent) if wish.parent is not None else None
     if wish.parent is not None and parent is None:
         faults.append("--parent: not a token id")
     if lifetime is not None and lifetime % SECOND:
         lifetime -= lifetime % SECOND
     request = TokenRequest(
-        subject=wish.subject or "", owner=wish.owner or user_name(os.getuid()), kind=wish.kind, format=token_format,
+        subject=wish.subject or "", owner=wish.owner or user_name(os.getuid()), kind=kind, format=token_format,
         algorithm=wish.algorithm, scope=wish.scope, audience=audience, lifetime=lifetime,
         not_before=None if not_before is None else not_before - not_before % SECOND, max_uses=wish.max_uses, parent=parent,
         labels=labels, claims=claims, note=wish.note, request_id=wish.request_id,
-        parameters=None if wish.request_id is None else _parameters(wish),
+        parameters=None if wish.request_id is None else parameters_of(wish),
     )  # fmt: skip
     if faults:
-        if wish.kind in KINDS:
+        if kind in KINDS:
             faults += map(str, backend.policy.decide(request).faults)
-        raise _together(faults)
+        raise together(faults)
     return request
 
 
-def _parameters(wish: Wish) -> bytes:
+def _kind(wish: Wish) -> str:
+    return wish.kind if wish.kind is not None else "access"
+
+
+def parsed(option: str, read: Callable[[], int], faults: list[str]) -> int | None:
+    """Read the value of an option; what is wrong with it is added to the faults."""
+    try:
+        return read()
+    except InvalidRequest as error:
+        faults.append(f"{option}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        return None
+
+
+def parameters_of(wish: Wish) -> bytes:
     """Return what was typed: a request id stands for exactly this."""
     typed = {name: value for name, value in wish._asdict().items() if name != "request_id"}
+    if wish.replace is None:  # what is remembered of requests of other kinds stays what it was
+        typed = {name: value for name, value in typed.items() if name not in ("replace", "grace")} | {"kind": _kind(wish)}
     return canonical({name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()})
 
 
@@ -158,15 +169,16 @@ def check_batch(request_id: str | None) -> None:
         raise InvalidRequest(_NO_REQUEST_ID, hint="tokenctl issue --help")
 
 
-def _together(faults: list[str]) -> InvalidRequest:
+def together(faults: list[str]) -> InvalidRequest:
     hint = "tokenctl issue --help"
     if len(faults) == 1:
         return InvalidRequest(faults[0], hint=hint)
     return InvalidRequest(f"{len(faults)} faults in the request: {'; '.join(faults)}", hint=hint)
 
 
-def _text_faults(wish: Wish) -> list[str]:
-    faults = [] if wish.subject and wish.subject.strip() else ["--subject: is required"]
+def text_faults(wish: Wish) -> list[str]:
+    """Return what is wrong with the texts and numbers that are given."""
+    faults = []
     texts = [("--subject", wish.subject), ("--owner", wish.owner), ("--note", wish.note)]
     texts += [("--audience", audience) for audience in wish.audience] + [("--label", label) for label in wish.label]
     for option, text in texts:
@@ -189,10 +201,10 @@ def _text_faults(wish: Wish) -> list[str]:
     return faults
 
 
-def _choice_faults(wish: Wish, token_format: str, audience: tuple[str, ...]) -> list[str]:
+def _choice_faults(wish: Wish, kind: str, token_format: str, audience: tuple[str, ...]) -> list[str]:
     faults = []
     for option, value, choices in (
-        ("--kind", wish.kind, KINDS), ("--format", token_format, FORMATS), ("--algorithm", wish.algorithm, ALGORITHMS)
+        ("--kind", kind, KINDS), ("--format", token_format, FORMATS), ("--algorithm", wish.algorithm, ALGORITHMS)
     ):  # fmt: skip
         if value is not None and value not in choices:
             faults.append(f"{option}: one of {', '.join(choices)}")
@@ -218,7 +230,8 @@ def _labels(wish: Wish, faults: list[str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels.items()))
 
 
-def _claims(wish: Wish, token_format: str, faults: list[str]) -> tuple[tuple[str, object], ...]:
+def claims_of(wish: Wish, token_format: str | None, faults: list[str]) -> tuple[tuple[str, object], ...]:
+    """Return the custom claims; what is wrong with them is added to the faults."""
     claims: dict[str, object] = {}
     if wish.claim and token_format == "opaque":
         faults.append("--claim: only a JWT carries claims (add --format jwt)")

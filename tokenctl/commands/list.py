@@ -151,8 +151,8 @@ class _Table:
         status = found.standing.state
         if token.revoked_at is not None:
             status += f", {_largest(self._now - token.revoked_at)} ago"
-        elif token.expires_at > self._now:
-            status += f", {_largest(token.expires_at - self._now)}"
+        elif token.ends_at > self._now:
+            status += f", {_largest(token.ends_at - self._now)}"
         self._rows.append((token.id, status, _used(token, self._now), escape(token.subject), _scope(token)))
         if len(self._rows) == self._PART:
             self._flush()

@@ -103,7 +103,7 @@ def _preview_line(context: Context, identifier: str, found: Found | None) -> str
         by = cell(token.revoked_by).rpartition("@")[0] or cell(token.revoked_by)
         use = f"by {by}, {_short(token.revoked_at, now)}" if token.revoked_at else "-"
     else:
-        state += f", {format_duration(token.expires_at - now).split()[0]}" if token.expires_at > now else ""
+        state += f", {format_duration(token.ends_at - now).split()[0]}" if token.ends_at > now else ""
         used = token.last_used_at
         use = "never used" if used is None else f"used {format_duration(now - used).split()[0]} ago"
         if token.format == "jwt" and token.expires_at > now:  # where it is checked elsewhere, no use is seen

@@ -40,13 +40,20 @@ def move(context: Context, place: str) -> int:
     return 0
 
 
-def rotate(context: Context) -> int:
+def rotate(context: Context, *, alone: bool) -> int:
     """Replace the root secret, and everything that is derived from it.
 
+    Args:
+        alone: Whether no other option of ``rotate-keys`` was given: none of them has a meaning here.
+
     Raises:
-        Whatever :func:`tokenctl.backends.local.rotating_root.rotate` raises; nothing was changed.
+        InvalidRequest: another option was given (exit 2).
+        Others: as :func:`tokenctl.backends.local.rotating_root.rotate`; nothing was changed.
     """
     from tokenctl.backends.local import rotating_root
+
+    if not alone:
+        raise InvalidRequest("--root goes with no other option of rotate-keys", hint="tokenctl rotate-keys --root")
 
     console = context.console
     with context.backend() as backend:

@@ -54,6 +54,7 @@ def rotate(context: Context, order: Order) -> int:
             return 3 if order.check and outlook.due else 0
         observation = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
         backend.housekeep()
+        backend.forget()
         run = Run(keys, wish, observation)
         for step in run.steps():
             screen.tell_step(context, step)

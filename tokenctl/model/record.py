@@ -5,7 +5,7 @@ A record's body is sorted compact ASCII JSON. It is written once and kept verbat
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import NamedTuple
 
@@ -82,6 +82,20 @@ def commitment_to(parameters: dict[str, object], nonce: bytes) -> str:
 def suspension_parameters(until: int | None, then: str | None, *, keep_children: bool, note: str | None) -> dict[str, object]:
     """Return what the record of a suspension commits to: all of it stands in the token's row, so that it can be compared."""
     return {"until": until, "then": then, "keep_children": keep_children, "note": note}
+
+
+def issue_parameters(
+    labels: Iterable[tuple[str, str]], max_uses: int | None, not_before: int | None, note: str | None,
+    *, replaces: str | None = None, grace: int | None = None,
+) -> dict[str, object]:  # fmt: skip
+    """Return what the record of an issue commits to; all of it stands in the token's row."""
+    parameters: dict[str, object] = {"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note}
+    return parameters if replaces is None else parameters | {"replaces": replaces, "grace": grace}
+
+
+def replacement_parameters(replaced_by: str | None, grace_until: int | None) -> dict[str, object]:
+    """Return what the record of a replacement commits to, as it stands in the row of the token that is replaced."""
+    return {"replaced_by": replaced_by, "grace_until": grace_until}
 
 
 def body_of(event: Event, *, seq: int, time: int, actor: str, commitment: str) -> bytes:

@@ -29,7 +29,8 @@ class Token(NamedTuple):
     ``issued_at``, ``not_before`` and ``expires_at`` are whole seconds. ``verifier`` is the HMAC of an opaque token's text.
     ``leaf`` is the number of the newest audit record about this token. ``run`` names the process that a token lives with.
     ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` the command that ended
-    or suspended it leaves its children alone.
+    or suspended it leaves its children alone. ``replaces`` names the token that this one was issued for, which goes on for
+    ``grace`` milliseconds once this one was delivered; there ``replaced_by`` names this one, and ``grace_until`` is its end.
     """
 
     id: str
@@ -71,6 +72,12 @@ class Token(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()
     batch: str | None = None
     run: str | None = None
+    grace: int | None = None
+
+    @property
+    def ends_at(self) -> int:
+        """When it ends by itself: it expires, or the grace is over that its successor leaves it."""
+        return self.expires_at if self.grace_until is None else min(self.expires_at, self.grace_until)
 
     @property
     def undelivered(self) -> bool:
@@ -158,14 +165,14 @@ def _revocation_of(
         return Standing(state="revoked", cause="undelivered")
     if token.id in ended:
         return Standing(state="revoked", cause="its run ended")
-    if token.grace_until is not None and now >= token.grace_until:
+    if grace_over(token, now):
         return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
     return None
 
 
 def _abandoned(token: Token, now: int, ended: Collection[str]) -> bool:
     """Whether a token ended without a command that could have kept its children."""
-    return token.revoked_at is None and (token.id in ended or undelivered_by(token, now))
+    return token.revoked_at is None and (token.id in ended or undelivered_by(token, now) or grace_over(token, now))
 
 
 def undelivered_by(token: Token, now: int) -> bool:
@@ -178,6 +185,13 @@ def suspension_kills(token: Token, now: int) -> bool:
     return token.suspended_then == "revoke" and token.suspended_until is not None and now >= token.suspended_until
 
 
+def grace_over(token: Token, now: int) -> bool:
+    """Whether the grace of a replaced token is over; what its suspension revoked before that did not end by it."""
+    if token.grace_until is None or now < token.grace_until:
+        return False
+    return not (suspension_kills(token, now) and (token.suspended_until or 0) <= token.grace_until)
+
+
 class TokenRequest(NamedTuple):
     """A wish for one token, already checked for form; the authority adds policy, id and time.
 
@@ -185,6 +199,9 @@ class TokenRequest(NamedTuple):
     the verb has one of its own. ``parameters`` is what the operator typed, as
     canonical JSON: a request id stands for exactly this. ``batch`` is the request id of a bulk issue as a whole.
     ``claims`` reach only the JWT and are never stored. ``run`` names the process that the token lives with.
+    ``replaces`` names a token whose rights are asked for anew, whatever the request says of them itself: subject, owner,
+    kind, format, algorithm, scope, audience, labels and parent; lifetime and note too where it says none. That token goes on
+    for ``grace`` milliseconds from the delivery of the new one.
     """
 
     subject: str
@@ -206,6 +223,8 @@ class TokenRequest(NamedTuple):
     batch: str | None = None
     run: str | None = None
     parameters: bytes | None = None
+    replaces: str | None = None
+    grace: int | None = None
 
 
 class IssuedToken(NamedTuple):

@@ -20,7 +20,7 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
     if standing.state == "revoked":
         revoked = {
             "at": instant(token.revoked_at), "by": token.revoked_by,
-            "reason": token.reason or ("undelivered" if standing.cause == "undelivered" else standing.cause),
+            "reason": token.reason or _reason(standing.cause),
             "note": token.revoked_note, "ticket": token.ticket,
         }  # fmt: skip
     suspended = None
@@ -33,18 +33,25 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
         "labels": dict(token.labels), "issuer": token.issuer, "kid": token.kid, "parent": token.parent, "children": children,
         "issued_at": instant(token.issued_at), "not_before": instant(token.not_before),
         "expires_at": instant(token.expires_at), "expires_in": max(token.expires_at - now, 0) // SECOND,
-        "revoked": revoked, "suspended": suspended, "replaced_by": token.replaced_by,
+        "revoked": revoked, "suspended": suspended, "replaces": token.replaces,
+        "replaced_by": token.replaced_by, "grace_until": instant(token.grace_until),
         "uses": token.uses, "max_uses": token.max_uses, "last_used_at": instant(token.last_used_at),
         "use_tracking": "none" if token.format == "jwt" else "store",
         "delivered_at": instant(token.delivered_at), "request_id": token.request or token.batch, "note": token.note,
     }  # fmt: skip
 
 
+def _reason(cause: str | None) -> str | None:
+    """Return the reason of a revocation that no record tells yet: the one that it is going to have, else what is known."""
+    return "superseded" if cause is not None and cause.startswith("replaced by ") else cause
+
+
 _UNKNOWN_TOKEN: dict[str, object] = dict.fromkeys(
     (
         "id", "profile", "kind", "format", "state", "active", "subject", "owner", "scope", "audience", "labels", "issuer",
         "kid", "parent", "children", "issued_at", "not_before", "expires_at", "expires_in", "revoked", "suspended",
-        "replaced_by", "uses", "max_uses", "last_used_at", "use_tracking", "delivered_at", "request_id", "note",
+        "replaces", "replaced_by", "grace_until", "uses", "max_uses", "last_used_at", "use_tracking", "delivered_at",
+        "request_id", "note",
     )
 )  # fmt: skip
 

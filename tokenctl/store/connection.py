@@ -193,10 +193,10 @@ class Store:
                     self._connection.execute("ROLLBACK")
             raise
 
-    def truncate_log(self) -> bool:
+    def truncate_log(self, *, wait: bool = True) -> bool:
         """Move the log into the file and empty it, so that what was overwritten lies in neither; false while someone reads."""
         with translated():
-            self._connection.set_busy_timeout(_READERS_DEADLINE)
+            self._connection.set_busy_timeout(_READERS_DEADLINE if wait else 0)
             try:
                 return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
             finally:

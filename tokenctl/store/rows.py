@@ -195,6 +195,26 @@ class Rows:
         late = "SELECT 1 FROM token WHERE id = ? AND revoked_at IS NULL AND issued_at > ?"
         return [identifier for identifier in identifiers if self._store.value(late, identifier, issued_after) is None]
 
+    def successors_among(self, identifiers: Sequence[str]) -> list[str]:
+        """Return those of these ids that replace another token."""
+        sql = f"SELECT id FROM token WHERE +replaces IS NOT NULL AND id IN {_CHOSEN}"  # led by the ids, however many successors
+        return [str(row[0]) for row in self._store.rows(sql, json.dumps(list(identifiers)))]
+
+    def successors_of(self, identifier: str) -> list[str]:
+        """Return the ids of the tokens that were issued to replace a token."""
+        if not self._has("grace"):
+            return []
+        return [str(row[0]) for row in self._store.rows("SELECT id FROM token WHERE replaces = ? ORDER BY id", identifier)]
+
+    def ended_graces(self, now: int, *, limit: int) -> list[str]:
+        """Return the unrevoked tokens whose grace is over, but for those that their suspension had ended by then."""
+        if not self._has("grace"):
+            return []  # a store of that time has no index of them, and nothing was replaced
+        sql = """SELECT id FROM token WHERE grace_until IS NOT NULL AND revoked_at IS NULL AND grace_until <= ?
+                 AND NOT (suspended_until IS NOT NULL AND suspended_until <= grace_until AND suspended_then IS 'revoke')
+                 ORDER BY grace_until LIMIT ?"""
+        return [str(row[0]) for row in self._store.rows(sql, now, limit)]
+
     def newest_leaf(self, target: str, operation: str | None = None) -> int:
         """Return the number of the newest record about a target, or of its newest one of an operation; zero for none."""
         if operation is None:
@@ -257,14 +277,22 @@ class Rows:
     def living_of(
         self, owner: str, kinds: Sequence[str], *, now: int, undelivered_since: int
     ) -> list[tuple[str, str | None, int]]:
-        """Count the tokens of an owner that may still be accepted, by subject and run."""
+        """Count the tokens of an owner that may still be accepted, by subject and run.
+
+        One that a living token replaces is left out: that one counts for both. A chain of replacements hides no more than
+        its last link but one.
+        """
         run = "run" if self._has("run") else "NULL"
         sql = f"""SELECT subject, {run}, count(*) FROM token
             WHERE owner = ? AND expires_at > ? AND revoked_at IS NULL AND kind IN ({", ".join("?" * len(kinds))})
             AND (delivered_at IS NOT NULL OR issued_at > ?) AND (max_uses IS NULL OR uses < max_uses)
             AND (grace_until IS NULL OR grace_until > ?)
-            AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised')) GROUP BY 1, 2"""
-        found = self._store.rows(sql, owner, now, *kinds, undelivered_since, now)
+            AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised'))
+            AND (replaced_by IS NULL OR NOT EXISTS (SELECT 1 FROM token AS next WHERE next.id = token.replaced_by
+                AND next.revoked_at IS NULL AND next.expires_at > ? AND next.grace_until IS NULL
+                AND (next.kid IS NULL OR next.kid NOT IN (SELECT kid FROM key WHERE state = 'compromised'))))
+            GROUP BY 1, 2"""
+        found = self._store.rows(sql, owner, now, *kinds, undelivered_since, now, now)
         return [
             (str(subject), None if run is None else str(run), count)
             for subject, run, count in found

@@ -72,11 +72,18 @@ _VERSION_2 = (
     "CREATE INDEX token_suspended ON token (suspended_until) WHERE suspended_until IS NOT NULL AND revoked_at IS NULL",
 )
 
+# A successor keeps how long what it replaces goes on; both ends of a replacement are found by an index.
+_VERSION_3 = (
+    "ALTER TABLE token ADD COLUMN grace INTEGER",
+    "CREATE INDEX token_by_replaced ON token (replaces) WHERE replaces IS NOT NULL",
+    "CREATE INDEX token_in_grace ON token (grace_until) WHERE grace_until IS NOT NULL AND revoked_at IS NULL",
+)
+
 # MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 VERSION = len(MIGRATIONS)
 # The version that added a column to the rows of tokens: an older store is read without it.
-ADDED_COLUMNS = {"batch": 2, "run": 2}
+ADDED_COLUMNS = {"batch": 2, "run": 2, "grace": 3}
 
 
 def statements_of(migrations: tuple[tuple[str, ...], ...]) -> list[str]:

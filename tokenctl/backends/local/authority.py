@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ class LocalAuthority:
                     if time.monotonic() - started > BATCH_SECONDS:
                         break
             except PolicyDenied as error:
-                change.append(issuing.refusal(request, policy, error))
+                change.append(issuing.refusal(minting.asked or request, policy, error))
                 failed = error
             except (Conflict, NotFound) as error:
                 if not minting.made:
@@ -115,12 +116,12 @@ class LocalAuthority:
             minting.write()
         return minting.made, failed
 
-    def judge(self, request: TokenRequest) -> Judgement:
-        """Say what would become of a request, and change nothing.
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        """Say what would become of a request, and change nothing; return it with the rights of what it replaces too.
 
         Raises:
-            NotFound: its parent is unknown (exit 5).
-            Conflict: its request id is used (exit 6).
+            NotFound: its parent, or what it replaces, is unknown (exit 5).
+            Conflict: its request id is used, or what it replaces cannot be (exit 6).
             IntegrityError: quarantined (exit 10).
         """
         from tokenctl.backends.local import issuing
@@ -149,8 +150,15 @@ class LocalAuthority:
     def delivered(self, identifiers: Sequence[str]) -> list[str]:
         with self.journal.changing() as change:
             assert change is not None
-            now = self.journal.time()
-            return change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            # Not behind the log: a reader may have denied it by that time, and what it replaces have another successor.
+            now = max(self.journal.time(), change.now)
+            late = change.rows.observe_delivery(identifiers, now, issued_after=now - DELIVERY_DEADLINE)
+            successors = change.rows.successors_among(identifiers)
+            if successors:
+                from tokenctl.backends.local import succeeding
+
+                succeeding.hand_over(change, set(successors).difference(late), now)
+            return late
 
     # Introspection and use
 
@@ -227,6 +235,17 @@ class LocalAuthority:
         with self.journal.reading() as view:
             if view is not None:
                 view.require_trust()
+
+    def forget(self) -> None:
+        """Forget what a rotation of the root secret kept for tokens that have ended; left to the next where the store is busy."""
+        from tokenctl.backends.local import retaining
+
+        with self.journal.reading() as view:
+            if view is None or self.journal.read_only or not retaining.ended(view):
+                return
+        with suppress(TemporarilyUnavailable), self.journal.changing(trusted=True) as change:
+            if change is not None:
+                retaining.forget(change)
 
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""

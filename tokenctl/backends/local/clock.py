@@ -19,7 +19,7 @@ from tokenctl.backends.local.standing import record_about, revoke_due
 from tokenctl.errors import TemporarilyUnavailable
 from tokenctl.model.record import Event, suspension_parameters
 from tokenctl.model.times import DAY, format_instant
-from tokenctl.model.token import DELIVERY_DEADLINE, suspension_kills
+from tokenctl.model.token import DELIVERY_DEADLINE, grace_over, suspension_kills
 
 FIRST_BELIEVED = 18_262 * DAY  # 2020-01-01; an earlier clock was never set
 _NOTE = "ended by the clock that store accept-clock corrected"
@@ -90,7 +90,10 @@ def accept(change: Change, *, reason: str | None, request_id: str) -> Accepted:
         stored = change.rows.token(identifier)
         assert stored is not None
         cause = "undelivered" if stored.row.delivered_at is None else "other"
-        kept = cause == "other" and stored.row.children_kept == 1 and suspension_kills(stored.row, before)
+        kept = (
+            cause == "other" and stored.row.children_kept == 1
+            and suspension_kills(stored.row, before) and not grace_over(stored.row, before)
+        )  # fmt: skip
         revoke_due(change, stored, reason=cause, note=_NOTE, request=request_id, keep_children=kept)
     for lifted in again:
         _suspend_again(change, lifted, request_id)

@@ -134,15 +134,15 @@ def named_demands(token: Token, expectations: Expectations, now: int) -> list[Ch
     missing = sorted(set(expectations.scopes) - set(token.scope))
     if expectations.scopes:
         checks.append(Check(name="scope", ok=not missing, detail=f"lacks {' '.join(missing)}" if missing else None))
-    return checks + lifetime_check(token.expires_at, expectations, now)
+    return checks + lifetime_check(token.ends_at, expectations, now)
 
 
-def lifetime_check(expires_at: int, expectations: Expectations, now: int) -> list[Check]:
+def lifetime_check(ends_at: int, expectations: Expectations, now: int) -> list[Check]:
     """Return the check of ``--valid-for``."""
     if expectations.valid_for is None:
         return []
-    ok = expires_at - now >= expectations.valid_for
-    left = format_duration(expires_at - now)
+    ok = ends_at - now >= expectations.valid_for
+    left = format_duration(ends_at - now)
     return [Check(name="valid_for", ok=ok, detail=None if ok else f"only {left} left")]
 
 
@@ -162,7 +162,7 @@ def conclude(view: View, found: Found, checks: list[Check], **facts: object) -> 
 
 
 def spend(change: Change, answer: Introspection) -> Introspection:
-    """Count the use of an accepted token, and spend it with a record where its uses are limited."""
+    """Count the use of an accepted token, and spend it with a record where its uses are limited; what it replaces ends."""
     found = answer.found
     if not answer.active or found is None:
         return answer
@@ -173,4 +173,8 @@ def spend(change: Change, answer: Introspection) -> Introspection:
         record = change.append(event_about("token.use", token, parameters={"uses": token.uses}))
         token = token._replace(leaf=record.seq)
         change.rows.update_token(token, "uses", "last_used_at", "leaf")
+    if token.replaces is not None:
+        from tokenctl.backends.local import succeeding
+
+        succeeding.take_place(change, token)
     return answer._replace(found=found._replace(token=token))

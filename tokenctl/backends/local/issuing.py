@@ -16,7 +16,7 @@ from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, Toke
 from tokenctl.formats import opaque
 from tokenctl.model.identifier import new_id
 from tokenctl.model.policy import Policy
-from tokenctl.model.record import Event, Record, canonical
+from tokenctl.model.record import Event, Record, canonical, issue_parameters
 from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Token, TokenRequest
 from tokenctl.secret import Secret
@@ -67,19 +67,21 @@ class Minting:
         self._publish = publish
         self._signers: Signers | None = None
         self._parameters = cache(_parameters)
+        self.asked: TokenRequest | None = None  # the request at hand, with the rights of what it replaces
 
     def add(self, request: TokenRequest) -> IssuedToken:
         """Make one token.
 
         Raises:
-            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal.
-            Conflict: the request id is used, or no key of that algorithm is active (exit 6).
-            NotFound: there is no such parent (exit 5).
+            PolicyDenied: the policy, a limit or the parent forbids it (exit 12); the caller records the refusal of ``asked``.
+            Conflict: the request id is used, no key of that algorithm is active, or what it replaces cannot be (exit 6).
+            NotFound: there is no such parent, or no such token to replace (exit 5).
             InvalidRequest: the JWT would be too long (exit 2).
         """
         change = self._change
         # A rerun is told of the token it has, not of the limit that this token fills.
         waiting = earlier(change, request, change.actor_name)
+        self.asked = request = with_rights(change, request, waiting)
         judgement = judge(change, request, self._policy, change.now, change.actor_name, self._counts)
         judgement.require()
         signer = self._signer(request.algorithm) if request.format == "jwt" else None
@@ -95,7 +97,9 @@ class Minting:
             text = opaque.mint(token.kind, token.id)
             verifier = sealing.verifier(change.keys.pepper, change.store_id, text)
             token = token._replace(verifier=verifier, pepper_version=change.keys.version, leaf=change.next_seq)
-        parameters = self._parameters(token.labels, token.max_uses, token.not_before, token.note)
+        parameters = self._parameters(
+            token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
+        )
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
         self._counts.add(request, judgement, gone=True)
@@ -137,24 +141,24 @@ class Foresight:
         self._keys: ForeseenKeys | None = None
         self._plain: TokenRequest | None = None
 
-    def judge(self, request: TokenRequest) -> Judgement:
-        """Return the judgement; raises NotFound, Conflict and InvalidRequest like :meth:`Minting.add`."""
-        if self._view is not None:
-            earlier(self._view, request, self._actor)
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        """Return the judgement, and the request with the rights of what it replaces; raises like :meth:`Minting.add`."""
+        waiting = earlier(self._view, request, self._actor) if self._view is not None else []
+        request = with_rights(self._view, request, waiting)
         judgement = judge(self._view, request, self._policy, self._now, self._actor, self._counts)
         if request.format == "jwt" and not judgement.faults:
             from tokenctl.backends.local.signers import ForeseenKeys
 
             self._keys = self._keys or ForeseenKeys(self._view, self._profile)
             self._keys.require(request)
-        return judgement
+        return judgement, request
 
     def error(self, request: TokenRequest) -> TokenctlError | None:
         """Return what would keep a request from being answered; one that would be, counts for the next ones."""
         if request is self._plain:
             return None  # asked for again, and nothing counts or changes its answer
         try:
-            judgement = self.judge(request)
+            judgement, request = self.judge(request)
             judgement.require()
         except TokenctlError as error:
             return error
@@ -164,11 +168,21 @@ class Foresight:
         return None
 
 
+def with_rights(view: View | None, request: TokenRequest, waiting: list[Stored[Token]]) -> TokenRequest:
+    """Return a request as it is judged: one that replaces a token has that one's rights."""
+    if request.replaces is None:
+        return request
+    from tokenctl.backends.local import succeeding
+
+    return succeeding.inherit(view, request, waiting)
+
+
 def _parameters(
-    labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None
+    labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None,
+    *, replaces: str | None, grace: int | None,
 ) -> bytes:  # fmt: skip
     """Return what the record of an issue is bound to and does not show; the same for many tokens of a bulk issue."""
-    return canonical({"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note})
+    return canonical(issue_parameters(labels, max_uses, not_before, note, replaces=replaces, grace=grace))
 
 
 def refusal(request: TokenRequest, policy: Policy, error: PolicyDenied) -> Event:
@@ -187,6 +201,7 @@ def _draft(change: Change, request: TokenRequest, request_id: str | None, expire
         expires_at=expires_at, parent=request.parent, max_uses=request.max_uses, note=request.note, request=request_id,
         scope=tuple(sorted(set(request.scope))), audience=tuple(sorted(set(request.audience))),
         labels=tuple(sorted(request.labels)), batch=request.batch, run=request.run,
+        replaces=request.replaces, grace=request.grace,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ class Judgement(NamedTuple):
         living: Every limit that applies, and how many tokens its owner has under it.
         replaced: How many living tokens make way for this one: its request came before, and they never reached their taker.
         returned: How many uses those leave to its parent.
+        outgoing: How many living tokens no longer count once this one replaces another.
         faults: Every demand of policy, limits and parent that is not met.
     """
 
@@ -30,6 +31,7 @@ class Judgement(NamedTuple):
     expires_at: int
     faults: list[Fault]
     returned: int = 0
+    outgoing: int = 0
 
     def require(self) -> None:
         """Raise PolicyDenied where it is refused (exit 12)."""
@@ -93,23 +95,31 @@ class Counts:
         since = self._now - DELIVERY_DEADLINE
         return self._view.rows.replaceable(request.request_id, actor, undelivered_since=since)
 
+    def outgoing(self, request: TokenRequest) -> int:
+        """Return how many living tokens count no longer once a request has replaced another: that one counts with it."""
+        if self._view is None or request.replaces is None:
+            return 0
+        from tokenctl.backends.local import succeeding
+
+        return 1 - succeeding.reappearing(self._view, request.replaces)
+
     def add(self, request: TokenRequest, judgement: Judgement, *, gone: bool) -> None:
         """Count an answered request.
 
         Args:
             gone: Whether the tokens that make way for it are revoked in the store by now.
         """
-        replaced = judgement.replaced
+        replaced, outgoing = judgement.replaced, judgement.outgoing
         if request.parent in self._given:
             self._given[request.parent] += (request.max_uses or 0) - judgement.returned
-        self._answered[request.owner, request.kind, request.subject] += 1 - (0 if gone else replaced)
+        self._answered[request.owner, request.kind, request.subject] += 1 - (0 if gone else replaced) - outgoing
         if not self._known:
             return
         from tokenctl.model.rules import fits
 
         for limit, owner in self._known:
             if owner == request.owner and request.kind in limit.kinds and fits(limit.subjects, request.subject):
-                self._known[limit, owner] += 1 - replaced
+                self._known[limit, owner] += 1 - replaced - outgoing
 
 
 def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, actor: str, counts: Counts) -> Judgement:
@@ -134,7 +144,8 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
         faults.append(Fault("max-lifetime", "it would end after the year 9999"))
     limits = decision.limits
     replaced = counts.replaced_by(request, actor) if limits else 0
-    living = [(limit, counts.of(limit, request.owner) - replaced) for limit in limits]
+    outgoing = counts.outgoing(request) if limits else 0
+    living = [(limit, counts.of(limit, request.owner) - replaced - outgoing) for limit in limits]
     for limit, count in living:
         faults += limit.faults(count, request.owner)
     returned = counts.returned_by(request, actor)
@@ -147,7 +158,7 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
         else:
             faults += _beyond(view, request, parent, expires_at)
             faults += _beyond_uses(view, request, parent.token, counts, returned)
-    return Judgement(decision, living, replaced, expires_at, faults, returned)
+    return Judgement(decision, living, replaced, expires_at, faults, returned, outgoing)
 
 
 def _parent(view: View | None, identifier: str) -> Found | None:

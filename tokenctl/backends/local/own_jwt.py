@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tokenctl.backends.local.introspecting import conclude, state_checks
+from tokenctl.backends.local.introspecting import conclude, lifetime_check, state_checks
 from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import look, require_intact
 from tokenctl.backends.verification import Judgement, introspect_foreign, judge
@@ -36,6 +36,9 @@ def introspect(
         unknown = Check(name="known", ok=False, detail="signed by our key, but never issued by this profile")
         return judgement.answer(active=False, state="unknown", extra=[unknown])
     found = look(view, stored, count_children=count_children)
+    if found.token.grace_until is not None:  # its claims say when it expires, not that it is replaced
+        kept = [check for check in judgement.checks if check.name != "valid_for"]
+        judgement = judgement._replace(checks=[*kept, *lifetime_check(found.token.ends_at, expectations, now)])
     checks = [*judgement.checks, Check(name="known", ok=True), *_merged_state(judgement, state_checks(found))]
     return conclude(
         view, found, checks, signature=judgement.signature, header=judgement.header, claims=judgement.claims,

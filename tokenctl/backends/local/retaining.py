@@ -1,7 +1,7 @@
 """What a rotation of the root secret keeps of the version before: its pepper and its row key, sealed under the new one.
 
 Opaque tokens are known by the pepper that they were made with, and a request id by the row key of its time. Both are kept
-until the last unexpired token of their version ends, and forgotten by the next rotation after that.
+until the last unexpired token of their version ends, and forgotten by the next rotation, of keys or of the secret, after that.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import View
+from tokenctl.backends.local.journal import Change, View
+from tokenctl.model.record import Event
 
+OPERATION = "store.rotate_root"
+FORGOTTEN = "forgotten"  # the outcome where only what was kept of earlier versions goes
 _PREFIX = "retained.v"
 _TIME = 8  # bytes
 
@@ -58,6 +61,20 @@ def facts_under(view: View, keys: sealing.Keys) -> dict[str, object]:
             sealed = sealing.seal(keys, view.store_id, name, "root", secrets.pepper + secrets.row)
             facts[name] = at.to_bytes(_TIME, "big") + sealed
     return facts
+
+
+def ended(view: View) -> list[int]:
+    """Return the versions of which something is kept that nothing needs any more."""
+    return [version for version in versions(view) if not needed(view, version, replaced_at(view, version))]
+
+
+def forget(change: Change) -> None:
+    """Forget what is needed no more, with a record."""
+    gone = ended(change)
+    if gone:
+        change.write_facts({f"{_PREFIX}{version}": None for version in gone}, change.keys)
+        parameters: dict[str, object] = {"versions": gone}
+        change.append(Event(operation=OPERATION, target=change.store_id, outcome=FORGOTTEN, parameters=parameters))
 
 
 def replaced_at(view: View, version: int) -> int:

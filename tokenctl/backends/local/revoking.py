@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tokenctl.backends.local.batches import Known, Settled
 from tokenctl.backends.local.journal import Change, View
-from tokenctl.backends.local.standing import look
+from tokenctl.backends.local.standing import denied_for_good, look
 from tokenctl.backends.local.terms import suspend, terms_of
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import canonical
@@ -145,13 +145,6 @@ class Revocation:
             revoked_at=change.now, revoked_by=change.actor_name, reason=reason.reason, revoked_note=reason.note,
             ticket=reason.ticket, revoked_request=reason.request_id, children_kept=int(kept),
         )  # fmt: skip
-
-
-def denied_for_good(view: View, found: Found) -> bool:
-    """Whether a token is revoked already: by a row that checks out, or, where the row does not, by its newest record."""
-    if found.intact:
-        return found.standing.state == "revoked"
-    return view.rows.newest_operation(found.token.id) == "token.revoke"
 
 
 def _revoked_itself(view: View, stored: Stored[Token]) -> bool:

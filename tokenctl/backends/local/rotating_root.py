@@ -21,8 +21,6 @@ from tokenctl.secret import Secret
 from tokenctl.store import remaking
 from tokenctl.store.rows import Protector
 
-OPERATION = "store.rotate_root"
-
 
 class Rotated(NamedTuple):
     """What a rotation did.
@@ -107,7 +105,7 @@ def _exchange(
     remaking.remake(change.store, change.rows, Protector(keys.row, store_id), reseal=reseal, progress=begin(count))
     check = sealing.check_value(root, store_id)
     change.write_facts(kept | {"root_check": check, "root_version": keys.version}, keys)
-    change.append(Event(operation=OPERATION, target=store_id, parameters={"version": keys.version, "keys": resealed}))
+    change.append(Event(operation=retaining.OPERATION, target=store_id, parameters={"version": keys.version, "keys": resealed}))
     change.afterwards = lambda: _settle(journal, keys, root)
     return Rotated(keys.version, opened.place, retaining.versions(change), resealed, count)
 
@@ -118,4 +116,4 @@ def _settle(journal: Journal, keys: sealing.Keys, root: Secret) -> None:
     journal.rekeyed(keys, root)
     # What was sealed under the old secret is not to stay in the log beside the store. Where someone reads from that, the last
     # one to close the store does it.
-    opened.store.truncate_log()
+    opened.store.truncate_log(wait=False)

@@ -90,6 +90,13 @@ def _stand(view: View, token: Token, ancestors: Sequence[Token], key: Key | None
     return standing if left > 0 else Standing(state="spent", cause="its children have what is left of its uses")
 
 
+def denied_for_good(view: View, found: Found) -> bool:
+    """Whether a token is revoked already: by a row that checks out, or, where the row does not, by its newest record."""
+    if found.intact:
+        return found.standing.state == "revoked"
+    return view.rows.newest_operation(found.token.id) == "token.revoke"
+
+
 def given(view: View, identifier: str) -> int:
     """Return how many uses of a token its children have: those are not its own to spend or to give again."""
     if not view.rows.parents_among([identifier]):
@@ -153,13 +160,14 @@ class Due(NamedTuple):
     """A token about which something has come due that no record tells yet."""
 
     id: str
-    cause: str  # undelivered, run or suspension
+    cause: str  # undelivered, run, suspension or grace
 
 
 def due(view: View) -> list[Due]:
     """Return what has come due and is not recorded yet."""
     causes = dict.fromkeys(_ended_suspensions(view), "suspension")
     causes |= {identifier: "run" for identifier, run in view.rows.running() if view.run_ended(run)}
+    causes |= dict.fromkeys(view.rows.ended_graces(view.now, limit=_MOST_AT_ONCE), "grace")
     causes |= dict.fromkeys(view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=_MOST_AT_ONCE), "undelivered")
     return [Due(identifier, cause) for identifier, cause in causes.items()][:_MOST_AT_ONCE]
 
@@ -188,6 +196,8 @@ def housekeep(change: Change) -> int:
             _end_suspension(change, stored)
         elif cause == "run":
             revoke_due(change, stored, reason="other", note="its run ended")
+        elif cause == "grace":
+            supersede(change, stored)
         else:
             revoke_due(change, stored, reason="undelivered")
     return len(found)
@@ -204,6 +214,11 @@ def revoke_due(
         revoked_at=change.now, revoked_by=change.actor_name, reason=reason, revoked_note=note, ticket=ticket,
         revoked_request=request, children_kept=int(keep_children),
     )  # fmt: skip
+
+
+def supersede(change: Change, stored: Stored[Token]) -> None:
+    """Revoke a token that its successor has taken the place of; its children die with it."""
+    revoke_due(change, stored, reason="superseded", note=f"replaced by {stored.row.replaced_by}")
 
 
 def _end_suspension(change: Change, stored: Stored[Token]) -> None:
