@@ -619,3 +619,24 @@ def test_interrupted_while_it_reads_nothing_is_left(cli, key, back_up):
     assert running.returncode == -15
     assert not list(cli.store.parent.glob("store.db.restore*"))
     assert_sound(cli)
+
+
+@pytest.mark.parametrize("purpose", ["backup", "restore"])
+def test_what_is_planted_under_the_name_of_a_copy_is_replaced_not_followed(cli, key, back_up, restore, tmp_path, purpose):
+    cli.token()
+    back_up()
+    aside = tmp_path / "aside"
+    aside.write_text("mine")
+    for name in (f"store.db.{purpose}", f"store.db.{purpose}-wal", f"store.db.{purpose}-journal"):
+        cli.store.with_name(name).symlink_to(aside)
+    again = ("store", "backup", "c.age", "--recipient", key.recipient, "--yes")
+    assert (restore("-q") if purpose == "restore" else cli(*again)).code == 0
+    assert aside.read_text() == "mine"
+    assert not list(cli.store.parent.glob(f"store.db.{purpose}*"))
+    lock = cli.store.with_name(f"{purpose}.lock")
+    lock.unlink()
+    lock.symlink_to(aside)
+    done = restore() if purpose == "restore" else cli(*again)
+    assert (done.code, done.out) == (9, "")
+    assert aside.read_text() == "mine"
+    assert_sound(cli)
