@@ -17,6 +17,7 @@ from tests.faults.conftest import assert_refused, assert_sound, change, database
 from tests.store.test_migrations import made_old
 from tests.stub import answer, serving
 from tokenctl.model.times import DAY, HOUR, MINUTE, SECOND, format_instant
+from tokenctl.store import schema
 
 T0 = 1_795_000_000_000
 JWT = ("--format", "jwt", "--audience", "a")
@@ -257,14 +258,15 @@ def test_of_two_at_once_one_works_and_the_other_finds_nothing_due(cli, published
     assert_sound(cli)
 
 
-def test_a_store_of_the_first_version_rotates(cli):
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_a_store_of_an_older_version_rotates(cli, version):
     issue(cli, T0)
-    made_old(cli.store)
+    made_old(cli.store, version)
     done = cli.at(T0 + 90 * DAY, "rotate-keys", "--check")
     assert done.code == 3
     assert len(did(cli.at(T0 + 90 * DAY, "rotate-keys"))) == 1
     assert len(did(cli.at(T0 + 91 * DAY, "rotate-keys", "--unobserved"))) == 2
-    made_old(cli.store)
+    made_old(cli.store, version)
     assert len(did(cli.at(T0 + 92 * DAY, "rotate-keys", "--compromised", kid_of(cli, "active")))[:2]) == 2
     assert_sound(cli)
 
