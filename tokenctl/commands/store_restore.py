@@ -197,6 +197,7 @@ def _tell(context: Context, profile: str, backup: restoring.Backup, done: restor
         console.warn(f"the backup is of a quarantined store, and stays so: {done.quarantine}")
     if done.fault is not None:
         console.warn(f"nothing was taken over from the store before it, which does not check out: {done.fault}")
+    _warn_of_keys(context, done)
     if console.machine:
         console.document(_document(context, profile, backup, done, dry_run=dry_run))
         return
@@ -216,19 +217,24 @@ def _tell(context: Context, profile: str, backup: restoring.Backup, done: restor
         console.chat(f"next    {console.command} list --state suspended; {console.command} revoke --lift --subject S")
 
 
+def _warn_of_keys(context: Context, done: restoring.Done) -> None:
+    """Name the keys that are in service again and of which nothing here tells whether they still should be."""
+    doubtful = done.inherited.retired if done.believed else [kid for kid, _, state in done.keys if state in SERVED_STATES]
+    if doubtful:
+        was = "retired since the backup" if done.believed else "as they were, whatever became of them since"
+        command = f"{context.console.command} rotate-keys --compromised KID"
+        context.console.warn(f"keys in service again, {was}: {', '.join(doubtful)}; if one leaked: {command}")
+
+
 def _facts(context: Context, done: restoring.Done, would: str) -> list[tuple[str, str]]:
     inherited = done.inherited
-    lines = [("lost", _lost(done.lost)), ("suspended", f"{done.suspended:,} tokens {would}suspended until revoke --lift")]
+    count = f"{done.suspended:,} token{'s' * (done.suspended != 1)}"
+    lines = [("lost", _lost(done.lost)), ("suspended", f"{count} {would}suspended until revoke --lift")]
     if inherited.revoked or inherited.suspended or inherited.uses:
         told = f"{inherited.revoked:,} revocations, {inherited.suspended:,} suspensions, {inherited.uses:,} uses"
         lines.append(("taken over", f"from the store before it: {told}"))
     if inherited.compromised:
         lines.append(("compromised", ", ".join(inherited.compromised)))
-    served = [kid for kid, _, state in done.keys if state in SERVED_STATES]
-    if served:
-        lines.append(("keys", f"in service again: {', '.join(served)}; one that leaked since: rotate-keys --compromised KID"))
-    if inherited.retired:
-        lines.append(("retired", f"before, and in service again: {', '.join(inherited.retired)}"))
     if done.aside is not None:
         lines.append(("kept", context.places.shown(done.aside)))
     return lines

@@ -366,6 +366,16 @@ class Rows:
         known = self.tokens([identifier for _, identifier in found])
         return [(each, known[identifier]) for each, identifier in found]
 
+    def in_chunks(self, condition: str, *values: object, size: int) -> Iterator[list[str]]:
+        """Yield the ids of the tokens for which a condition holds, so many at once, in the order in which they were issued.
+
+        The rows of a chunk may be changed before the next one is asked for.
+        """
+        sql, last = f"SELECT rowid, id FROM token WHERE ({condition}) AND rowid > ? ORDER BY rowid LIMIT ?", 0
+        while chunk := list(self._store.rows(sql, *values, last, size)):
+            last = int(str(chunk[-1][0]))
+            yield [str(identifier) for _, identifier in chunk]
+
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
             yield self._token(row)

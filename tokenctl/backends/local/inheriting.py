@@ -50,10 +50,7 @@ def inherit(change: Change, present: View | None, request_id: str, *, suspension
 
 def _pairs(change: Change, present: View, condition: str) -> Iterator[tuple[Stored[Token], Stored[Token], bool]]:
     """Yield tokens as the restored and as the present store have them, and whether the latter is to be believed."""
-    rows = present.store.rows(f"SELECT id FROM token WHERE {condition} ORDER BY rowid")
-    chosen = [str(identifier) for (identifier,) in rows]
-    for start in range(0, len(chosen), _CHUNK):
-        chunk = chosen[start : start + _CHUNK]
+    for chunk in present.rows.in_chunks(condition, size=_CHUNK):
         leaves = present.rows.newest_leaves(chunk)
         theirs = present.rows.tokens(chunk)
         for identifier, ours in change.rows.tokens(chunk).items():

@@ -102,6 +102,7 @@ class Done(NamedTuple):
     """What restoring did, or would do; ids of tokens and keys.
 
     Attributes:
+        believed: Whether the present store told what was denied since.
         aside: Where the store before it is kept; ``None`` where there was none.
         records: How many records the store has now.
     """
@@ -112,6 +113,7 @@ class Done(NamedTuple):
     inherited: inheriting.Inherited
     keys: list[tuple[str, str, str]]
     fault: str | None
+    believed: bool
     quarantine: str | None
     records: int
     aside: str | None = None
@@ -390,7 +392,7 @@ def _change(
         change.write_head()
     done = Done(
         request_id=request_id, lost=there.lost, suspended=suspended, inherited=inherited, keys=keys, fault=there.fault,
-        quarantine=change.quarantine, records=change.head.size,
+        believed=there.view is not None, quarantine=change.quarantine, records=change.head.size,
     )  # fmt: skip
     return done, change.anchor_of()
 
@@ -398,11 +400,8 @@ def _change(
 def _suspend_living(change: Change, request_id: str) -> int:
     """Suspend every token that may be accepted again, until somebody lifts it; return how many."""
     deed = Suspending(Reason(note=_NOTE, request_id=request_id), duration=None, then=None, keep_children=False)
-    sql = "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ? ORDER BY rowid"
-    living = [str(identifier) for (identifier,) in change.store.rows(sql, change.now)]
     suspended = 0
-    for start in range(0, len(living), _CHUNK):
-        chunk = living[start : start + _CHUNK]
+    for chunk in change.rows.in_chunks("revoked_at IS NULL AND expires_at > ?", change.now, size=_CHUNK):
         known = Known(change, chunk)
         for identifier in chunk:
             read = known.get(identifier)

@@ -14,6 +14,7 @@ _MEANING = {
     "UNANCHORED": "log and state check out; no anchor was there to compare with",
     "INVALID": "something was changed",
     "TRUNCATED": "records are missing at the end: an old copy, or a cut log",
+    "SEALED": "somebody quarantined the store by hand",
     "DIVERGED": "this is not the log that was anchored",
 }
 
