@@ -10,8 +10,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'issue')
       verbs=()
-      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'inspect')
       verbs=()
       flags=(--file --fd --use --offline --valid-for --jwks --issuer --audience --any-audience --scope --leeway --ignore-binding -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)

@@ -45,7 +45,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--ttl'\t'How long it lives: 15m, 12h, 30d'
             set -a flags_told '--format'\t'opaque (default) or jwt'
             set -a flags_told '--algorithm'\t'ES256, EdDSA, PS256 or RS256'
-            set -a flags_told '--kind'\t'access, personal or service'
+            set -a flags_told '--kind'\t'access (default), personal or service'
             set -a flags_told '--owner'\t'Who answers for it; default you'
             set -a flags_told '--label'\t'A mark to select it by'
             set -a flags_told '--claim'\t'A claim of a JWT; never stored'
@@ -60,6 +60,8 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--fd'\t'Write the token to a descriptor'
             set -a flags_told '--count'\t'Make so many, as JSON lines'
             set -a flags_told '--from'\t'Make one for each line of JSON'
+            set -a flags_told '--replace'\t'Give the rights of this token anew'
+            set -a flags_told '--grace'\t'How long that one goes on; default 24h'
             set -a flags_told '--env'\t'CMD\'s variable, not TOKENCTL_TOKEN'
             set -a flags_told '--child-fd'\t'CMD reads it from there'
             set -a flags_told '--no-mask'\t'CMD\'s output is not looked at'
@@ -80,7 +82,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
         case 'inspect'
             set verbs
             set verbs_told
