@@ -25,17 +25,25 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(--from --reason --note --ticket --keep-children --suspend --for --then --lift -n --dry-run --out --plan --expect -y --yes --ignore-not-found --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys')
-      verbs=(status jwks)
-      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      verbs=(status jwks rollback retire)
+      flags=(--algorithm --if-older-than --check -n --dry-run --verifier --unobserved --compromised --root -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --algorithm --if-older-than --verifier --compromised -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys status')
       verbs=()
-      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--verifier -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --verifier -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys jwks')
       verbs=()
       flags=(--out -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'rotate-keys rollback')
+      verbs=()
+      flags=(--algorithm -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --algorithm -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'rotate-keys retire')
+      verbs=()
+      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
       verbs=(log show verify)
       flags=(--since --until --operation --actor --request-id --limit -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -58,8 +66,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued='  ' ;;
     'profile add')
       verbs=()
-      flags=(--backend --issuer --default-audience --eddsa-name -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --backend --issuer --default-audience --eddsa-name -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile list')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -77,16 +85,32 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store')
-      verbs=(info accept-clock release)
+      verbs=(info move-secret backup restore accept-clock seal release)
       flags=(-h --help)
       valued='  ' ;;
     'store info')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store move-secret')
+      verbs=()
+      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store backup')
+      verbs=()
+      flags=(--recipient --recipients-file --passphrase-file --passphrase-fd --without-keys -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --recipient --recipients-file --passphrase-file --passphrase-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store restore')
+      verbs=()
+      flags=(--identity --passphrase-file --passphrase-fd --keep-active --reason -y --yes -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --identity --passphrase-file --passphrase-fd --reason -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store accept-clock')
       verbs=()
       flags=(--reason -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --reason -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'store seal')
+      verbs=()
+      flags=(--reason -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --reason -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'store release')
       verbs=()
@@ -107,7 +131,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
     *':-o'|*':--output') _tokenctl_words text json jsonl ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--jwks-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;
@@ -122,6 +146,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
 _tokenctl_argument() { # VERB:N: offer its next argument, N are given
   case $1 in
     'profile show:0'|'profile use:0'|'profile remove:0') _tokenctl_profiles ;;
+    'store backup:0'|'store restore:0') _tokenctl_files ;;
     'completion:0') _tokenctl_words bash zsh fish ;;
     *) return 1 ;;
   esac

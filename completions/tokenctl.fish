@@ -10,7 +10,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
             set -a verbs_told 'list'\t'List tokens, the first to expire first'
             set -a verbs_told 'revoke'\t'Deny tokens for good or for a time; tell what became of each'
-            set -a verbs_told 'rotate-keys'\t'Show the signing keys and their public part'
+            set -a verbs_told 'rotate-keys'\t'Take every due step of the signing keys'
             set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
             set -a verbs_told 'profile'\t'Choose where tokenctl works'
             set -a verbs_told 'store'\t'Look after the local store'
@@ -211,11 +211,22 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
         case 'rotate-keys'
-            set verbs status jwks
+            set verbs status jwks rollback retire
             set verbs_told
-            set -a verbs_told 'status'\t'List the signing keys and their states'
+            set -a verbs_told 'status'\t'List the signing keys, their states and what comes next'
             set -a verbs_told 'jwks'\t'Print the public keys as a JWK Set'
+            set -a verbs_told 'rollback'\t'Let the key sign again that stopped last'
+            set -a verbs_told 'retire'\t'Destroy a key that no token needs any more'
             set flags_told
+            set -a flags_told '--algorithm'\t'This one alone; publish a first key where it has none'
+            set -a flags_told '--if-older-than'\t'Follow active keys older than this, not the policy\'s age'
+            set -a flags_told '--check'\t'Change nothing; exit 3 when a step is due'
+            set -a flags_told '-n'\t'Say which steps would be taken'
+            set -a flags_told '--dry-run'\t'Say which steps would be taken'
+            set -a flags_told '--verifier'\t'Ask there which keys a verifier has; may be repeated'
+            set -a flags_told '--unobserved'\t'Let a key sign without asking any verifier'
+            set -a flags_told '--compromised'\t'Deny this key and all that it signed, now'
+            set -a flags_told '--root'\t'Replace the root secret, and all that is derived from it'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -231,11 +242,12 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --algorithm --if-older-than --verifier --compromised -p --profile -o --output --timeout --credential-file --credential-fd
         case 'rotate-keys status'
             set verbs
             set verbs_told
             set flags_told
+            set -a flags_told '--verifier'\t'Ask there which keys a verifier has; may be repeated'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -251,7 +263,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --verifier -p --profile -o --output --timeout --credential-file --credential-fd
         case 'rotate-keys jwks'
             set verbs
             set verbs_told
@@ -273,6 +285,47 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued --out -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'rotate-keys rollback'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--algorithm'\t'This algorithm alone'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --algorithm -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'rotate-keys retire'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit'
             set verbs log show verify
             set verbs_told
@@ -388,6 +441,8 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--issuer'\t'iss of its JWTs'
             set -a flags_told '--default-audience'\t'aud of its JWTs'
             set -a flags_told '--eddsa-name'\t'EdDSA or Ed25519 in headers'
+            set -a flags_told '--jwks-file'\t'Where its public keys are written for verifiers'
+            set -a flags_told '--verifier'\t'Where a verifier shows its keys; may be repeated'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -403,7 +458,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --backend --issuer --default-audience --eddsa-name -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile list'
             set verbs
             set verbs_told
@@ -487,10 +542,14 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'store'
-            set verbs info accept-clock release
+            set verbs info move-secret backup restore accept-clock seal release
             set verbs_told
             set -a verbs_told 'info'\t'Tell what the store is, where it lies and how it stands'
+            set -a verbs_told 'move-secret'\t'Move the root secret to another place'
+            set -a verbs_told 'backup'\t'Write the store and its root secret to a file, encrypted'
+            set -a verbs_told 'restore'\t'Put a backup in place of the store'
             set -a verbs_told 'accept-clock'\t'Go on from the present clock after a record ahead of it'
+            set -a verbs_told 'seal'\t'Quarantine the store by hand, with a record'
             set -a verbs_told 'release'\t'Accept a quarantined store as it is, with a record'
             set flags_told
             set -a flags_told '-h'\t'Show help and exit'
@@ -516,6 +575,82 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store move-secret'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store backup'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--recipient'\t'Who can open it: age1..., or an SSH public key'
+            set -a flags_told '--recipients-file'\t'One recipient a line'
+            set -a flags_told '--passphrase-file'\t'The passphrase is the line in F'
+            set -a flags_told '--passphrase-fd'\t'The same, from a descriptor'
+            set -a flags_told '--without-keys'\t'Leave the root secret out'
+            set -a flags_told '-y'\t'Replace a file that is there'
+            set -a flags_told '--yes'\t'Replace a file that is there'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --recipient --recipients-file --passphrase-file --passphrase-fd -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store restore'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--identity'\t'The file of an age identity that opens it'
+            set -a flags_told '--passphrase-file'\t'The passphrase is the line in F'
+            set -a flags_told '--passphrase-fd'\t'The same, from a descriptor'
+            set -a flags_told '--keep-active'\t'Do not suspend its tokens'
+            set -a flags_told '--reason'\t'Why, for the record'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-n'\t'Check the backup and say what would be done'
+            set -a flags_told '--dry-run'\t'Check the backup and say what would be done'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --identity --passphrase-file --passphrase-fd --reason -p --profile -o --output --timeout --credential-file --credential-fd
         case 'store accept-clock'
             set verbs
             set verbs_told
@@ -523,6 +658,27 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--reason'\t'Why the last record was ahead'
             set -a flags_told '-y'\t'Do not ask'
             set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --reason -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'store seal'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--reason'\t'Why nothing here may be believed'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -612,7 +768,7 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_profiles
         case '*:-o' '*:--output'
             __tokenctl_words text json jsonl
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--jwks-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
@@ -637,6 +793,8 @@ function __tokenctl_argument --no-scope-shadowing
     switch "$argv[1]"
         case 'profile show:0' 'profile use:0' 'profile remove:0'
             __tokenctl_profiles
+        case 'store backup:0' 'store restore:0'
+            __tokenctl_files
         case 'completion:0'
             __tokenctl_words bash zsh fish
         case '*'

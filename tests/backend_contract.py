@@ -9,6 +9,7 @@ import pytest
 
 from tokenctl.backends.base import Backend, Expectations
 from tokenctl.errors import TokenctlError
+from tokenctl.model.rotation import Wish
 from tokenctl.model.selector import Selector
 from tokenctl.model.times import HOUR
 from tokenctl.model.token import IssuedToken, Reason, Target, TokenRequest
@@ -262,3 +263,33 @@ class BackendContract:
         assert token.claims["jti"] == made.token.id
         listed = backend.signing_keys.keys()
         assert [(entry.kid, entry.state, living) for entry, living in listed] == [(key["kid"], "active", 1)]
+
+    def test_a_compromised_key_denies_what_it_signed_and_is_published_no_more(self, backend: Backend) -> None:
+        signing = backend.signing_keys
+        if signing is None:
+            pytest.skip("this authority shows no keys")
+        made = self.issued(backend, format="jwt", audience=("api",))
+        kid = made.token.kid
+        assert kid is not None
+        assert signing.toll(kid).tokens == 1
+        steps = signing.compromise(kid)
+        assert [step.action for step in steps] == ["compromise", "activate"]
+        assert signing.compromise(kid) == []
+        assert backend.introspect(made.text, ANYONE).active is False
+        assert [key["kid"] for key in signing.jwks()["keys"]] == [steps[1].kid]  # type: ignore[attr-defined]  # a JWK Set
+        again = self.issued(backend, format="jwt", audience=("api",))
+        assert again.token.kid == steps[1].kid
+        assert backend.introspect(again.text, ANYONE).active is True
+
+    def test_a_step_that_is_not_due_is_not_taken(self, backend: Backend) -> None:
+        signing = backend.signing_keys
+        if signing is None:
+            pytest.skip("this authority shows no keys")
+        self.issued(backend, format="jwt", audience=("api",))
+        outlook = signing.outlook(Wish())
+        assert outlook.due == []
+        assert [signing.advance(step, Wish()) for step in outlook.steps] == [[]] * len(outlook.steps)
+        with pytest.raises(TokenctlError):
+            signing.roll_back(None)
+        with pytest.raises(TokenctlError):
+            signing.retire(self.unknown_id)

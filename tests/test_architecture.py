@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 FLOORS = (
     {"errors", "secret", "deadline"},
     {"model", "files", "process", "runs"},
-    {"terminal", "config", "http", "formats", "store"},
+    {"terminal", "config", "credentials", "http", "age", "formats", "store"},
     {"audit"},
     {"backends"},
     {"wiring", "render"},
@@ -28,9 +28,11 @@ FLOORS = (
 )
 OWNERS = {
     "apsw": ("tokenctl/store/",),
+    "keyring": ("tokenctl/credentials.py",),
     "httpx": ("tokenctl/http.py",),
     "typer": ("tokenctl/cli/",),
     "cryptography": ("tokenctl/formats/", "tokenctl/backends/local/sealing.py"),
+    "pyrage": ("tokenctl/age.py",),
     "tomli_w": ("tokenctl/config.py",),
 }
 
@@ -131,6 +133,15 @@ def test_an_opaque_token_costs_no_cryptography_and_no_network(tmp_path: Path) ->
     inspecting, _ = loaded(tmp_path, "inspect", "-", presented=out.encode())
     for names in (issuing, inspecting):
         assert {name.split(".")[0] for name in names} & SLOW == set()
+        assert names & {"tokenctl.credentials", "tokenctl.backends.local.retaining"} == set()
+
+
+def test_keys_rotate_without_the_network_where_nobody_is_asked(tmp_path: Path) -> None:
+    loaded(tmp_path, "issue", "--subject", "a", "--format", "jwt", "--audience", "x", "-q")
+    for arguments in (("rotate-keys",), ("rotate-keys", "--check"), ("rotate-keys", "status")):
+        names, _ = loaded(tmp_path, *arguments)
+        assert {name.split(".")[0] for name in names} & {"httpx", "http", "socket", "ssl", "concurrent"} == set(), arguments
+        assert "tokenctl.workflows.canary" not in names, arguments
 
 
 def test_one_verb_does_not_import_another(tmp_path: Path) -> None:

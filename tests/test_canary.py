@@ -10,12 +10,14 @@ import os
 import re
 from zlib import crc32
 
+import pyrage
 import pytest
 import typer
 
 from tokenctl.cli.app import VERBS, build
 
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
+RECIPIENT = str(pyrage.x25519.Identity.generate().to_public())
 # What each verb is run with: {token} {id} {jwt} {jwt_id}; the second part is its stdin.
 RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
     "issue": [
@@ -67,6 +69,12 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("rotate-keys", "status"), None),
         (("rotate-keys", "jwks"), None),
         (("rotate-keys", "{token}"), None),
+        (("rotate-keys", "rollback"), None),
+        (("rotate-keys", "retire", "{jwt}"), None),
+        (("rotate-keys", "--compromised", "{token}"), None),
+        (("rotate-keys", "--verifier", "{jwt}", "--if-older-than", "{token}"), None),
+        (("rotate-keys", "--if-older-than", "1s", "--unobserved"), None),
+        (("rotate-keys", "--root"), None),
     ],
     "audit": [
         (("audit",), None),
@@ -98,8 +106,20 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "release", "--reason", "{token}", "--yes"), None),
         (("store", "info"), None),
+        (("store", "backup", "b.age", "--recipient", RECIPIENT, "--yes"), None),
+        (("store", "backup", "{token}", "--recipient", RECIPIENT), None),
+        (("store", "backup", "b.age", "--recipient", "{jwt}"), None),
+        (("store", "restore", "b.age", "--identity", "absent"), None),
+        (("store", "restore", "-", "--passphrase-file", "{token}"), "{token}"),
+        (("store", "restore", "-", "--yes"), "{token}"),
+        (("store", "seal", "--reason", "{token}"), None),
+        (("store", "seal", "--reason", "r"), None),
+        (("store", "release", "--reason", "r", "--yes"), None),
         (("store", "accept-clock", "--reason", "{jwt}", "--yes"), None),
         (("store", "accept-clock", "--yes"), None),
+        (("store", "move-secret", "file"), None),
+        (("store", "move-secret", "keyring"), None),
+        (("store", "move-secret", "{token}"), None),
     ],
     "doctor": [
         (("doctor",), None),

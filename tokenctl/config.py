@@ -126,6 +126,13 @@ class Places:
     def anchor(self, profile: str) -> str:
         return os.path.join(self._base("XDG_STATE_HOME", os.path.join(".local", "state")), profile, "head")
 
+    def owns(self, path: str, profile: str) -> bool:
+        """Whether a path lies among tokenctl's own files, of whatever profile."""
+        ours = [self.config, os.path.dirname(self.ceiling)]
+        ours += [os.path.dirname(os.path.dirname(at(profile))) for at in (self.store, self.anchor)]
+        real = os.path.realpath(path)
+        return any(os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder) for folder in ours)
+
     def shown(self, path: str) -> str:
         """Return a path for a person, with ``~`` for the home directory."""
         home = self._environment.get("HOME", "")

@@ -1,9 +1,19 @@
-"""A hard deadline over blocking calls, by a timer: nothing that a peer or another process does can outlast it."""
+"""A hard deadline over blocking calls: nothing that a peer or another process does can outlast it.
+
+By a timer, for a system call that a signal interrupts; by a thread that is left behind, for all else: the C library's
+look-up of a host name goes on through every signal.
+"""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future  # only what waits for others needs it
+
+T = TypeVar("T")
 
 
 class DeadlineReached(BaseException):
@@ -24,3 +34,25 @@ def deadline(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def apart(work: Callable[[], T]) -> "Future[T]":
+    """Begin the work in a thread that the end of the program does not wait for; whoever needs it waits as long as they like.
+
+    What it raises is raised where the result is taken.
+    """
+    from concurrent.futures import Future
+    from threading import Thread
+
+    future: Future[T] = Future()
+
+    def run() -> None:
+        # Signals, the timer above among them, are for the thread that waits in a system call.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised where the result is taken
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future

@@ -223,12 +223,14 @@ class Delivery:
     where the system has no unnamed files, in a named one beside it.
 
     Raises:
-        InvalidRequest: the target cannot be written, or is no regular file (exit 2).
+        InvalidRequest: the target cannot be written, or is no regular file (exit 2); with ``setting``, the name of what
+            named the file, InvalidConfiguration (exit 9), or TemporarilyUnavailable where the medium is full (exit 7).
     """
 
-    def __init__(self, path: str, *, mode: int = PRIVATE_FILE, group: int | None = None) -> None:
+    def __init__(self, path: str, *, mode: int = PRIVATE_FILE, group: int | None = None, setting: str | None = None) -> None:
+        self._setting = setting
         if not os.path.basename(path):
-            raise InvalidRequest("no file is named", hint="name a file with --out")
+            raise self._refusal("no file is named")
         self._path = path
         self._directory = os.path.dirname(path) or "."
         self._fresh = os.path.join(self._directory, f".{os.path.basename(path)}.tokenctl-new")
@@ -242,7 +244,14 @@ class Delivery:
                 os.fchown(self._descriptor, -1, group)
             os.fchmod(self._descriptor, mode)
         except OSError as error:
-            raise InvalidRequest(f"cannot write {path}: {cause_of(error)}", hint="name another file with --out") from None
+            if setting is not None and is_transient(error):
+                raise unusable(path, error) from None
+            raise self._refusal(f"cannot write {path}: {cause_of(error)}") from None
+
+    def _refusal(self, message: str) -> TokenctlError:
+        if self._setting is None:
+            return InvalidRequest(message, hint="name another file with --out")
+        return InvalidConfiguration(message, hint=f"mend it, or name another file as {self._setting}")
 
     def _refuse_planted(self) -> None:
         try:
@@ -250,7 +259,7 @@ class Delivery:
         except FileNotFoundError:
             return
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
-            raise InvalidRequest(f"{self._path} is a link or no regular file", hint="name another file with --out")
+            raise self._refusal(f"{self._path} is a link or no regular file")
 
     def _open(self) -> int:
         unnamed = getattr(os, "O_TMPFILE", None)
@@ -268,9 +277,31 @@ class Delivery:
     def write(self, data: bytes) -> None:
         """Write, sync and name the file; raises OSError, and then nothing of it is left."""
         try:
-            write_all(self._descriptor, data)
-            os.fsync(self._descriptor)
+            self.append(data)
+            self.sync()
+        except BaseException:
+            self.discard()
+            raise
+        self.place()
+
+    def append(self, data: bytes) -> None:
+        """Write a part of what comes in parts; raises OSError. The caller discards what is not placed."""
+        write_all(self._descriptor, data)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the medium; raises OSError."""
+        os.fsync(self._descriptor)
+
+    def place(self, *, replacing: bool = True) -> None:
+        """Give the file its name; raises OSError, and then nothing of it is left.
+
+        Args:
+            replacing: Whether a file of that name may be replaced.
+        """
+        try:
             self._refuse_planted()
+            if not replacing and os.path.lexists(self._path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if self._named or not self._link_to(self._path):
                 if not self._named:
                     with suppress(FileNotFoundError):

@@ -107,23 +107,25 @@ def first_own_descriptor() -> int:
     return _FIRST_OF_FEW if few else _FIRST_OWN_DESCRIPTOR
 
 
-def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str]) -> int:
+def adopt_descriptor(descriptor: int, *, writing: bool, forbidden: Iterable[str], option: str | None = None) -> int:
     """Take a descriptor that the caller's shell opened: checked, moved above 63, closed on exec.
 
     Args:
         descriptor: Its number.
         writing: Whether it is to be written; else read.
         forbidden: Paths of ours that it must not be.
+        option: How it was handed in, for an error.
 
     Raises:
         InvalidRequest: not open, open the other way, or one of our own files (exit 2).
     """
-    option = f"--fd {descriptor}"
+    option = option or f"--fd {descriptor}"
     try:
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         facts = os.fstat(descriptor)
     except (OSError, OverflowError, ValueError):
-        raise InvalidRequest(f"{option} is not an open descriptor", hint=f"redirect it in the shell: {descriptor}>FILE") from None
+        hint = f"redirect it in the shell: {descriptor}{'>' if writing else '<'}FILE"
+        raise InvalidRequest(f"{option} is not an open descriptor", hint=hint) from None
     access = flags & os.O_ACCMODE
     if access not in ((os.O_WRONLY if writing else os.O_RDONLY), os.O_RDWR):
         raise InvalidRequest(f"{option} is not open for {'writing' if writing else 'reading'}")

@@ -7,6 +7,7 @@ from tokenctl import config
 from tokenctl.audit.actor import identify
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.journal import Journal
+from tokenctl.backends.local.root_secret import Whereabouts
 
 
 class Surroundings(NamedTuple):
@@ -16,6 +17,7 @@ class Surroundings(NamedTuple):
         now: Milliseconds since the epoch; read once for the whole command.
         timeout: Seconds the command may wait in all.
         ceiling: The file of the machine's policy above every profile's.
+        announce: Says what a person at the terminal is waited for with; ``None`` where nobody may be asked.
     """
 
     environment: Mapping[str, str]
@@ -24,6 +26,7 @@ class Surroundings(NamedTuple):
     warn: Callable[[str], None]
     timeout: float
     ceiling: str = config.CEILING
+    announce: Callable[[str], None] | None = None
 
 
 def places(surroundings: Surroundings) -> config.Places:
@@ -41,9 +44,17 @@ def profile_name(name: str | None, surroundings: Surroundings) -> str:
 def open_journal(profile: config.Profile, surroundings: Surroundings) -> Journal:
     """Return the journal of a profile; nothing is opened or made yet."""
     return Journal(
-        places(surroundings), profile.name, clock=surroundings.now,
+        places(surroundings), profile.name, whereabouts=whereabouts(profile, surroundings), clock=surroundings.now,
         actor=identify(surroundings.environment, profile.name),
         notice=surroundings.notice, warn=surroundings.warn, lock_deadline=surroundings.timeout,
+    )  # fmt: skip
+
+
+def whereabouts(profile: config.Profile, surroundings: Surroundings) -> Whereabouts:
+    """Return where the root secret of a profile's store can lie."""
+    return Whereabouts(
+        places(surroundings), profile.name, surroundings.environment,
+        keyring_backend=profile.keyring_backend, announce=surroundings.announce,
     )  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def fill(home: Path, count: int, **facts: object) -> list[str]:
             assert change is not None
             made = []
             for _ in range(min(_AT_ONCE, count - start)):
-                token = Token(id=new_id(now), request=new_id(now), verifier=os.urandom(32), **(known | facts))  # type: ignore[arg-type]  # checked by the tuple
+                own = {"id": new_id(now), "request": new_id(now), "verifier": os.urandom(32)}
+                token = Token(**(own | known | facts))  # type: ignore[arg-type]  # checked by the tuple
                 record = change.append(event_about("token.issue", token, request_id=token.request))
                 made.append(token._replace(leaf=record.seq))
             change.rows.insert_tokens(made)

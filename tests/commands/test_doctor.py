@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from tests.conftest import PROGRAM, missing
@@ -29,9 +30,10 @@ def now() -> int:
 
 @pytest.fixture
 def well(cli):
-    """A store with two tokens, and all that comes with an installation."""
+    """A store with two tokens and a backup, and all that comes with an installation."""
     cli.token("--ttl", "1h")
     cli.token()
+    back_up(cli)
     for name in (COMPLETION, ".local/share/man/man1/tokenctl.1"):
         path = cli.home / name
         path.parent.mkdir(parents=True, mode=0o700)
@@ -39,6 +41,11 @@ def well(cli):
     cli.env |= {"SHELL": "/bin/bash", "XDG_DATA_DIRS": str(cli.home / ".local/share")}
     assert faults(cli) == []
     return cli
+
+
+def back_up(cli, *arguments):
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    assert cli("store", "backup", "backup.age", "--recipient", recipient, "--yes", "-q", *arguments).code == 0
 
 
 def findings(cli, *arguments, code=0, **env):
@@ -96,7 +103,8 @@ def test_a_healthy_place_is_told_line_by_line_and_counted(well):
     assert [(status, check, mend) for status, check, _, mend in rows] == [
         ("ok", check, "-")
         for check in (
-            "access", "config", "store", "secret", "audit", "clock", "space", "delivery", "environment", "completions", "man",
+            "access", "config", "store", "secret", "audit", "clock", "space", "delivery", "backup", "environment", "completions",
+            "man",
         )
     ]  # fmt: skip
     told = {check: detail for _, check, detail, _ in rows}
@@ -106,13 +114,14 @@ def test_a_healthy_place_is_told_line_by_line_and_counted(well):
         r"~/\.local/share/tokenctl/local/store\.db, 0600, schema \d+, 2 tokens, [\d.]+ KiB", told["store"]
     )
     assert told["secret"] == "~/.config/tokenctl/keys/local, 0600, belongs to the store"
-    assert re.fullmatch(r"3 records, head anchored \d+s ago", told["audit"])
+    assert re.fullmatch(r"4 records, head anchored \d+s ago", told["audit"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, \d+s after the last record", told["clock"])
     assert re.fullmatch(r"[\d.,]+ [KM]iB free on the store's medium", told["space"])
     assert told["delivery"] == "no token waits for its taker"
+    assert re.fullmatch(r"the newest was made \d+s ago", told["backup"])
     if not slow:
         assert "ok\tstart-up\tmodules are compiled, nothing slow runs before the program\t-" in lines
-        assert last == "12 ok, 0 warnings, 0 failed"
+        assert last == "13 ok, 0 warnings, 0 failed"
 
 
 def test_in_json_every_finding_has_its_four_keys(well):
@@ -156,7 +165,7 @@ def test_the_help_has_three_examples_and_says_what_3_means(cli):
 def test_the_worst_code_is_that_of_the_doctor(well):
     well.token()
     old = well.anchor.read_bytes()
-    well.anchor.write_bytes(old.replace(b"\n4\n", b"\n9\n"))
+    well.anchor.write_bytes(old.replace(b"\n5\n", b"\n9\n"))
     well.anchor.chmod(0o622)
     found = faults(well, code=9)
     assert [fault["check"] for fault in found] == ["access"]
@@ -200,7 +209,7 @@ def test_a_store_that_was_not_closed_is_read_with_its_log_and_left_as_it_is(well
     before = tree(well.home)
     found = {finding["check"]: finding for finding in findings(well)}
     assert "4 tokens" in found["store"]["detail"]
-    assert found["audit"]["detail"].startswith("5 records, head anchored")
+    assert found["audit"]["detail"].startswith("6 records, head anchored")
     assert tree(well.home) == before
 
 
@@ -600,12 +609,26 @@ def test_tokens_that_wait_for_their_taker_are_told_and_recorded_by_the_printed_c
 def test_a_profile_that_is_named_stands_in_the_printed_command(well):
     assert well("profile", "add", "p1").code == 0
     assert well("-p", "p1", "issue", "--subject", "s", "-q").code == 0
+    back_up(well, "-p", "p1")
     assert well.at(now() + YEAR, "-p", "p1", "issue", "--subject", "s", "-q").code == 0
     (found,) = faults(well, "-p", "p1", code=7)
     assert found["mend"] == "python -m tokenctl -p p1 store accept-clock"
     mend(well, f"{found['mend']} --yes")
     assert faults(well, "-p", "p1") == []
     assert faults(well) == []
+
+
+def test_a_store_without_a_backup_is_told_and_one_that_is_old(well):
+    cli = well
+    assert cli("profile", "add", "p1").code == 0
+    assert cli("-p", "p1", "issue", "--subject", "s", "-q").code == 0
+    assert faults(cli, "-p", "p1") == [
+        {"check": "backup", "status": "warn", "detail": "none yet", "mend": "python -m tokenctl -p p1 store backup FILE"}
+    ]
+    later = [cli.at(now() + days * 86_400_000, "doctor", "-o", "json").json["findings"] for days in (29, 31)]
+    told = [next(found for found in findings if found["check"] == "backup") for findings in later]
+    assert [(found["status"], found["mend"]) for found in told] == [("ok", None), ("warn", "tokenctl store backup FILE")]
+    assert told[1]["detail"].startswith("the newest was made 31d")
 
 
 # Environment
@@ -748,3 +771,24 @@ def test_a_manual_that_is_not_there_is_told(well):
     folder.mkdir(parents=True)
     folder.joinpath("tokenctl.1.gz").write_bytes(b"")
     assert faults(well, MANPATH=str(folder.parent)) == []
+
+
+def test_keys_whose_steps_nobody_takes_are_told(cli):
+    now = 1_795_000_000_000
+    assert cli.at(now, "issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q").code == 0
+
+    def told(at):
+        findings = cli.at(at, "doctor", "-o", "json").json["findings"]
+        return [(found["status"], found["detail"], found["mend"]) for found in findings if found["check"] == "keys"]
+
+    assert told(now) == [("ok", "1 for verifiers; next step publish ES256 in 90d", None)]
+    assert told(now + 90 * 86_400_000)[0][1] == "1 for verifiers; next step publish ES256 due"
+    mend = "tokenctl rotate-keys"
+    assert told(now + 92 * 86_400_000) == [("warn", "a step (publish ES256) is due since 2d ago", mend)]
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700)
+    profile.write_text(f'jwks_file = "{cli.home}/jwks.json"\n')
+    profile.chmod(0o600)
+    assert told(now) == [("warn", "the jwks_file does not hold the keys that verifiers need", mend)]
+    assert cli.at(now, "rotate-keys").code == 0
+    assert told(now)[0][0] == "ok"

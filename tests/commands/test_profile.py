@@ -224,3 +224,18 @@ def test_a_mistake_in_the_rotation_keeps_nobody_from_revoking(cli, table):
     assert (shown.code, shown.out) == (9, "")
     assert "[rotation]" in shown.err
     assert cli("revoke", "-p", "p", identifier, "--yes").code == 0
+
+
+def test_a_profile_is_made_with_its_published_file_and_its_verifiers(cli):
+    urls = ("https://gw1.example/jwks", "http://127.0.0.1:8080/healthz")
+    done = cli("profile", "add", "p", "--jwks-file", "www/jwks.json", "--verifier", urls[0], "--verifier", urls[1])
+    assert (done.code, done.err) == (0, "")
+    shown = cli("profile", "show", "p", "-o", "json").json
+    assert (shown["jwks_file"], shown["verifiers"]) == (f"{cli.home}/www/jwks.json", list(urls))
+    assert cli("profile", "add", "p", "--jwks-file", "other.json").code == 6
+    for wrong in (
+        ("--verifier", "http://gw1.example/jwks"), ("--verifier", "gw1"), ("--jwks-file", ".config/tokenctl/keys/p"),
+        ("--jwks-file", "www/"),
+    ):  # fmt: skip
+        assert cli("profile", "add", "q", *wrong).code == 2, wrong
+    assert not (cli.home / ".config/tokenctl/profiles/q.toml").exists()

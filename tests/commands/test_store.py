@@ -16,7 +16,7 @@ YEAR = 365 * 86_400_000
 NAMES = (
     "profile", "path", "store_id", "root_secret_place", "root_secret", "anchor_path", "created_at", "schema", "sqlite",
     "file_size", "log_size", "read_only", "tokens", "unexpired", "living", "waiting", "keys", "records", "last_record_at",
-    "root", "anchor", "anchor_size", "quarantine",
+    "root", "anchor", "anchor_size", "quarantine", "last_backup_at", "root_secret_version",
 )  # fmt: skip
 
 

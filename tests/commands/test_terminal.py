@@ -314,3 +314,27 @@ def test_a_preview_says_until_when_a_jwt_may_be_accepted_offline(cli, at_termina
     child.expect_exact("[y/N] ")
     line = next(line for line in child.before.splitlines() if line.startswith(str(made["id"])))
     assert re.fullmatch(rf"{made['id']}  revoked before +gw +by [^@]+, \d\d:\d\d", line)
+
+
+def test_rotate_keys_tells_a_person_what_comes_next(cli, at_terminal):
+    nothing = "nothing due, and nothing to come: the first JWT makes the first key\n"
+    assert ended(at_terminal("tokenctl rotate-keys")) == (0, nothing)
+    cli.token("--format", "jwt", "--audience", "a")
+    kid = cli("rotate-keys", "status").out.split("\t")[0]
+    code, screen = ended(at_terminal("tokenctl rotate-keys", columns=200))
+    assert code == 0
+    assert re.fullmatch(r"next: publish a new ES256 key at \d{4}-\d\d-\d\d \S+Z \(in 89d 23h\); nothing due now\n", screen)
+    code, screen = ended(at_terminal("tokenctl rotate-keys status"))
+    head, row, following, end = screen.split("\n")
+    assert (code, end) == (0, "")
+    assert head.split() == ["KID", "ALG", "STATE", "SINCE", "TOKENS", "NEXT"]
+    assert re.fullmatch(rf"{kid}  ES256   active       \ds ago +1  successor in 89d", row)
+    assert following.startswith("next: publish a new ES256 key at ")
+    code, screen = ended(at_terminal(f"tokenctl rotate-keys --compromised {kid}"))
+    assert code == 0
+    assert screen.startswith(f"{kid}  compromised    ES256\n")
+    assert "tokens          1\n" in screen
+    code, screen = ended(at_terminal("tokenctl rotate-keys status", columns=200))
+    assert screen.split("\n")[-2] == (
+        "private parts of retired keys are destroyed here; backups made before still hold them until they age out"
+    )

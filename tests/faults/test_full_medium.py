@@ -188,3 +188,25 @@ def test_a_store_left_open_by_a_killed_writer_is_not_read_without_its_log(cli, m
     finally:
         medium.writable()
     assert cli("inspect", token, "-q").code == 0
+
+
+def test_on_a_full_medium_no_key_is_published_and_a_rerun_publishes_it(cli, medium):
+    now, age = 1_795_000_000_000, 90 * 86_400_000
+    folder = medium.place / "www"
+    folder.mkdir()
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700, parents=True)
+    profile.write_text(f'jwks_file = "{folder}/jwks.json"\n')
+    for path in (profile.parent, profile.parent.parent, profile.parent.parent.parent, profile):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    assert cli.at(now, *ISSUE, "--format", "jwt", "--audience", "a").code == 0
+    before = (folder / "jwks.json").read_bytes()
+    medium.fill()
+    assert_refused(cli.at(now + age, "rotate-keys"), 7)
+    assert (folder / "jwks.json").read_bytes() == before
+    medium.free()
+    assert rows(cli.store, "SELECT state FROM key") == [("active",)]
+    assert [path.name for path in folder.iterdir()] == ["jwks.json"]
+    assert cli.at(now + age, "rotate-keys").code == 0
+    assert (folder / "jwks.json").read_bytes().count(b'"kid"') == 2
+    assert_sound(cli)

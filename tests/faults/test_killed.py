@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from tests.bench.bulk_revoke import fill
@@ -30,23 +32,24 @@ _PARTS = 6
 
 
 def _calls(cli: Cli, trace: Path, *arguments: str) -> list[tuple[str, int]]:
-    """Run once; return each call that matters as its name and its number among the calls of that name."""
+    """Run once; return each call that matters as its name and its number among the main thread's calls of that name."""
     done = under_strace(cli, [_TRACE], *arguments, output=trace)
     assert done.code == 0, done.err
     counts: dict[str, int] = {}
     calls: list[tuple[str, int]] = []
-    threads = set()
+    main: str | None = None
     for line in trace.read_text(errors="replace").splitlines():
         match = _CALL.match(line)
         if match is None:
             continue
         thread, name, rest = match.groups()
-        threads.add(thread)
+        main = main or thread
+        if thread != main:  # strace counts the calls of each thread
+            continue
         counts[name] = counts.get(name, 0) + 1
         opens = name == "openat" and "O_CREAT" not in rest and "O_TMPFILE" not in rest
         if (str(cli.home) in rest or rest.startswith("1<")) and not opens:
             calls.append((name, counts[name]))
-    assert len(threads) == 1, "strace counts the calls of each thread"
     assert len(calls) > 20
     return _thinned(calls)
 
@@ -60,6 +63,12 @@ def _thinned(calls: list[tuple[str, int]]) -> list[tuple[str, int]]:
         if run % _STEP == 0 or last:
             chosen.append((name, number))
     return chosen
+
+
+def _some(calls: list[tuple[str, int]], step: int) -> list[tuple[str, int]]:
+    """Take every call that gives or takes a name and every so many of the others; all where all are asked for."""
+    names = ("rename", "renameat", "linkat")
+    return calls if _STEP == 1 else [call for number, call in enumerate(calls) if call[0] in names or number % step == 0]
 
 
 def _killed(cli: Cli, call: tuple[str, int], *arguments: str) -> Result:
@@ -252,3 +261,71 @@ def test_an_acceptance_of_the_clock_killed_anywhere_is_whole_or_not_at_all(cli, 
         assert cli("inspect", ended, "-q").code == 3, call
         assert cli(*ISSUE).code == 0, call
         assert_sound(cli)
+
+
+def _age_key(tmp_path: Path) -> tuple[str, str]:
+    identity = pyrage.x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.touch(mode=0o600)
+    path.write_text(f"{identity}\n")
+    return str(path), str(identity.to_public())
+
+
+def test_a_backup_killed_anywhere_leaves_a_whole_one_or_none(cli, tmp_path):
+    path, recipient = _age_key(tmp_path)
+    cli.token()
+    file = cli.home / "b.age"
+    command = ("store", "backup", "b.age", "--recipient", recipient, "-q")
+    homes = Homes(cli, tmp_path / "spare")
+    for call in _some(_calls(cli, tmp_path / "trace", *command), 4):
+        homes.put_back()
+        _killed(cli, call, *command)
+        told = rows(cli.store, "SELECT count(*) FROM record WHERE operation = 'store.backup'")
+        assert_sound(cli)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        if file.exists():  # a name has only what is whole and recorded
+            assert told == [(1,)], call
+            assert cli("store", "restore", "b.age", "--identity", path, "-n", "-q").code == 0, call
+        again = cli(*command, "--yes")
+        assert (again.code, again.err) == (0, ""), (call, again)
+        left = {entry.name for entry in (*cli.home.iterdir(), *cli.store.parent.iterdir()) if entry.is_file()} - {"restore.lock"}
+        assert sorted(left) == ["b.age", "backup.lock", "store.db", "store.db-shm", "store.db-wal", "store.lock"], call
+
+
+@pytest.mark.parametrize("home", ["over a store", "in a new home"])
+def test_a_restoring_killed_anywhere_leaves_the_store_before_or_the_restored_one(cli, tmp_path, home):
+    path, recipient = _age_key(tmp_path)
+    kept, gone = cli.id_of(cli.token("--ttl", "1h")), cli.id_of(cli.token("--ttl", "1h"))
+    backup = tmp_path / "b.age"
+    assert cli("store", "backup", str(backup), "--recipient", recipient, "-q").code == 0
+    assert cli("revoke", gone, "--yes", "-q").code == 0
+    if home == "in a new home":
+        shutil.rmtree(cli.home)
+        cli.home.mkdir(mode=0o700)
+    command = ("store", "restore", str(backup), "--identity", path, "--yes")
+    homes = Homes(cli, tmp_path / "spare")
+    for call in _some(_calls(cli, tmp_path / "trace", *command), 9):
+        homes.put_back()
+        died = _killed(cli, call, *command)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        told = cli("inspect", kept, gone, "-o", "jsonl")
+        states = [line["state"] for line in told.lines]
+        if home == "over a store":
+            # Sound at every moment, and no token of the backup is active before it is suspended.
+            assert states in (["active", "revoked"], ["suspended", "revoked"]), (call, told)
+            assert_sound(cli)
+        else:
+            assert told.code in (3, 5, 10), (call, told)
+            assert "active" not in states
+        if died.out:
+            assert states[0] == "suspended", call
+        again = cli(*command)
+        assert again.code == 0, (call, again)
+        assert_sound(cli)
+        assert_no_secret(cli.home, root_secret=cli.root_secret)
+        denied = ["suspended", "suspended" if home == "in a new home" else "revoked"]
+        assert [line["state"] for line in cli("inspect", kept, gone, "-o", "jsonl").lines] == denied, call
+        left = {entry.name for entry in cli.store.parent.iterdir() if not entry.name.startswith("store.db.replaced-")}
+        assert left == {"backup.lock", "restore.lock", "store.db", "store.db-shm", "store.db-wal", "store.lock"} - (
+            {"backup.lock"} if home == "in a new home" else set()
+        ), call  # fmt: skip

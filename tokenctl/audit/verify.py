@@ -7,16 +7,16 @@ row is what its records say, nothing is without one, and what a corrected clock 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tokenctl.audit import query
+from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
 from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.model.record import KEPT, Record, issue_parameters, replacement_parameters, suspension_parameters
-from tokenctl.model.token import Key, Token
+from tokenctl.model.token import Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
 
@@ -132,8 +132,10 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
     for key in rows.every_key():
         report.keys += 1
         history = list(query.records(store, query.Filter(target=(key.row.kid,))))
-        for flaw in _key_flaws(key.row, history, intact=key.intact):
+        for flaw in key_flaws(key.row, history, intact=key.intact):
             report.flaw(f"key {key.row.kid}: {flaw}")
+    for flaw in signer_flaws([key.row for key in rows.every_key()], query.records(store, query.Filter(operation=KEY_OPERATIONS))):
+        report.flaw(flaw)
     for operation, table, column in (("token.issue", "token", "id"), ("key.create", "key", "kid")):
         sql = f"SELECT target FROM record WHERE operation = ? AND target NOT IN (SELECT {column} FROM {table})"
         for (target,) in store.rows(sql, operation):
@@ -144,6 +146,7 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
                  OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
+    _check_root_facts(store, report)
     changes = list(query.records(store, query.Filter(operation=("store.policy",))))
     policies = [facts.get("policy") for _, facts in _replay(changes)]
     if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
@@ -177,6 +180,23 @@ def _check_corrections(store: Store, corrections: list[Correction], report: Repo
             if after is None or after.operation == "token.lift" or after.time != correction.clock:
                 flaw = f"lifted ahead of the clock that record {correction.seq} accepted, and not suspended again"
                 report.flaw(f"token {lifted.token}: {flaw}")
+
+
+def _check_root_facts(store: Store, report: Report) -> None:
+    """Replay where the root secret went, and how many there were."""
+    place, version = "file", 1
+    meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+    own = query.Filter(operation=("store.move_secret", "store.rotate_root"), target=(str(meta.get("store_id")),))
+    for operation, facts in _replay(list(query.records(store, own))):
+        if operation == "store.rotate_root":
+            version += facts.get("outcome") == "done"
+            continue
+        before, _, name = str(facts.get("reason")).partition(" to ")
+        if before != place:
+            report.flaw(f"the root secret was moved from {before}, where its records do not put it")
+        place = name
+    if (meta.get("root_place"), meta.get("root_version")) != (place, version):
+        report.flaw("the place or the version of the root secret is not the one last recorded")
 
 
 def _replay(history: list[Record]) -> Iterator[tuple[str, dict[str, object]]]:
@@ -256,28 +276,3 @@ def _replacements_fit(token: Token, issued: Record, replaced: Record | None) -> 
         token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
     )  # fmt: skip
     return issued.commits_to(told)
-
-
-_KEY_STATE = {
-    "key.create": "created", "key.publish": "published", "key.activate": "active", "key.retire": "retired",
-    "key.compromise": "compromised",
-}  # fmt: skip
-
-
-def _key_flaws(key: Key, history: list[Record], *, intact: bool) -> Iterator[str]:
-    if not intact:
-        yield "its row was changed"
-    if not history or history[0].operation != "key.create":
-        yield "no record of its making"
-        return
-    if history[-1].seq != key.leaf:
-        yield "its newest record is not the one that its row says"
-    states = [_KEY_STATE[record.operation] for record in history if record.operation in _KEY_STATE]
-    if states[-1] != key.state:
-        yield f"its state is {key.state}, its records say {states[-1]}"
-    try:
-        public = json.loads(key.public)
-    except ValueError:
-        public = None
-    if not isinstance(public, dict) or public.get("kid") != key.kid:
-        yield "its public key is not readable"

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tokenctl.model.introspection import Expectations, Found, Introspection
+from tokenctl.model.rotation import Outlook, Rotation, Step, Toll, Wish
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import IssuedToken, Key, Outcome, Reason, Standing, Target, TokenRequest
 from tokenctl.secret import Secret
@@ -92,11 +93,57 @@ class Delivery(Protocol):
 
 
 class SigningKeys(Protocol):
-    """The authority's keys as anyone may see them."""
+    """The authority's keys as anyone may see them, and how they change.
+
+    Every change is one transaction, decided again inside it: of two that want the same step one takes it, the other is told
+    that nothing was done. What changes keys returns the steps that it took.
+    """
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the authority itself writes its public keys to where verifiers fetch them."""
+        ...
+
+    @property
+    def rotation(self) -> Rotation:
+        """How the keys change; raises InvalidConfiguration (exit 9)."""
+        ...
 
     def keys(self) -> list[tuple[Key, int]]: ...
 
     def jwks(self) -> dict[str, object]: ...
+
+    def last_expiry(self, kid: str) -> int | None:
+        """Return when the last unrevoked token that a key signed ends; ``None`` where there is none."""
+        ...
+
+    def outlook(self, wish: Wish) -> Outlook:
+        """Return the steps that are to come; changes nothing."""
+        ...
+
+    def advance(self, step: Step, wish: Wish) -> list[Step]:
+        """Take a step that is still due."""
+        ...
+
+    def roll_back(self, algorithm: str | None) -> list[Step]:
+        """Let the key sign again that stopped last; raises Conflict where none did (exit 6)."""
+        ...
+
+    def retire(self, kid: str) -> list[Step]:
+        """Destroy a key; raises Conflict while tokens need it (exit 6), NotFound (exit 5)."""
+        ...
+
+    def compromise(self, kid: str) -> list[Step]:
+        """Deny a key and every token that it signed, and let a fresh one sign; raises NotFound (exit 5)."""
+        ...
+
+    def mend(self) -> list[Step]:
+        """Write the public keys anew where what is published differs from them."""
+        ...
+
+    def toll(self, kid: str) -> Toll:
+        """Return what a key has signed that may still be accepted somewhere."""
+        ...
 
 
 class Backend(Protocol):

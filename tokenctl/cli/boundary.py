@@ -168,9 +168,10 @@ def _refuse_secrets(arguments: list[str]) -> None:
     for number, argument in enumerate(arguments, 1):
         if looks_secret(argument):
             verb = next((word for word in arguments if word in ("inspect", "revoke")), "inspect")
+            pipe = f"pipe it instead: tokenctl {verb} - < FILE"
             raise InvalidRequest(
                 f"argument {number} looks like a secret: treat it as leaked, the process list and the shell's history have it",
-                hint=f"pipe it instead: tokenctl {verb} - < FILE", reason="secret_in_argv",
+                hint="name its file instead: --identity FILE" if "AGE-SECRET-KEY-" in argument else pipe, reason="secret_in_argv",
             )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tokenctl.config import CEILING, Places, check_name, current_name
 from tokenctl.errors import InvalidRequest, TokenctlError, naming
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.render.console import Console
+from tokenctl.terminal import is_terminal
 from tokenctl.wiring import Surroundings
 
 _OUTPUTS = ("text", "json", "jsonl")
@@ -75,11 +76,14 @@ class Invocation:
                 timeout = parse_duration(self.given["timeout"]) / SECOND
         surroundings = Surroundings(
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout,
-            ceiling=self.ceiling,
+            ceiling=self.ceiling, announce=self.console.complain if self._may_wait_for_a_person() else None,
         )  # fmt: skip
         self.console.named = partial(profile_to_name, self.given.get("profile"), self.environment)
         credential = "credential_file" in self.given or "credential_fd" in self.given
         return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
+
+    def _may_wait_for_a_person(self) -> bool:
+        return self.console.may_ask and is_terminal(2)
 
 
 def profile_to_name(given: str | None, environment: Mapping[str, str]) -> str | None:

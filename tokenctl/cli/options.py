@@ -25,7 +25,9 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_file": (_Texts, typer.Option("--credential-file", metavar="FILE", help="The credential of a remote profile.")),
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
-_PATH_OPTIONS = frozenset(["file", "out", "source", "jwks", "plan"])  # a path may be any bytes
+_PATH_OPTIONS = frozenset(  # a path may be any bytes
+    ["file", "out", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"]
+)
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
 )  # fmt: skip

@@ -22,11 +22,20 @@ def add(
     issuer: Annotated[str | None, typer.Option("--issuer", metavar="I", help="iss of its JWTs.")] = None,
     default_audience: Annotated[str | None, typer.Option("--default-audience", metavar="A", help="aud of its JWTs.")] = None,
     eddsa_name: Annotated[str | None, typer.Option("--eddsa-name", metavar="N", help="EdDSA or Ed25519 in headers.")] = None,
+    jwks_file: Annotated[
+        str | None, typer.Option("--jwks-file", metavar="FILE", help="Where its public keys are written for verifiers.")
+    ] = None,
+    verifier: Annotated[
+        list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys; may be repeated.")
+    ] = None,
 ) -> int:
     """Make a profile."""
     from tokenctl.commands.profile import add as act
 
-    return act(ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name)
+    return act(
+        ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name,
+        jwks_file=jwks_file, verifiers=tuple(verifier or ()),
+    )  # fmt: skip
 
 
 @with_globals

@@ -9,28 +9,58 @@ from tokenctl.cli.options import with_globals
 
 EPILOG = epilog(
     [
+        "tokenctl rotate-keys",
         "tokenctl rotate-keys status",
-        "tokenctl rotate-keys jwks",
-        "tokenctl rotate-keys jwks --out /srv/www/jwks.json",
+        "tokenctl rotate-keys --compromised 0352N7GCqOIrhZZgDJPhK1 --verifier https://gw.example/jwks.json",
     ],
-    [0, 2, 4, 7, 9, 10],
+    [0, 2, 3, 4, 5, 6, 7, 9, 10, 11],
+    {3: "--check: a step is due", 6: "a verifier lacks the key, or the key is still needed"},
 )
+Algorithm = Annotated[str | None, typer.Option("--algorithm", metavar="A", help="This algorithm alone.")]
+Verifiers = Annotated[
+    list[str] | None, typer.Option("--verifier", metavar="URL", help="Ask there which keys a verifier has; may be repeated.")
+]
 
 
 @with_globals
-def rotate_keys(ctx: typer.Context) -> int:
-    """Show the signing keys and their public part."""
-    from tokenctl.commands.rotate_keys import rotate
+def rotate_keys(
+    ctx: typer.Context,
+    algorithm: Annotated[
+        str | None, typer.Option("--algorithm", metavar="A", help="This one alone; publish a first key where it has none.")
+    ] = None,
+    if_older_than: Annotated[
+        str | None, typer.Option("--if-older-than", metavar="D", help="Follow active keys older than this, not the policy's age.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 3 when a step is due.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say which steps would be taken.")] = False,
+    verifier: Verifiers = None,
+    unobserved: Annotated[bool, typer.Option("--unobserved", help="Let a key sign without asking any verifier.")] = False,
+    compromised: Annotated[
+        str | None, typer.Option("--compromised", metavar="KID", help="Deny this key and all that it signed, now.")
+    ] = None,
+    root: Annotated[bool, typer.Option("--root", help="Replace the root secret, and all that is derived from it.")] = False,
+) -> int:
+    """Take every due step of the signing keys."""
+    if root:
+        from tokenctl.commands.root_secret import rotate as rotate_root
 
-    return rotate(ctx.obj.context())
+        alone = not any((algorithm, if_older_than, check, dry_run, verifier, unobserved, compromised))
+        return rotate_root(ctx.obj.context(), alone=alone)
+    from tokenctl.commands.rotate_keys import Order, rotate
+
+    order = Order(
+        algorithm=algorithm, if_older_than=if_older_than, check=check, dry_run=dry_run, verifiers=tuple(verifier or ()),
+        unobserved=unobserved, compromised=compromised,
+    )  # fmt: skip
+    return rotate(ctx.obj.context(), order)
 
 
 @with_globals
-def status(ctx: typer.Context) -> int:
-    """List the signing keys and their states."""
+def status(ctx: typer.Context, verifier: Verifiers = None) -> int:
+    """List the signing keys, their states and what comes next."""
     from tokenctl.commands.rotate_keys import status as act
 
-    return act(ctx.obj.context())
+    return act(ctx.obj.context(), verifiers=tuple(verifier or ()))
 
 
 @with_globals
@@ -44,9 +74,25 @@ def jwks(
     return act(ctx.obj.context(), out=out)
 
 
+@with_globals
+def rollback(ctx: typer.Context, algorithm: Algorithm = None) -> int:
+    """Let the key sign again that stopped last."""
+    from tokenctl.commands.rotate_named import roll_back
+
+    return roll_back(ctx.obj.context(), algorithm=algorithm)
+
+
+@with_globals
+def retire(ctx: typer.Context, kid: Annotated[str, typer.Argument(metavar="KID", help="The key.")]) -> int:
+    """Destroy a key that no token needs any more."""
+    from tokenctl.commands.rotate_named import retire as act
+
+    return act(ctx.obj.context(), kid)
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True, epilog=EPILOG)
     group.callback()(rotate_keys)
-    group.command("status", epilog=EPILOG)(status)
-    group.command("jwks", epilog=EPILOG)(jwks)
+    for name, verb in (("status", status), ("jwks", jwks), ("rollback", rollback), ("retire", retire)):
+        group.command(name, epilog=EPILOG)(verb)
     app.add_typer(group, name="rotate-keys")

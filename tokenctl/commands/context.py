@@ -1,6 +1,5 @@
 """What every action is given: where to speak, and the way to its profile's backend."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -60,13 +59,7 @@ class Context(NamedTuple):
     def refuse_own(self, path: str) -> None:
         """Refuse a path for output that lies among tokenctl's own files, of whatever profile (exit 2)."""
         name = wiring.profile_name(self.profile, self.surroundings)
-        ours = [
-            self.places.config,
-            os.path.dirname(self.places.ceiling),
-            *(os.path.dirname(os.path.dirname(at(name))) for at in (self.places.store, self.places.anchor)),
-        ]
-        real = os.path.realpath(path)
-        if any(os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder) for folder in ours):
+        if self.places.owns(path, name):
             raise InvalidRequest("--out names a place among tokenctl's own files", hint="name another file with --out")
 
     def own_files(self) -> list[str]:
@@ -75,6 +68,6 @@ class Context(NamedTuple):
         store = self.places.store(name)
         return [
             store, f"{store}-wal", f"{store}-shm", f"{store.removesuffix('store.db')}store.lock",
-            self.places.root_secret(name), self.places.anchor(name), self.places.profile(name), self.places.current,
-            self.places.ceiling,
+            self.places.root_secret(name), f"{self.places.root_secret(name)}+new", self.places.anchor(name),
+            self.places.profile(name), self.places.current, self.places.ceiling,
         ]  # fmt: skip

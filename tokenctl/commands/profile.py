@@ -6,7 +6,7 @@ import os
 
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
-from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound
+from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound, naming
 from tokenctl.model.times import format_duration
 from tokenctl.render.escape import escape
 
@@ -14,7 +14,8 @@ _SHORT_HASH = 12  # characters of a policy's hash for a person
 
 
 def add(
-    context: Context, name: str, *, backend: str, issuer: str | None, default_audience: str | None, eddsa_name: str | None
+    context: Context, name: str, *, backend: str, issuer: str | None, default_audience: str | None, eddsa_name: str | None,
+    jwks_file: str | None, verifiers: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Make a profile; one that is there already with the same settings is left as it is.
 
@@ -32,8 +33,9 @@ def add(
         if value is not None and (not value.strip() or len(value) > 1024 or not value.isprintable()):
             raise InvalidRequest(f"{option}: is empty, too long or not printable")
     profile = config.Profile(
-        name=name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name or "EdDSA"
-    )
+        name=name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name or "EdDSA",
+        jwks_file=_jwks_file(context, name, jwks_file), verifiers=_verifiers(verifiers),
+    )  # fmt: skip
     places = context.places
     try:
         before = config.load_profile(places, name)
@@ -47,6 +49,24 @@ def add(
     context.console.chat(f"profile {name} ({backend}); use it: {context.console.program} profile use {name}")
     _document(context, "add", name)
     return 0
+
+
+def _jwks_file(context: Context, name: str, path: str | None) -> str | None:
+    if path is None:
+        return None
+    if not path.isprintable() or not os.path.basename(path) or context.places.owns(path, name):
+        raise InvalidRequest("--jwks-file: names no file, or one of tokenctl's own", hint="name another file")
+    return os.path.abspath(path)
+
+
+def _verifiers(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if urls:
+        from tokenctl.workflows.canary import check_verifier
+
+        with naming("--verifier"):
+            for url in urls:
+                check_verifier(url)
+    return urls
 
 
 def _document(context: Context, action: str, name: str) -> None:

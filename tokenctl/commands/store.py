@@ -1,4 +1,4 @@
-"""``store release`` and ``store accept-clock``: accept a quarantined store, or a clock behind the log, each with a record."""
+"""``store seal``, ``release`` and ``accept-clock``: to quarantine a store, or accept it, or a clock behind the log."""
 
 from __future__ import annotations
 
@@ -15,6 +15,40 @@ from tokenctl.render.escape import escape
 _LONGEST_REASON = 200  # characters
 
 
+def seal(context: Context, *, reason: str | None) -> int:
+    """Quarantine the store; one that is quarantined already is left as it is.
+
+    Raises:
+        InvalidRequest: no reason (exit 2).
+        NotFound: there is no store (exit 5).
+    """
+    reason = _required(reason, hint="say why nothing in the store may be believed")
+    sealed = False
+    with context.backend() as backend, backend.journal.changing() as change:
+        if change is None:
+            raise NotFound(f"profile {backend.name} has no store")
+        if change.quarantine is None or change.head.quarantine is None:
+            change.seal(change.quarantine or f"SEALED: {reason}")
+            change.append(Event(operation="store.seal", target=change.store_id, reason=reason, parameters={"flaws": []}))
+            sealed = True
+        verdict = change.quarantine
+    console = context.console
+    if console.machine:
+        told = {"sealed": sealed, "profile": console.profile, "verdict": verdict}
+        console.document({**told, "warnings": list(console.warnings)})
+    elif sealed:
+        console.result(f"sealed: {escape(str(verdict))}" if console.on_terminal else f"sealed\t{escape(str(verdict))}")
+    else:
+        console.chat(f"quarantined already: {verdict}")
+    return 0
+
+
+def _required(reason: str | None, *, hint: str) -> str:
+    if reason is None or not reason.strip() or len(reason) > _LONGEST_REASON:
+        raise InvalidRequest(f"--reason: is required, at most {_LONGEST_REASON} characters", hint=hint)
+    return reason
+
+
 def release(context: Context, *, reason: str | None, yes: bool) -> int:
     """Lift the quarantine; nothing to lift is done too.
 
@@ -22,10 +56,7 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
         InvalidRequest: no reason, or not confirmed (exit 2).
         NotFound: there is no store (exit 5).
     """
-    if reason is None or not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise InvalidRequest(
-            f"--reason: is required, at most {_LONGEST_REASON} characters", hint="say why the store may be believed"
-        )
+    reason = _required(reason, hint="say why the store may be believed")
     console = context.console
     with context.backend() as backend:
         with backend.journal.reading() as view:

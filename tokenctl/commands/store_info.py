@@ -8,8 +8,9 @@ from tokenctl.commands.context import Context
 from tokenctl.errors import NotFound
 from tokenctl.model.times import format_distance, format_instant
 from tokenctl.render.escape import cell
+from tokenctl.render.machine import instant
 
-_TIMES = ("created_at", "last_record_at")
+_TIMES = ("created_at", "last_record_at", "last_backup_at")
 _SIZES = ("file_size", "log_size")
 
 
@@ -24,15 +25,20 @@ def info(context: Context) -> int:
         if view is None:
             raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
         facts = facts_of(view)
+        opened = backend.journal.opened
+        assert opened is not None
+        place = opened.place
         members: dict[str, object] = {
             "profile": backend.name, "path": places.store(backend.name), "store_id": facts.store_id,
-            "root_secret_place": "file", "root_secret": places.root_secret(backend.name),
+            "root_secret_place": place.name,
+            "root_secret": places.root_secret(backend.name) if place.name == "file" else place.shown,
             "anchor_path": places.anchor(backend.name),
         }  # fmt: skip
-    members |= facts._asdict()
+        version = view.keys.version
+    members |= facts._asdict() | {"root_secret_version": version}
     members["root"] = facts.root.hex()
     if console.machine:
-        members |= {name: format_instant(getattr(facts, name)) for name in _TIMES}
+        members |= {name: instant(getattr(facts, name)) for name in _TIMES}
         console.document(members | {"warnings": list(console.warnings)})
         return 0
     _print(context, facts, members)
@@ -43,7 +49,7 @@ def _print(context: Context, facts: StoreFacts, members: dict[str, object]) -> N
     console = context.console
     for name, value in members.items():
         told = _told(value)
-        if name in _TIMES:
+        if name in _TIMES and value is not None:
             told = format_instant(getattr(facts, name))
             if console.on_terminal:
                 told = f"{told}, {format_distance(getattr(facts, name), context.now)}"

@@ -34,6 +34,7 @@ _FOREIGN = {
     "pypi": r"pypi-[A-Za-z0-9_-]{40,}",
     "vault": r"(?:hv[sbr]|s|b|r)\.[A-Za-z0-9_-]{24,}",
     "digitalocean": r"do[opr]_v1_[a-f0-9]{64}",
+    "age": r"AGE-SECRET-KEY-[0-9A-Z-]{20,}",
     "sendgrid": r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",
 }
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 RECORD_VERSION = 1
 NONCE_LENGTH = 32  # bytes
 KEPT = "kept"  # the outcome of a suspension that was softer than the one at hand, which therefore goes on as it was
+UNREPLACED = "unreplaced"  # the outcome of the compromise of an active key where no fresh one could be made
 _written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 

@@ -18,6 +18,7 @@ from tokenctl.errors import IntegrityError, InvalidConfiguration, TemporarilyUna
 from tokenctl.store import schema
 
 _BUSY_DEADLINE = 10_000  # milliseconds; only recovery and checkpoints of other processes are waited for
+_READERS_DEADLINE = 1_000  # milliseconds that the end of readers is waited for
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre"}
 )
@@ -192,6 +193,15 @@ class Store:
                     self._connection.execute("ROLLBACK")
             raise
 
+    def truncate_log(self, *, wait: bool = True) -> bool:
+        """Move the log into the file and empty it, so that what was overwritten lies in neither; false while someone reads."""
+        with translated():
+            self._connection.set_busy_timeout(_READERS_DEADLINE if wait else 0)
+            try:
+                return self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0] == 0
+            finally:
+                self._connection.set_busy_timeout(_BUSY_DEADLINE)
+
     def rows(self, sql: str, *parameters: object) -> Iterator[tuple[object, ...]]:
         """Run a question and yield its rows."""
         with translated():
@@ -224,6 +234,20 @@ class Store:
             before = self._connection.total_changes()
             self._connection.executemany(sql, parameters)
             return self._connection.total_changes() - before
+
+    def copy_into(self, path: str) -> None:
+        """Write one state of the store into a file that is empty, without free pages: nothing that was erased is in it.
+
+        Raises:
+            IntegrityError: the store's file is damaged (exit 10); TemporarilyUnavailable where there is no room (exit 7).
+        """
+        with translated():
+            self._connection.execute("VACUUM INTO ?", (path,))
+
+    def write_over(self, target: apsw.Connection) -> None:
+        """Make another database hold what this one does, in one transaction of that one."""
+        with translated(), target.backup("main", self._connection, "main") as copying:
+            copying.step(-1)
 
     def damage(self) -> list[str]:
         """Return what SQLite's own check of the whole file finds; empty when it is sound."""

@@ -95,6 +95,8 @@ def _untagged(row: Sequence[object]) -> Token:
 class Rows:
     """Reads and writes the rows of one store inside the caller's transaction."""
 
+    NONCE_TAG = _NONCE_TAG
+
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
         self._protector = protector
@@ -357,6 +359,13 @@ class Rows:
         """Return how many tokens there are: none is ever deleted."""
         return self._store.integer("SELECT max(rowid) FROM token")
 
+    def tokens_behind(self, number: int, *, limit: int) -> list[tuple[int, Stored[Token]]]:
+        """Return the next tokens in the order of their making: the number of each row, and the token."""
+        numbers = "SELECT rowid, id FROM token WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        found = [(int(str(row[0])), str(row[1])) for row in self._store.rows(numbers, number, limit)]
+        known = self.tokens([identifier for _, identifier in found])
+        return [(each, known[identifier]) for each, identifier in found]
+
     def every_token(self) -> Iterator[Stored[Token]]:
         for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
             yield self._token(row)
@@ -384,10 +393,28 @@ class Rows:
             *(getattr(key, name) for name in _KEY_COLUMNS),
         )
 
+    def update_key(self, key: Key, *changed: str) -> None:
+        """Write the named columns of a key, and its MAC."""
+        self._store.run(
+            f"UPDATE key SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE kid = ?",
+            self._protector.key_mac(key),
+            *(getattr(key, name) for name in changed),
+            key.kid,
+        )
+
+    def owners_under(self, kid: str, now: int) -> list[tuple[str, int]]:
+        """Count the unexpired, unrevoked tokens that a key signed by owner, most first."""
+        sql = """SELECT owner, count(*) FROM token WHERE kid = ? AND expires_at > ? AND revoked_at IS NULL
+                 GROUP BY owner ORDER BY 2 DESC, 1"""
+        return [(str(owner), count) for owner, count in self._store.rows(sql, kid, now) if isinstance(count, int)]
+
     def living_under(self, kid: str, now: int) -> int:
         """Return how many unexpired, unrevoked tokens a key signed."""
         return self._store.integer("SELECT count(*) FROM token WHERE kid = ? AND expires_at > ? AND revoked_at IS NULL", kid, now)
 
-    def last_expiry_under(self, kid: str) -> int | None:
-        value = self._store.value("SELECT max(expires_at) FROM token WHERE kid = ?", kid)
+    def last_expiry_under(self, kid: str, *, revoked: bool = False) -> int | None:
+        """Return when the last token that a key signed ends; the revoked ones count only for who cannot know of it."""
+        living = "" if revoked else " AND revoked_at IS NULL"
+        sql = f"SELECT expires_at FROM token WHERE kid = ?{living} ORDER BY expires_at DESC LIMIT 1"
+        value = self._store.value(sql, kid)
         return value if isinstance(value, int) else None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.directory import LocalDirectory
 from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
-from tokenctl.backends.local.standing import SERVED_STATES, due, housekeep, intact_keys
+from tokenctl.backends.local.standing import due, housekeep
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.introspection import Expectations, Introspection
@@ -18,7 +18,6 @@ from tokenctl.model.token import (
     DELIVERY_DEADLINE,
     Action,
     IssuedToken,
-    Key,
     Outcome,
     Reason,
     Target,
@@ -29,13 +28,14 @@ from tokenctl.secret import Secret
 if TYPE_CHECKING:
     from tokenctl.backends.local import planning
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
+    from tokenctl.backends.local.signing_keys import LocalSigningKeys
     from tokenctl.model.policy import Policy
 
 
 class LocalAuthority:
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
 
-    It is its own suspension, usage, delivery and signing keys.
+    It is its own suspension, usage and delivery.
     """
 
     def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
@@ -43,6 +43,7 @@ class LocalAuthority:
         self.place = f"local, {journal.shown_path}"
         self.journal = journal
         self.default_audience = profile.default_audience
+        self.verifiers = profile.verifiers
         self._profile = profile
         self._read_policy = policy
         self.directory = LocalDirectory(journal)
@@ -64,9 +65,11 @@ class LocalAuthority:
     def delivery(self) -> LocalAuthority:
         return self
 
-    @property
-    def signing_keys(self) -> LocalAuthority:
-        return self
+    @cached_property
+    def signing_keys(self) -> LocalSigningKeys:
+        from tokenctl.backends.local.signing_keys import LocalSigningKeys
+
+        return LocalSigningKeys(self.journal, self._profile)
 
     def close(self) -> None:
         self.journal.close()
@@ -95,7 +98,9 @@ class LocalAuthority:
             assert change is not None
             housekeep(change)
             issuing.note_policy(change, policy)
-            minting = issuing.Minting(change, policy, self._profile, self.journal.clock)
+            minting = issuing.Minting(
+                change, policy, self._profile, self.journal.clock, lambda view: self.signing_keys.publish(view)
+            )
             try:
                 for request in requests:
                     minting.add(request)
@@ -231,6 +236,17 @@ class LocalAuthority:
             if view is not None:
                 view.require_trust()
 
+    def forget(self) -> None:
+        """Forget what a rotation of the root secret kept for tokens that have ended; left to the next where the store is busy."""
+        from tokenctl.backends.local import retaining
+
+        with self.journal.reading() as view:
+            if view is None or self.journal.read_only or not retaining.ended(view):
+                return
+        with suppress(TemporarilyUnavailable), self.journal.changing(trusted=True) as change:
+            if change is not None:
+                retaining.forget(change)
+
     def housekeep(self) -> None:
         """Record what has come due; left to the next command where the store is busy or cannot be written."""
         with self.journal.reading() as view:
@@ -245,30 +261,3 @@ class LocalAuthority:
             return
         finally:
             self.journal.lock_deadline = patience
-
-    # Signing keys
-
-    def keys(self) -> list[tuple[Key, int]]:
-        with self.journal.reading() as view:
-            if view is None:
-                return []
-            return [(key, view.rows.living_under(key.kid, view.now)) for key in intact_keys(view)]
-
-    def last_expiry(self, kid: str) -> int | None:
-        """Return when the last token that a key signed ends: it can retire after that."""
-        with self.journal.reading() as view:
-            return view.rows.last_expiry_under(kid) if view is not None else None
-
-    def jwks(self) -> dict[str, object]:
-        """Return the public keys that verifiers need now, as a JWK Set (RFC 7517 section 5).
-
-        Raises:
-            IntegrityError: a key's row or the store does not check out (exit 10).
-        """
-        with self.journal.reading() as view:
-            if view is None:
-                return {"keys": []}
-            view.require_trust()
-            keys = [json.loads(key.public) for key in intact_keys(view) if key.state in SERVED_STATES]
-            # A strict verifier compares the header's name with the key's.
-            return {"keys": [key | {"alg": self._profile.eddsa_name} if key["alg"] == "EdDSA" else key for key in keys]}

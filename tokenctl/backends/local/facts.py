@@ -21,6 +21,7 @@ class StoreFacts(NamedTuple):
         living: Those of them that are not revoked; ``None`` where too many are unexpired to look at each.
         waiting: Tokens whose delivery is not known in time: denied already, and not yet recorded so.
         anchor: ``agrees``, ``behind``, ``ahead``, ``differs``, ``foreign``, ``damaged`` or ``absent``.
+        last_backup_at: When the newest backup that the log tells of was made; a restored store tells of none.
         anchor_size: How many records the anchor speaks of.
     """
 
@@ -42,6 +43,7 @@ class StoreFacts(NamedTuple):
     anchor: str
     anchor_size: int | None
     quarantine: str | None
+    last_backup_at: int | None
 
 
 def facts_of(view: View) -> StoreFacts:
@@ -61,7 +63,14 @@ def facts_of(view: View) -> StoreFacts:
         keys=store.integer("SELECT count(*) FROM key"), records=view.head.size, last_record_at=view.head.time,
         root=view.head.root, anchor=_anchor(view),
         anchor_size=view.anchor.size if isinstance(view.anchor, anchors.Anchor) else None, quarantine=view.quarantine,
+        last_backup_at=_last_backup(view),
     )  # fmt: skip
+
+
+def _last_backup(view: View) -> int | None:
+    sql = "SELECT max(time) FROM record WHERE operation = 'store.backup' AND target = ?"
+    value = view.store.value(sql, view.store_id)
+    return value if isinstance(value, int) else None
 
 
 def _anchor(view: View) -> str:

@@ -14,6 +14,7 @@ from tokenctl.model.introspection import Expectations, Found, Introspection
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
 from tokenctl.secret import Secret
+from tokenctl.store.rows import Stored
 
 
 def looks_like_jwt(text: str) -> bool:
@@ -67,11 +68,22 @@ def _proved(view: View | None, token: opaque.OpaqueToken, *, count_children: boo
             f"the row of the token {token.id} does not check out", hint=f"tokenctl revoke {token.id}; tokenctl audit verify"
         )
     expected = stored.row.verifier if stored is not None else None
-    actual = sealing.verifier(view.keys, view.store_id, token.text)
+    actual = sealing.verifier(_pepper(view, stored), view.store_id, token.text)
     # Compared also where there is no row, so that both answers take as long.
     if not hmac.compare_digest(expected or bytes(len(actual)), actual) or stored is None:
         return None
     return look(view, stored, count_children=count_children)
+
+
+def _pepper(view: View, stored: Stored[Token] | None) -> bytes:
+    """Return the pepper that a token was made with; where it is kept no more, one that proves nothing."""
+    version = stored.row.pepper_version if stored is not None else None
+    if version is None or version == view.keys.version:
+        return view.keys.pepper
+    from tokenctl.backends.local.retaining import retained  # only a token from before a rotation needs it
+
+    kept = retained(view, version)
+    return kept.pepper if kept is not None else view.keys.pepper
 
 
 def prove(view: View | None, presented: Secret) -> str | None:

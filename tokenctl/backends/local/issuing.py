@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,15 @@ def require_clock(view: View, clock: int) -> None:
 
 
 class Minting:
-    """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`."""
+    """The tokens of one change: each is checked and made by :meth:`add`, all rows are written by :meth:`write`.
 
-    def __init__(self, change: Change, policy: Policy, profile: Profile, clock: int) -> None:
+    Args:
+        publish: Puts the public keys where the profile says, should the store make its first one.
+    """
+
+    def __init__(
+        self, change: Change, policy: Policy, profile: Profile, clock: int, publish: Callable[[View], None]
+    ) -> None:  # fmt: skip
         require_clock(change, clock)
         self.made: list[IssuedToken] = []
         self._change = change
@@ -57,6 +64,7 @@ class Minting:
         self._records: list[Record] = []
         self._counts = Counts(change, change.now)
         self._profile = profile
+        self._publish = publish
         self._signers: Signers | None = None
         self._parameters = cache(_parameters)
         self.asked: TokenRequest | None = None  # the request at hand, with the rights of what it replaces
@@ -87,8 +95,8 @@ class Minting:
             token, text = signer.sign(token, request, leaf=change.next_seq)
         else:
             text = opaque.mint(token.kind, token.id)
-            verifier = sealing.verifier(change.keys, change.store_id, text)
-            token = token._replace(verifier=verifier, pepper_version=sealing.VERSION, leaf=change.next_seq)
+            verifier = sealing.verifier(change.keys.pepper, change.store_id, text)
+            token = token._replace(verifier=verifier, pepper_version=change.keys.version, leaf=change.next_seq)
         parameters = self._parameters(
             token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
         )
@@ -103,7 +111,7 @@ class Minting:
         from tokenctl.backends.local.signers import Signers  # opaque tokens need none
 
         if self._signers is None:
-            self._signers = Signers(self._change, self._profile)
+            self._signers = Signers(self._change, self._profile, self._publish)
         return self._signers.of(algorithm)
 
     def write(self) -> None:
@@ -203,7 +211,7 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
         return []
     known = view.store.value("SELECT hmac FROM request WHERE actor = ? AND id = ?", actor, request.request_id)
     # A row that is gone lets nobody mint twice: the token of the request is looked for all the same.
-    if known is not None and (not isinstance(known, bytes) or not hmac.compare_digest(known, _fingerprint(view, request))):
+    if known is not None and not _same_request(view, request, known):
         raise Conflict(f"request id {request.request_id} was used with other parameters", hint="choose another --request-id")
     waiting = []
     for (identifier,) in view.store.rows("SELECT id FROM token WHERE request = ? AND issued_by = ?", request.request_id, actor):
@@ -222,12 +230,25 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
 def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
     """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
     actor, named = change.actor_name, request.batch or request.request_id
-    change.store.run(
-        "INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, _fingerprint(change, request), change.now
-    )
+    fingerprint = _fingerprint(change.keys.row, request)
+    change.store.run("INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", actor, request.request_id, fingerprint, change.now)
     for stored in waiting:
         revoke_due(change, stored, reason="undelivered", request=named)
 
 
-def _fingerprint(view: View, request: TokenRequest) -> bytes:
-    return hmac.digest(view.keys.row, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")
+def _same_request(view: View, request: TokenRequest, known: object) -> bool:
+    """Whether a request id was used with these parameters, under the present root secret or one before."""
+    if not isinstance(known, bytes):
+        return False
+    if hmac.compare_digest(known, _fingerprint(view.keys.row, request)):
+        return True
+    if view.keys.version == sealing.FIRST_VERSION:
+        return False
+    from tokenctl.backends.local import retaining  # only a request from before a rotation needs it
+
+    kept = (retaining.retained(view, version) for version in retaining.versions(view))
+    return any(hmac.compare_digest(known, _fingerprint(each.row, request)) for each in kept if each is not None)
+
+
+def _fingerprint(key: bytes, request: TokenRequest) -> bytes:
+    return hmac.digest(key, b"tokenctl/request/v1\0" + (request.parameters or b"{}"), "sha256")

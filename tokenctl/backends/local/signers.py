@@ -5,16 +5,14 @@ The store's first key is made when it is first needed.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenctl.backends.local import sealing
+from tokenctl.backends.local import rotating, sealing
 from tokenctl.backends.local.journal import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, IntegrityError
-from tokenctl.model.identifier import ID_LENGTH, new_id
-from tokenctl.model.record import Event
+from tokenctl.model.identifier import ID_LENGTH
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import Key, Token, TokenRequest
 from tokenctl.secret import Secret
@@ -74,11 +72,16 @@ class Signer(NamedTuple):
 
 
 class Signers:
-    """The keys of one change that sign, each opened when it is first needed."""
+    """The keys of one change that sign, each opened when it is first needed.
 
-    def __init__(self, change: Change, profile: Profile) -> None:
+    Args:
+        publish: Puts the public keys where the profile says; called for a first key before anything is signed by it.
+    """
+
+    def __init__(self, change: Change, profile: Profile, publish: Callable[[View], None]) -> None:
         self._change = change
         self._profile = profile
+        self._publish = publish
         self._opened: dict[str | None, Signer] = {}
 
     def of(self, algorithm: str | None) -> Signer:
@@ -106,20 +109,8 @@ class Signers:
     def _first(self, algorithm: str) -> Key:
         from tokenctl.formats import signing
 
-        change = self._change
-        kid = new_id(change.now)
-        fresh = signing.generate(algorithm)
-        public = fresh.public_jwk(kid)
-        sealed = sealing.seal(change.keys, change.store_id, kid, algorithm, fresh.private_bytes())
-        parameters: dict[str, object] = {"public": public, "alg": algorithm}
-        change.append(Event(operation="key.create", target=kid, kid=kid, format=algorithm, parameters=parameters))
-        record = change.append(Event(operation="key.activate", target=kid, kid=kid, format=algorithm))
-        key = Key(
-            kid=kid, alg=algorithm, state="active", public=json.dumps(public, sort_keys=True), sealed=sealed,
-            kek_version=sealing.VERSION, created_at=change.now, published_at=change.now, activated_at=change.now,
-            leaf=record.seq,
-        )  # fmt: skip
-        change.rows.insert_key(key)
+        key = rotating.make_key(self._change, signing.generate(algorithm), "active")
+        self._publish(self._change)
         return key
 
 

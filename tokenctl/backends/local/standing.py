@@ -16,7 +16,6 @@ from tokenctl.model.record import KEPT, Event
 from tokenctl.model.token import DELIVERY_DEADLINE, Key, Standing, Token, standing_of
 from tokenctl.store.rows import Stored
 
-SERVED_STATES = ("published", "active", "retiring")  # keys that verifiers need
 DEEPEST = 64  # generations; a longer chain, or a ring, is no chain we made
 _MOST_AT_ONCE = 1000  # tokens that one command records as due
 # What a token's row says when nothing suspends it.

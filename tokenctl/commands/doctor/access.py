@@ -76,7 +76,7 @@ def _directory(place: str, *, own: bool) -> Iterator[Finding]:
 def _files(examined: Examined) -> Iterator[Finding]:
     places, name = examined.places, examined.profile
     store = examined.store
-    secret = [places.root_secret(name), store, f"{store}-wal", f"{store}-shm"]
+    secret = [places.root_secret(name), f"{places.root_secret(name)}+new", store, f"{store}-wal", f"{store}-shm"]
     plain = [places.profile(profile) for profile in config.profile_names(places)]
     plain += [places.current, os.path.join(os.path.dirname(store), "store.lock"), places.anchor(name)]
     for path, is_secret in [(path, True) for path in secret] + [(path, False) for path in plain]:

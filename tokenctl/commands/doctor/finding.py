@@ -9,11 +9,13 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from tokenctl import config, wiring
-from tokenctl.backends.local import clock
+from tokenctl.backends.local import clock, root_secret
+from tokenctl.backends.local import journal as journals
 from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.journal import Journal
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration, TemporarilyUnavailable, TokenctlError
+from tokenctl.store.connection import Store
 
 Result = TypeVar("Result")
 
@@ -64,11 +66,16 @@ def shell(*words: str) -> str:
 
 
 class Opened(NamedTuple):
-    """What opening the store as a verb does has shown: its facts, or why not."""
+    """What opening the store as a verb does has shown: its facts, or why not.
+
+    Attributes:
+        secret: Its root secret, and where it lies.
+    """
 
     facts: StoreFacts | None = None
     behind: int = 0
     error: TokenctlError | None = None
+    secret: journals.Opened | None = None
 
 
 class Examined:
@@ -98,10 +105,34 @@ class Examined:
     def store(self) -> str:
         return self.places.store(self.profile)
 
+    @cached_property
+    def settings(self) -> config.Profile:
+        """What is told of the profile; nothing where its file is not understood, which another check tells."""
+        try:
+            return config.load_profile(self.places, self.profile)
+        except TokenctlError:
+            return config.Profile(name=self.profile)
+
+    @cached_property
+    def root_place(self) -> root_secret.Place | None:
+        """Where the store says that its root secret lies; ``None`` where there is none, or it cannot be asked."""
+        try:
+            store = Store.open(self.store, only_look=True)
+            if store is None:
+                return None
+            try:
+                facts = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+            finally:
+                store.close()
+            whereabouts = wiring.whereabouts(self.settings, self.context.surroundings)
+            return root_secret.place_named(facts.get("root_place"), whereabouts, str(facts.get("store_id")))
+        except TokenctlError:
+            return None
+
     def journal(self) -> Journal:
         """Return a journal that changes nothing and says nothing."""
         silent = self.context.surroundings._replace(notice=lambda _: None, warn=lambda _: None)
-        journal = wiring.open_journal(config.Profile(name=self.profile), silent)
+        journal = wiring.open_journal(self.settings, silent)
         journal.only_looks = True
         return journal
 
@@ -119,7 +150,7 @@ class Examined:
             with journal.reading() as view:
                 if view is None:
                     return Opened()
-                return Opened(facts=facts_of(view), behind=clock.behind(view))
+                return Opened(facts=facts_of(view), behind=clock.behind(view), secret=journal.opened)
         finally:
             journal.close()
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from tokenctl.audit import anchor as anchors
 from tokenctl.backends.local import clock as clocks
-from tokenctl.backends.local import sealing
+from tokenctl.backends.local import root_secret
+from tokenctl.backends.local.journal import Opened
 from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patiently, shell, warn
 from tokenctl.commands.store_info import megabytes
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
@@ -17,6 +18,7 @@ from tokenctl.model.times import DAY, format_distance, format_duration, format_i
 from tokenctl.store import connection, schema
 
 _LAST_BELIEVED = 47_482 * DAY  # 2100-01-01
+_OLD_BACKUP = 30 * DAY
 _LITTLE_ROOM = 64 * 1024 * 1024  # bytes
 _NO_ROOM = 1024 * 1024  # bytes; a change may need this much beside the file
 
@@ -80,12 +82,12 @@ def _leftovers(path: str) -> Iterator[Finding]:
 
 def _about_secret(examined: Examined, error: TokenctlError) -> bool:
     path = examined.places.root_secret(examined.profile)
-    about = any(shown in error.message for shown in (path, examined.places.shown(path)))
-    return about or isinstance(error, AccessDenied)
+    names = (path, examined.places.shown(path), f"tokenctl.{examined.profile}.root", "CREDENTIALS_DIRECTORY", "root secret")
+    return any(name in error.message for name in names) or isinstance(error, AccessDenied)
 
 
 def secret(examined: Examined) -> Iterator[Finding]:
-    """Check that the root secret is there and is this store's."""
+    """Check that the root secret is in reach, and is this store's."""
     path = examined.places.root_secret(examined.profile)
     shown = examined.places.shown(path)
     if not os.path.lexists(examined.store):
@@ -94,10 +96,38 @@ def secret(examined: Examined) -> Iterator[Finding]:
     error = examined.opened.error
     if error is not None and _about_secret(examined, error):
         raise error
-    sealing.read_root(path)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    opened = examined.opened.secret
+    place = opened.place if opened is not None else examined.root_place
+    if place is None:
+        return  # the store cannot be asked where it lies
+    if opened is None:
+        place.read()
+    mode = f", {stat.S_IMODE(os.stat(path).st_mode):04o}" if place.name == "file" and os.path.lexists(path) else ""
     belongs = "belongs to the store" if error is None else "whether it is the store's cannot be told"
-    yield ok("secret", f"{shown}, {mode:04o}, {belongs}")
+    yield ok("secret", f"{place.shown}{mode}, {belongs}")
+    if opened is not None:
+        yield from _secrets_left(examined, opened)
+
+
+def _secrets_left(examined: Examined, opened: Opened) -> Iterator[Finding]:
+    """Tell of what a rotation or a move of the root secret that did not end has left."""
+    place, mend = opened.place, f"tokenctl store move-secret {opened.place.name}"
+    slot = place.pending()
+    if opened.unsettled:
+        yield warn("secret", f"{place.shown} is not the new root secret yet: the next change finishes its rotation", mend)
+    elif slot is not None and _holds_something(slot):
+        yield warn("secret", f"{slot.shown} was left by a rotation that did not end", mend)
+    path = examined.places.root_secret(examined.profile)
+    if place.name != "file" and os.path.lexists(path):
+        yield warn("secret", f"{examined.places.shown(path)} is still there, but the root secret lies elsewhere", mend)
+
+
+def _holds_something(place: root_secret.Place) -> bool:
+    try:
+        place.read()
+    except TokenctlError as error:
+        return error.reason != "root_missing"
+    return True
 
 
 def audit(examined: Examined) -> Iterator[Finding]:
@@ -185,6 +215,20 @@ def space(examined: Examined) -> Iterator[Finding]:
         yield warn("space", f"{megabytes(free)} are free on the medium of {place}; make room")
     else:
         yield ok("space", f"{megabytes(free)} free on the store's medium")
+
+
+def backup(examined: Examined) -> Iterator[Finding]:
+    """Say how old the newest backup is that the log tells of; whether it is still there nobody here knows."""
+    facts = examined.opened.facts
+    if facts is None:
+        return
+    made = facts.last_backup_at
+    if made is None:
+        yield warn("backup", "none yet", "tokenctl store backup FILE")
+    elif examined.now - made > _OLD_BACKUP:
+        yield warn("backup", f"the newest was made {format_distance(made, examined.now)}", "tokenctl store backup FILE")
+    else:
+        yield ok("backup", f"the newest was made {format_distance(made, max(examined.now, made))}")
 
 
 def _mount_point(place: str) -> str:

@@ -21,7 +21,7 @@ _BENDS = {
     "PYTHONINSPECT": "asks for a prompt after the program",
     "PYTHONSTARTUP": "names code for a prompt",
     "PYTHONEXECUTABLE": "changes what Python believes to be its program",
-    "PYTHON_KEYRING_BACKEND": "names the keyring to use, a plain file too",
+    "PYTHON_KEYRING_BACKEND": "names the keyring to use; one that is not admitted is refused",
     "PYTHONDONTWRITEBYTECODE": "without .pyc files every start takes twice as long",
     "PYTHONDEVMODE": "every start takes longer",
     "PYTHONTRACEMALLOC": "every start takes longer",
@@ -45,6 +45,12 @@ _BENDS = {
     "SQLITE_TMPDIR": "SQLite puts temporary files there",
     "FAKETIME": "another clock is shown to programs",
 }  # fmt: skip
+_KEYRING_PROPERTY = "KEYRING_PROPERTY_"  # what the keyring library takes from the environment for any of its backends
+# What leads to the root secret, by the place where it lies.
+_LEADS = {
+    "keyring": ("DBUS_SESSION_BUS_ADDRESS", "leads to the keyring, where the root secret lies"),
+    "credential": ("CREDENTIALS_DIRECTORY", "leads to the root secret"),
+}
 # What others would follow and this program does not.
 _IGNORED = ("SSLKEYLOGFILE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _BASES = {"XDG_CONFIG_HOME": "configuration", "XDG_DATA_HOME": "stores", "XDG_STATE_HOME": "anchors"}
@@ -65,6 +71,9 @@ def environment(examined: Examined) -> Iterator[Finding]:
     effects += [f"{name} moves the {what}" for name, what in _BASES.items() if os.path.isabs(given.get(name, ""))]
     if not os.path.isabs(examined.environment.get("HOME", "")):
         effects.append("HOME is not set: the home directory is the user database's")
+    name, effect = _LEADS.get(examined.root_place.name if examined.root_place else "", ("", ""))
+    if name in given:
+        effects.append(f"{name} {effect}")
     if "CI" in given:
         effects.append("CI lets nothing be asked")
     ignored = [name for name in _IGNORED if name in given or name.lower() in given]
@@ -82,6 +91,11 @@ def _bending(given: dict[str, str]) -> Iterator[Finding]:
     ]
     if "TOKENCTL_CONFIG" in given and not os.path.isabs(given["TOKENCTL_CONFIG"]):
         told.append(("TOKENCTL_CONFIG", "is relative: every working directory has another configuration"))
+    told += [
+        (name, "changes how the keyring is used")
+        for name in sorted(given)
+        if name.startswith(_KEYRING_PROPERTY) and name.isascii() and name.isidentifier()
+    ]
     known = _OURS.keys() | _OF_A_RUN.keys()
     told += [(name, "is none of ours: it has no effect") for name in sorted(given) if _is_ours(name) and name not in known]
     for name, effect in told:

@@ -1,0 +1,225 @@
+"""The only owner of the age library: a stream encrypted to recipients or a passphrase, and back (age-encryption.org/v1).
+
+Its exceptions are translated here; their text is never shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest
+from tokenctl.secret import Secret
+
+PASSPHRASE_LIMIT = 256 * 1024 * 1024  # bytes of plaintext: the library holds all of it, and three times as much, in memory
+_MAGIC = b"age-encryption.org/v1\n"
+_ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
+HEAD_LENGTH = 4096  # bytes that tell what a file is encrypted to
+_SSH = ("ssh-ed25519", "ssh-rsa")
+_FORMS = "a recipient is age1..., ssh-ed25519 ... or ssh-rsa ..."
+
+
+class Source(Protocol):
+    """What is read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Sink(Protocol):
+    """What is written to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+def _library() -> Any:
+    import pyrage  # type: ignore[import-untyped]
+
+    return pyrage
+
+
+def parse_recipient(text: str) -> Any:
+    """Read a public key that a file may be encrypted to; the text is not repeated, it may be anything.
+
+    Raises:
+        InvalidRequest: it is none (exit 2).
+    """
+    pyrage = _library()
+
+    kind: Any = pyrage.ssh.Recipient if text.startswith(_SSH) else pyrage.x25519.Recipient
+    try:
+        return kind.from_str(text)
+    except pyrage.RecipientError:
+        raise InvalidRequest("not a recipient", hint=_FORMS) from None
+
+
+def parse_recipients(data: bytes, *, what: str) -> list[Any]:
+    """Read a file of recipients, one a line; a line that begins with # is a comment.
+
+    Raises:
+        InvalidRequest: a line is no recipient, or there is none (exit 2).
+    """
+    found = []
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if text.upper().startswith("AGE-SECRET-KEY-"):
+            told = f"{what}, line {number}: an identity, not a recipient"
+            raise InvalidRequest(told, hint="age-keygen -y prints its recipient")
+        try:
+            found.append(parse_recipient(text))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{what}, line {number}: {error.message}", hint=error.hint) from None
+    if not found:
+        raise InvalidRequest(f"{what} names no recipient", hint=_FORMS)
+    return found
+
+
+def parse_identities(data: bytes, *, what: str) -> list[Any]:
+    """Read an identity file: that of age-keygen, or an SSH private key without a passphrase.
+
+    Raises:
+        InvalidRequest: it holds none (exit 2).
+    """
+    pyrage = _library()
+
+    none = InvalidRequest(f"{what} holds no age identity", hint="age-keygen makes one; an SSH key must have no passphrase")
+    if data.lstrip().startswith(b"-----BEGIN") and not data.lstrip().startswith(_ARMOR):
+        try:
+            return [pyrage.ssh.Identity.from_buffer(data)]
+        except pyrage.IdentityError:
+            raise none from None
+    if kind_of(data[:HEAD_LENGTH]) is not None:
+        raise InvalidRequest(f"{what} is encrypted itself", hint="age -d opens it; hand the identity in by --identity /dev/fd/N")
+    found = []
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            try:
+                found.append(pyrage.x25519.Identity.from_str(text))
+            except pyrage.IdentityError:
+                raise InvalidRequest(f"{what}, line {number}: not an age identity", hint=none.hint) from None
+    if not found:
+        raise none
+    return found
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return what a file that begins so is encrypted to: ``passphrase`` or ``recipients``; ``None`` where it is no age file."""
+    if head.startswith(_ARMOR):
+        lines = re.findall(rb"^[A-Za-z0-9+/=]+\r?$", head.partition(b"\n")[2], re.MULTILINE)
+        with suppress(ValueError):
+            head = base64.b64decode(b"".join(line.strip() for line in lines[:-1] or lines))
+    if not head.startswith(_MAGIC):
+        return None
+    return "passphrase" if head[len(_MAGIC) :].startswith(b"-> scrypt ") else "recipients"
+
+
+def encrypt(source: Source, sink: Sink, recipients: Sequence[Any]) -> None:
+    """Encrypt a stream; what ``source`` and ``sink`` raise passes through."""
+    pyrage = _library()
+
+    pyrage.encrypt_io(source, sink, list(recipients))
+
+
+def encrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> None:
+    """Encrypt a stream of at most ``PASSPHRASE_LIMIT`` bytes, held in memory.
+
+    Raises:
+        InvalidRequest: it is longer (exit 2).
+    """
+    pyrage = _library()
+
+    plain = source.read(PASSPHRASE_LIMIT + 1)
+    if len(plain) > PASSPHRASE_LIMIT:
+        raise InvalidRequest(
+            f"a passphrase is for at most {PASSPHRASE_LIMIT // 2**20} MiB", hint="age-keygen -o FILE, then --recipient age1..."
+        )
+    sink.write(pyrage.passphrase.encrypt(plain, passphrase.reveal().decode("utf-8")))
+
+
+def decrypt(source: Source, sink: Sink, identities: Sequence[Any]) -> None:
+    """Decrypt a stream: what ``sink`` is given is authentic, and whole only when this returns.
+
+    Raises:
+        AccessDenied: none of the identities opens it (exit 4).
+        IntegrityError: it was cut or changed (exit 10).
+    """
+    pyrage = _library()
+
+    guard = _Guard(source, sink)
+    try:
+        pyrage.decrypt_io(guard, guard, list(identities))
+    except pyrage.DecryptError as error:
+        if "No matching keys" in str(error):
+            raise AccessDenied("no identity given opens the file", hint="give the one it was made for: --identity FILE") from None
+        raise _damaged() from None
+    except OSError:
+        if guard.failure is not None:
+            raise guard.failure from None
+        raise _damaged() from None
+
+
+def decrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> None:
+    """Decrypt a stream that a passphrase opens, held in memory.
+
+    Raises:
+        AccessDenied: the passphrase is another one (exit 4).
+        InvalidRequest: it is longer than a passphrase is used for (exit 2).
+        IntegrityError: it was cut or changed, or asks for too much work (exit 10).
+    """
+    pyrage = _library()
+
+    limit = PASSPHRASE_LIMIT + PASSPHRASE_LIMIT // 2  # armored, with the tags
+    parts, left = [], limit + 1
+    while left and (part := source.read(left)):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise InvalidRequest(f"a file with a passphrase is at most {PASSPHRASE_LIMIT // 2**20} MiB", hint="age -d opens it")
+    try:
+        plain = pyrage.passphrase.decrypt(b"".join(parts), passphrase.reveal().decode("utf-8"))
+    except pyrage.DecryptError as error:
+        if "Decryption failed" in str(error):
+            raise AccessDenied("the passphrase does not open the file") from None
+        if "Excessive work" in str(error):
+            raise IntegrityError("the file's passphrase asks for more work than is sane here", hint="age -d opens it") from None
+        raise _damaged() from None
+    except OSError:
+        raise _damaged() from None
+    sink.write(plain)
+
+
+def _damaged() -> IntegrityError:
+    return IntegrityError("the file was cut or changed, or is no age file", hint="take another copy of it")
+
+
+class _Guard:
+    """Remembers what reading or writing raised, so that it is told from what the library finds."""
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        self._source = source
+        self._sink = sink
+        self.failure: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._source.read(size)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._sink.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        self._sink.flush()

@@ -1,0 +1,142 @@
+"""Moving the root secret of a store to another place: written and read back there, recorded, and only then wiped here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from tokenctl.audit import query
+from tokenctl.backends.local import root_secret
+from tokenctl.backends.local.journal import Change, Journal, Opened
+from tokenctl.backends.local.root_secret import Place
+from tokenctl.errors import AccessDenied, Conflict, IntegrityError, NotFound, TemporarilyUnavailable, TokenctlError
+from tokenctl.model.record import Event
+
+OPERATION = "store.move_secret"
+
+
+class Moved(NamedTuple):
+    """Where the root secret lies now, and where it lay; the same where there was nothing to move."""
+
+    place: Place
+    before: str
+
+
+def move(journal: Journal, name: str, warn: Callable[[str], None]) -> Moved:
+    """Move the root secret to the place of a name; what an earlier move that died has left behind is wiped.
+
+    Raises:
+        NotFound: there is no store (exit 5).
+        AccessDenied: it, or the place, is out of reach (exit 4); nothing was changed.
+        Conflict: it cannot go there from here, or another secret lies there (exit 6); nothing was changed.
+        IntegrityError: the credential holds another secret (exit 10); nothing was changed.
+    """
+    with journal.reading() as view:
+        if view is None or journal.opened is None:
+            raise NotFound("there is no store whose root secret could be moved")
+        target, source = root_secret.place_named(name, journal.whereabouts, view.store_id), journal.opened.place
+    if source.name != name:
+        _require_reach(target, source)  # a person may be asked for a password now, and nobody waits for the lock
+    with journal.changing() as change:
+        opened = journal.opened
+        if change is None or opened is None:
+            raise NotFound("there is no store whose root secret could be moved")
+        journal.whereabouts.hurry()
+        source = opened.place
+        if source.name == name:
+            before = _came_from(change)
+            change.afterwards = lambda: _wipe_left(journal, opened, before, warn)
+            return Moved(opened.place, name)
+        _require_reach(target, source)
+        _put(opened, target)
+        try:
+            change.write_fact("root_place", name)
+            change.append(Event(operation=OPERATION, target=change.store_id, reason=told(source.name, name)))
+        except BaseException:
+            _take_back(target)
+            raise
+        change.afterwards = lambda: _leave(journal, source, target)
+    return Moved(target, source.name)
+
+
+def told(before: str, name: str) -> str:
+    """Return how a record says from where to where the secret was moved."""
+    return f"{before} to {name}"
+
+
+def _require_reach(target: Place, source: Place) -> None:
+    if target.name == "credential" and source.name != "file":
+        raise Conflict(
+            f"from the {source.name} the root secret goes to a credential by way of a file",
+            hint="tokenctl store move-secret file; then place it with systemd-creds, and move it on",
+        )
+    try:
+        target.read()
+    except (AccessDenied, IntegrityError) as error:
+        if error.reason not in root_secret.UNFIT or target.name == "credential":
+            raise
+
+
+def _put(opened: Opened, target: Place) -> None:
+    if target.name != "credential":
+        target.write(opened.root)
+    elif target.read() != opened.root:
+        raise IntegrityError(f"{target.shown} is not the root secret of this store", hint="place the one that is in the file")
+
+
+def _take_back(target: Place) -> None:
+    with suppress(TokenctlError):  # what made it necessary is told
+        target.wipe()
+
+
+def _leave(journal: Journal, source: Place, target: Place) -> None:
+    journal.moved(target)
+    try:
+        _wipe(source)
+    except TokenctlError as error:
+        raise TemporarilyUnavailable(
+            f"the root secret lies at {target.shown} now, but is not wiped from {source.shown}: {error.message}",
+            hint=f"tokenctl store move-secret {target.name}", reason="not_wiped",
+        ) from None  # fmt: skip
+
+
+def _wipe(place: Place) -> None:
+    slot = place.pending()
+    for each in (place, slot):
+        if each is not None:
+            each.wipe()
+
+
+def _came_from(change: Change) -> str | None:
+    """Return from where the newest move came; ``None`` where the secret was never moved."""
+    before = None
+    for record in query.records(change.store, query.Filter(operation=(OPERATION,), target=(change.store_id,))):
+        with suppress(ValueError):  # a damaged record says nothing
+            before = str(record.facts().get("reason")).partition(" ")[0]
+    return before
+
+
+def _wipe_left(journal: Journal, opened: Opened, before: str | None, warn: Callable[[str], None]) -> None:
+    """Wipe what a move or a rotation that died has left: a copy in the place before, and the slot of a new secret."""
+    slot = opened.place.pending()
+    if slot is not None and not opened.unsettled:
+        slot.wipe()
+    if before not in ("file", "keyring") or before == opened.place.name:
+        return
+    place = root_secret.place_named(before, journal.whereabouts, opened.store_id)
+    try:
+        if _is_ours(place, opened):
+            _wipe(place)
+    except TokenctlError as error:
+        warn(f"whether a copy is left at {place.shown} cannot be told: {error.message}")
+
+
+def _is_ours(place: Place, opened: Opened) -> bool:
+    """Whether what lies at a place is this store's secret, or the rest of one that was being wiped."""
+    try:
+        return place.read() == opened.root
+    except (AccessDenied, IntegrityError) as error:
+        if error.reason not in root_secret.UNFIT:
+            raise
+        return error.reason == "root_malformed"

@@ -1,0 +1,101 @@
+"""The public keys that verifiers need: as a JWK Set, and in the file that is published for them.
+
+The file is written whole, under the lock of the store alone, so that an older set never replaces a newer one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Sequence
+
+from tokenctl import files
+from tokenctl.backends.local.journal import Journal, View
+from tokenctl.backends.local.standing import intact_keys
+from tokenctl.config import Profile
+from tokenctl.errors import InvalidConfiguration
+from tokenctl.model.rotation import SERVED_STATES
+from tokenctl.model.token import Key
+
+_PUBLIC_FILE = 0o644
+_LIMIT = 256 * 1024  # bytes
+
+
+def public_jwk(key: Key, profile: Profile) -> dict[str, object]:
+    """Return a key as verifiers see it."""
+    members: dict[str, object] = json.loads(key.public)
+    # A strict verifier compares the header's name with the key's.
+    return members | {"alg": profile.eddsa_name} if members["alg"] == "EdDSA" else members
+
+
+def key_set(keys: Sequence[Key], profile: Profile) -> dict[str, object]:
+    """Return the JWK Set of those of these keys that verifiers need. Source: RFC 7517 section 5."""
+    return {"keys": [public_jwk(key, profile) for key in keys if key.state in SERVED_STATES]}
+
+
+class JwksFile:
+    """The file that a profile names for its public keys."""
+
+    def __init__(self, path: str, profile: Profile, journal: Journal) -> None:
+        self._path = path
+        self._profile = profile
+        self._journal = journal
+
+    def lacking(self, keys: Sequence[Key]) -> set[str]:
+        """Return which published keys it does not hold."""
+        held = self._held()
+        return {key.kid for key in keys if key.state == "published" and public_jwk(key, self._profile) not in held}
+
+    def holds(self, keys: Sequence[Key], *, trusted: bool = True) -> bool:
+        """Whether it holds exactly the keys that verifiers need."""
+        held = self._held()
+        return sorted(map(_canonical, held)) == sorted(map(_canonical, self._wanted(keys, held, trusted=trusted)))
+
+    def _wanted(self, keys: Sequence[Key], held: Sequence[object], *, trusted: bool) -> list[dict[str, object]]:
+        wanted = [public_jwk(key, self._profile) for key in keys if key.state in SERVED_STATES]
+        # A store that is behind its anchor may not know what became of a key: it takes away, and brings nothing back.
+        return wanted if trusted else [key for key in wanted if key in held]
+
+    def write(self, view: View) -> None:
+        """Publish the keys as they stand in the caller's transaction; durable when this returns.
+
+        Raises:
+            InvalidConfiguration: it lies at a wrong place, or a link stands there (exit 9).
+            TemporarilyUnavailable: the medium is full or failing (exit 7).
+        """
+        if self._journal.owns(self._path):
+            raise InvalidConfiguration(f"the jwks_file {self._path} lies among tokenctl's own files", hint="name another one")
+        wanted = self._wanted(intact_keys(view), self._held(), trusted=view.quarantine is None)
+        data = json.dumps({"keys": wanted}, sort_keys=True).encode("ascii") + b"\n"
+        delivery = files.Delivery(self._path, mode=_PUBLIC_FILE, setting="jwks_file")
+        try:
+            delivery.write(data)
+        except OSError as error:
+            raise files.unusable(self._path, error) from None
+
+    def _held(self) -> list[object]:
+        """Return the keys in it; none where it is absent, planted or no JWK Set: it is written anew then."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return []
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return []
+            document = json.loads(os.read(descriptor, _LIMIT))
+        except (OSError, ValueError, RecursionError):
+            return []
+        finally:
+            os.close(descriptor)
+        keys = document.get("keys") if isinstance(document, dict) else None
+        return keys if isinstance(keys, list) else []
+
+
+def _canonical(key: object) -> str:
+    return json.dumps(key, sort_keys=True)
+
+
+def file_of(profile: Profile, journal: Journal) -> JwksFile | None:
+    """Return the published file of a profile, if it names one."""
+    return JwksFile(profile.jwks_file, profile, journal) if profile.jwks_file is not None else None

@@ -1,0 +1,384 @@
+"""Where the root secret of a store lies: a file, the keyring, or a systemd credential.
+
+The place is recorded in the store and never guessed: a secret that is out of reach ends the command, no other place is tried
+and none is made anew. While the secret is exchanged the new one lies in a second slot of the same place.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tokenctl import files
+from tokenctl.backends.local import sealing
+from tokenctl.errors import AccessDenied, Conflict, IntegrityError, InvalidConfiguration, TokenctlError
+from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.config import Places
+    from tokenctl.credentials import Keyring  # only a secret that lies there needs it
+
+PLACES = ("file", "keyring", "credential")
+_FILE_LIMIT = 256  # bytes
+_REMEDY = "unlock the keyring, or run this in the session that has it; from there: tokenctl store move-secret file"
+_LOST = "put it back from a backup; none is made anew"
+UNFIT = frozenset({"root_missing", "root_malformed"})  # reasons that say that no secret lies there: it was reached
+MAY_BE_MOVING = UNFIT | {"root_differs"}  # reasons that another process may be the cause of
+
+
+class Place(Protocol):
+    """One place of one store's root secret.
+
+    Attributes:
+        name: As the store records it.
+        shown: For a person.
+    """
+
+    name: str
+    shown: str
+
+    def read(self) -> Secret:
+        """Return the secret.
+
+        Raises:
+            AccessDenied: out of reach, or not there (exit 4).
+            IntegrityError: a file that holds no root secret (exit 10).
+            InvalidConfiguration: open to others, or planted (exit 9).
+        """
+        ...
+
+    def write(self, root: Secret) -> None:
+        """Put a secret there, whole and durable, and read it back; raises as :meth:`read`.
+
+        Raises:
+            Conflict: another secret lies there, or nothing can be put there (exit 6).
+            TemporarilyUnavailable: the medium is full (exit 7).
+        """
+        ...
+
+    def wipe(self) -> bool:
+        """Destroy what lies there; return whether anything did. Raises as :meth:`write`."""
+        ...
+
+    def pending(self) -> Place | None:
+        """Return the slot of a new secret on its way here; ``None`` where none can be put."""
+        ...
+
+    def settle(self) -> None:
+        """Let the new secret take the main slot, and destroy the old one; safe to call again after a crash."""
+        ...
+
+
+class Whereabouts:
+    """Where root secrets of one profile can lie, seen from this process.
+
+    Args:
+        keyring_backend: The class of a keyring that the profile admits.
+        announce: Tells that a keyring's dialog is waited for; ``None`` where nobody could answer one.
+    """
+
+    def __init__(
+        self, places: Places, profile: str, environment: Mapping[str, str], *, keyring_backend: str | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.path = places.root_secret(profile)
+        self.shown = places.shown
+        self.environment = environment
+        self.name = f"{profile}.root"
+        self._keyring_backend = keyring_backend
+        self._announce = announce
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keyring; one for the whole command, which has its time in all."""
+        from tokenctl import credentials
+
+        return credentials.Keyring(self.environment, backend=self._keyring_backend, announce=self._announce)
+
+    def hurry(self) -> None:
+        """Let no dialog be waited for: called under the lock."""
+        self._announce = None
+        if "keyring" in self.__dict__:
+            self.keyring.hurry()
+
+
+def place_named(name: object, whereabouts: Whereabouts, store_id: str) -> Place:
+    """Return the place that a store records.
+
+    Raises:
+        InvalidConfiguration: a place this version does not know (exit 9).
+    """
+    if name == "file":
+        return FilePlace(whereabouts.path, whereabouts.shown)
+    if name == "keyring":
+        return KeyringPlace(whereabouts.keyring, f"{whereabouts.name}/{store_id}")
+    if name == "credential":
+        return CredentialPlace(whereabouts)
+    raise InvalidConfiguration("the store's root secret lies in a place this tokenctl does not know", hint="upgrade it")
+
+
+class Unlocked(NamedTuple):
+    """A root secret that is the store's, and whether it still lies in the slot of a new one."""
+
+    root: Secret
+    unsettled: bool
+
+
+def unlock(place: Place, check: object, store_id: str, store_shown: str) -> Unlocked:
+    """Read the root secret that fits a store's check value.
+
+    Raises:
+        IntegrityError: another secret lies there, or a file holds none (exit 10).
+        AccessDenied, InvalidConfiguration: as :meth:`Place.read`.
+    """
+    fault: TokenctlError = IntegrityError(
+        f"{place.shown} is not the root secret of {store_shown}", hint="put back the one that belongs to this store",
+        reason="root_differs",
+    )  # fmt: skip
+    try:
+        root = place.read()
+        if fits(root, check, store_id):
+            return Unlocked(root, unsettled=False)
+    except (AccessDenied, IntegrityError) as error:
+        if error.reason not in UNFIT:
+            raise
+        fault = error
+    other = place.pending()
+    if other is not None:
+        try:
+            root = other.read()
+        except (AccessDenied, IntegrityError):
+            raise fault from None
+        if fits(root, check, store_id):
+            return Unlocked(root, unsettled=True)
+    raise fault
+
+
+def fits(root: Secret, check: object, store_id: str) -> bool:
+    """Whether a root secret is the one of a store's check value."""
+    return isinstance(check, bytes) and hmac.compare_digest(check, sealing.check_value(root, store_id))
+
+
+def _parse(text: bytes) -> Secret | None:
+    text = text.removesuffix(b"\n")
+    if len(text) != 2 * sealing.ROOT_LENGTH or not set(text) <= set(b"0123456789abcdef"):
+        return None
+    return Secret(bytes.fromhex(text.decode("ascii")))
+
+
+def _written(root: Secret) -> Secret:
+    return Secret(root.reveal().hex())
+
+
+# The place "file"
+
+
+class FilePlace:
+    """A file of 64 hexadecimal digits and a newline, 0600, apart from the store."""
+
+    name = "file"
+
+    def __init__(self, path: str, shown: Callable[[str], str], *, own_slot: bool = False) -> None:
+        self._path = path
+        self._shown = shown
+        self._own_slot = own_slot  # the slot of a new secret: whatever lies there is ours to replace
+        self.shown = shown(path)
+
+    def read(self) -> Secret:
+        data = files.read_owned(self._path, limit=_FILE_LIMIT, secret=True)
+        if data is None:
+            raise AccessDenied(
+                f"the root secret {self._path} is missing", hint="put the file back from a backup; none is made anew",
+                reason="root_missing",
+            )  # fmt: skip
+        files.check_parents(os.path.dirname(self._path))
+        root = _parse(data)
+        if root is None:
+            raise IntegrityError(
+                f"{self._path} holds no root secret", hint="put the file back from a backup", reason="root_malformed"
+            )  # fmt: skip
+        return root
+
+    def write(self, root: Secret) -> None:
+        files.make_directory(os.path.dirname(self._path))
+        data = files.read_owned(self._path, limit=_FILE_LIMIT, secret=True)
+        there = _parse(data) if data is not None else None
+        if there != root:
+            if there is not None and not self._own_slot:
+                raise Conflict(f"another root secret lies at {self.shown}", hint="look whose it is, and move it away")
+            self.wipe()
+            _make(self._path, root)
+        if self.read() != root:
+            raise IntegrityError(f"{self.shown} does not hold what was written", hint="check its medium")
+
+    def wipe(self) -> bool:
+        try:
+            there = self._overwrite()
+            if there:
+                os.unlink(self._path)
+                files.sync_directory(os.path.dirname(self._path))
+        except OSError as error:
+            raise files.unusable(self._path, error) from None
+        return there
+
+    def _overwrite(self) -> bool:
+        """Write zeros over the content; return whether there is a file. Raises OSError."""
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            facts = os.fstat(descriptor)
+            files.check_owned(self._path, facts, secret=False)
+            files.write_all(descriptor, bytes(min(facts.st_size, _FILE_LIMIT)))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def pending(self) -> Place | None:
+        # No profile's name holds a plus sign: it would be another's main slot.
+        return FilePlace(f"{self._path}+new", self._shown, own_slot=True)
+
+    def settle(self) -> None:
+        fresh = f"{self._path}+new"
+        try:
+            self._overwrite()
+            os.rename(fresh, self._path)
+            files.sync_directory(os.path.dirname(self._path))
+        except OSError as error:
+            raise files.unusable(self._path, error) from None
+
+
+def make_root(path: str) -> tuple[Secret, bool]:
+    """Make the root secret while no store exists; called under the lock.
+
+    A whole secret left by a first run that died before its store had a name is taken; a cut one is written anew.
+
+    Returns:
+        The secret, read back, and whether it was made now.
+
+    Raises:
+        InvalidConfiguration: the file cannot be made or read (exit 9).
+        TemporarilyUnavailable: the medium is full (exit 7).
+    """
+    files.make_directory(os.path.dirname(path))
+    data = files.read_owned(path, limit=_FILE_LIMIT, secret=True)
+    root = _parse(data) if data is not None else None
+    if root is not None:
+        return root, False
+    try:
+        if data is not None:
+            os.unlink(path)
+    except OSError as error:
+        raise files.unusable(path, error) from None
+    _make(path, Secret(os.urandom(sealing.ROOT_LENGTH)))
+    return FilePlace(path, str).read(), True
+
+
+def _make(path: str, root: Secret) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, files.PRIVATE_FILE)
+        try:
+            files.write_all(descriptor, _written(root).reveal() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        files.sync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise files.unusable(path, error) from None
+
+
+# The place "keyring"
+
+
+class KeyringPlace:
+    """An item of the keyring of the operating system, named by profile and store."""
+
+    name = "keyring"
+
+    def __init__(self, keyring: Keyring, account: str) -> None:
+        self._keyring = keyring
+        self._account = account
+        self.shown = f"the keyring's item {account}"
+
+    def read(self) -> Secret:
+        try:
+            text = self._keyring.read(self._account)
+        except AccessDenied as error:
+            raise self._told(error) from None
+        if text is None:
+            raise AccessDenied(f"{self.shown} is missing", hint=_LOST, reason="root_missing")
+        root = _parse(text.reveal())
+        if root is None:
+            raise AccessDenied(f"{self.shown} holds no root secret", hint=_LOST, reason="root_malformed")
+        return root
+
+    def write(self, root: Secret) -> None:
+        try:
+            self._keyring.write(self._account, _written(root))
+        except AccessDenied as error:
+            raise self._told(error) from None
+
+    def wipe(self) -> bool:
+        try:
+            return self._keyring.delete(self._account)
+        except AccessDenied as error:
+            raise self._told(error) from None
+
+    def pending(self) -> Place | None:
+        return KeyringPlace(self._keyring, f"{self._account}/new")
+
+    def settle(self) -> None:
+        fresh = KeyringPlace(self._keyring, f"{self._account}/new")
+        self.write(fresh.read())
+        fresh.wipe()
+
+    @staticmethod
+    def _told(error: AccessDenied) -> AccessDenied:
+        return AccessDenied(f"the root secret is out of reach: {error.message}", hint=error.hint or _REMEDY, reason=error.reason)
+
+
+# The place "credential"
+
+
+class CredentialPlace:
+    """A credential that systemd hands to the service; only its operator can put it there or take it away."""
+
+    name = "credential"
+
+    def __init__(self, whereabouts: Whereabouts) -> None:
+        self._environment = whereabouts.environment
+        self._name = f"tokenctl.{whereabouts.name}"
+        self.shown = f"the systemd credential {self._name}"
+
+    def read(self) -> Secret:
+        from tokenctl import credentials
+
+        text = credentials.systemd_credential(self._environment, self._name)
+        if text is None:
+            raise AccessDenied(
+                f"the root secret is out of reach: {self.shown} is not handed to this process",
+                hint=f"run it as the service that has LoadCredentialEncrypted={self._name}", reason="root_missing",
+            )  # fmt: skip
+        root = _parse(text.reveal())
+        if root is None:
+            raise IntegrityError(
+                f"{self.shown} holds no root secret", hint="place it again: man 7 tokenctl-security", reason="root_malformed"
+            )  # fmt: skip
+        return root
+
+    def write(self, root: Secret) -> None:
+        raise Conflict(f"only its operator can place {self.shown}", hint="tokenctl store move-secret file")
+
+    def wipe(self) -> bool:
+        return False
+
+    def pending(self) -> Place | None:
+        return None
+
+    def settle(self) -> None:
+        return

@@ -1,0 +1,201 @@
+"""The signing keys of one store: what is due, and each step of it in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tokenctl.backends.local import rotating
+from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.published import file_of, key_set
+from tokenctl.backends.local.standing import intact_keys, require_intact
+from tokenctl.config import Profile
+from tokenctl.errors import Conflict, InvalidRequest, NotFound
+from tokenctl.formats import signing
+from tokenctl.model.rotation import Outlook, Rotation, Step, Toll, Wish, plan
+from tokenctl.model.times import format_instant
+from tokenctl.model.token import Key
+
+_View = TypeVar("_View", bound=View)
+
+
+class LocalSigningKeys:
+    """The keys of one store; the contract is :class:`tokenctl.backends.base.SigningKeys`."""
+
+    def __init__(self, journal: Journal, profile: Profile) -> None:
+        self._journal = journal
+        self._profile = profile
+        self._file = file_of(profile, journal)
+
+    @property
+    def publishes(self) -> bool:
+        return self._file is not None
+
+    @property
+    def rotation(self) -> Rotation:
+        return self._profile.rotation
+
+    def keys(self) -> list[tuple[Key, int]]:
+        with self._journal.reading() as view:
+            if view is None:
+                return []
+            return [(key, view.rows.living_under(key.kid, view.now)) for key in intact_keys(view)]
+
+    def jwks(self) -> dict[str, object]:
+        """Return the public keys that verifiers need now.
+
+        Raises:
+            IntegrityError: a key's row or the store does not check out (exit 10).
+        """
+        with self._journal.reading() as view:
+            if view is None:
+                return {"keys": []}
+            view.require_trust()
+            return key_set(intact_keys(view), self._profile)
+
+    def last_expiry(self, kid: str) -> int | None:
+        with self._journal.reading() as view:
+            return view.rows.last_expiry_under(kid) if view is not None else None
+
+    def publish(self, view: View) -> None:
+        """Write the public keys as they stand in the caller's transaction to the profile's file, if it names one."""
+        if self._file is not None:
+            self._file.write(view)
+
+    # Steps
+
+    def outlook(self, wish: Wish) -> Outlook:
+        with self._journal.reading() as view:
+            keys = intact_keys(view) if view is not None else []
+            now = view.now if view is not None else self._journal.clock
+            return Outlook(self._plan(view, keys, wish, now=now), now)
+
+    def _plan(self, view: View | None, keys: Sequence[Key], wish: Wish, *, now: int) -> list[Step]:
+        rotation = self.rotation
+        if wish.older_than is not None:
+            rotation = rotation._replace(age=wish.older_than)
+        last = {key.kid: view.rows.last_expiry_under(key.kid) or 0 for key in keys if key.state == "retiring"} if view else {}
+        lacking = self._file.lacking(keys) if self._file is not None else set()
+        steps = plan(keys, rotation, now=now, last_expiry=last, lacking=lacking, algorithm=wish.algorithm)
+        published = any(step.action == "publish" and step.kid is not None for step in steps)
+        if self._file is not None and not published and not self._file.holds(keys):
+            return [Step("mend", None, None, now), *steps]
+        return steps
+
+    def advance(self, step: Step, wish: Wish) -> list[Step]:
+        # What is slow must not happen inside the lock.
+        fresh = signing.generate(step.alg) if step.kid is None and step.alg is not None else None
+        with self._journal.changing(create=wish.algorithm is not None, trusted=True) as change:
+            if change is None:
+                return []
+            keys = intact_keys(change)
+            due = [now for now in self._plan(change, keys, wish, now=change.now) if now.at <= change.now]
+            if not any(now[:3] == step[:3] for now in due):
+                return []
+            done = self._take(change, step, keys, fresh)
+        if step.action == "retire":
+            self._wipe(done)
+        return done
+
+    def _take(self, change: Change, step: Step, keys: Sequence[Key], fresh: signing.SigningKey | None) -> list[Step]:
+        own = {key.kid: key for key in keys}
+        if step.kid is not None and step.action == "activate":
+            active = next((key for key in keys if key.state == "active" and key.alg == step.alg), None)
+            return rotating.activate(change, own[step.kid], old=active)
+        if step.kid is not None and step.action == "retire":
+            return [rotating.retire(change, own[step.kid])]
+        # What is left writes the file, and what it did not hold begins its time anew.
+        lacking = self._file.lacking(keys) if self._file is not None else set()
+        again = lacking | ({step.kid} if step.kid is not None else set())
+        done = [rotating.publish_again(change, own[kid]) for kid in sorted(again)]
+        if step.action == "mend":
+            done.append(Step("mend", None, None, change.now))
+        elif fresh is not None:
+            key = rotating.make_key(change, fresh, "active" if step.action == "renew" else "published")
+            done.append(Step("publish" if step.action == "publish" else "activate", key.kid, key.alg, change.now))
+        self.publish(change)
+        return done
+
+    def roll_back(self, algorithm: str | None) -> list[Step]:
+        with self._journal.changing(trusted=True) as change:
+            keys = intact_keys(change) if change is not None else []
+            active = {key.alg: key for key in keys if key.state == "active" and algorithm in (None, key.alg)}
+            waiting = sorted((key.retiring_at or 0, key.kid) for key in keys if key.state == "retiring" and key.alg in active)
+            able = sorted({key.alg for key in keys if key.state == "retiring" and key.alg in active})
+            if change is None or not waiting:
+                raise Conflict(
+                    "no key to go back to: none is retiring", hint="tokenctl rotate-keys status", reason="nothing_retiring"
+                )
+            if len(able) > 1:
+                raise InvalidRequest(f"several algorithms could go back: {', '.join(able)}", hint="name one with --algorithm")
+            back = next(key for key in keys if key.kid == waiting[-1][1])
+            return rotating.activate(change, back, old=active[back.alg], operation="key.roll_back")
+
+    def retire(self, kid: str) -> list[Step]:
+        with self._journal.changing(trusted=True) as view:
+            change, key = self._known(view, kid)
+            if key.state in ("retired", "compromised"):
+                return []
+            if key.state == "active":
+                raise Conflict(f"{kid} is the active key of {key.alg}", hint="tokenctl rotate-keys", reason="key_active")
+            last = change.rows.last_expiry_under(kid) or 0
+            if last > change.now:
+                raise Conflict(
+                    f"tokens that {kid} signed are valid until {format_instant(last)}", reason="key_needed",
+                    hint=f"retire it then, or if it leaked: tokenctl rotate-keys --compromised {kid}",
+                )  # fmt: skip
+            done = [rotating.retire(change, key)]
+        self._wipe(done)
+        return done
+
+    def compromise(self, kid: str) -> list[Step]:
+        """Deny a key, in quarantine too; only there no fresh one is made."""
+        with self._journal.reading() as view:
+            _, key = self._known(view, kid)
+        fresh = signing.generate(key.alg) if key.state in ("published", "active") else None
+        with self._journal.changing() as view:
+            change, key = self._known(view, kid)
+            if key.state == "compromised":
+                return []
+            signed, trusted = key.state == "active", change.quarantine is None
+            done = [rotating.compromise(change, key, replaced=trusted or not signed)]
+            if signed:
+                # The private part of its successor lay beside it.
+                beside = [other for other in intact_keys(change) if other.state == "published" and other.alg == key.alg]
+                done += [rotating.retire(change, other) for other in beside]
+            if signed and trusted:
+                new = rotating.make_key(change, fresh or signing.generate(key.alg), "active")
+                done.append(Step("activate", new.kid, new.alg, change.now))
+        self._wipe(done)
+        return done
+
+    def mend(self) -> list[Step]:
+        if self._file is None:
+            return []
+        with self._journal.changing() as change:
+            keys = intact_keys(change) if change is not None else []
+            if change is None or self._file.holds(keys, trusted=change.quarantine is None):
+                return []
+            if change.quarantine is not None:
+                self._file.write(change)
+                return [Step("mend", None, None, change.now)]
+            return self._take(change, Step("mend", None, None, change.now), keys, None)
+
+    def toll(self, kid: str) -> Toll:
+        with self._journal.reading() as view:
+            view, _ = self._known(view, kid)
+            last = view.rows.last_expiry_under(kid, revoked=True) or 0
+            return Toll(view.rows.owners_under(kid, view.now), last if last > view.now else None)
+
+    def _wipe(self, done: Sequence[Step]) -> None:
+        gone = ", ".join(step.kid for step in done if step.kid is not None and step.action in ("retire", "compromise"))
+        if gone:
+            self._journal.wipe(f"what was the private part of {gone}, sealed,")
+
+    def _known(self, view: _View | None, kid: str) -> tuple[_View, Key]:
+        """Return a key whose row checks out, and the view that it was found in."""
+        stored = view.rows.key(kid) if view is not None else None
+        if view is None or stored is None:
+            raise NotFound(f"no key {kid} in profile {self._profile.name} (local, {self._journal.shown_path})")
+        require_intact(view, stored)
+        return view, stored.row

@@ -1,0 +1,109 @@
+"""``rotate-keys`` of one key by name: ``--compromised``, ``retire``, ``rollback``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tokenctl import process
+from tokenctl.backends.base import SigningKeys
+from tokenctl.commands import rotate_screen as screen
+from tokenctl.commands import rotate_verifiers
+from tokenctl.commands.context import Context
+from tokenctl.errors import IntegrityError, InvalidRequest, TokenctlError, worst
+from tokenctl.formats.signing import ALGORITHMS
+from tokenctl.model.rotation import Step, Wish
+from tokenctl.workflows.rotation import still_published
+
+
+def check_algorithm(algorithm: str | None) -> None:
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise InvalidRequest(f"--algorithm: one of {', '.join(ALGORITHMS)}")
+
+
+def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_run: bool) -> int:
+    """Deny a key and what it signed, and wait until verifiers have dropped it.
+
+    Raises:
+        NotFound: no such key (exit 5).
+        Partial: it is still published, or a verifier still serves it (exit 11).
+        IntegrityError: denied, but in quarantine no fresh key is made (exit 10).
+    """
+    with context.backend() as backend:
+        keys = backend.signing_keys
+        toll = keys.toll(kid)
+        if dry_run:
+            screen.preview_compromise(context, keys, kid, toll)
+            return 0
+        did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
+        screen.tell_toll(context, toll)
+        watched, unseen = rotate_verifiers.watch(context, backend, verifiers, kid)
+        errors += unseen
+        try:
+            backend.require_trust()
+        except IntegrityError as error:
+            errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
+        screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
+    return end(context, errors)
+
+
+def roll_back(context: Context, *, algorithm: str | None) -> int:
+    """Let the key sign again that stopped last.
+
+    Raises:
+        Conflict: none is retiring (exit 6).
+        InvalidRequest: several algorithms could go back, and none is named (exit 2).
+    """
+    check_algorithm(algorithm)
+    with context.backend() as backend:
+        keys = backend.signing_keys
+        did, errors = _take(context, keys, lambda: keys.roll_back(algorithm))
+        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
+    return end(context, errors)
+
+
+def retire(context: Context, kid: str) -> int:
+    """Destroy a key that no token needs.
+
+    Raises:
+        NotFound: no such key (exit 5).
+        Conflict: it is active, or tokens need it (exit 6).
+        Partial: it is still published (exit 11).
+    """
+    with context.backend() as backend:
+        keys = backend.signing_keys
+        did, errors = _take(context, keys, lambda: keys.retire(kid), gone=kid)
+        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
+    return end(context, errors)
+
+
+def _take(
+    context: Context, keys: SigningKeys, take: Callable[[], list[Step]], *, gone: str | None = None
+) -> tuple[list[Step], list[TokenctlError]]:
+    """Take a step that was named, mend the published file after it, and tell both; an interrupt waits until then.
+
+    Args:
+        gone: The key that is to be published no more.
+    """
+    errors: list[TokenctlError] = []
+    with process.Unbroken() as unbroken:
+        unbroken.resume()
+        did = take()
+        try:
+            did += keys.mend()
+        except TokenctlError as error:
+            errors.append(still_published(error, [gone] if gone is not None else []))
+        for step in did:
+            screen.tell_step(context, step)
+    return did, errors
+
+
+def end(context: Context, errors: list[TokenctlError]) -> int:
+    """Tell every error, the worst one last."""
+    if not errors:
+        return 0
+    code = worst([error.exit_code for error in errors])
+    last = next(error for error in errors if error.exit_code == code)
+    for message in dict.fromkeys(error.message for error in errors if error.message != last.message):
+        if not context.console.machine:
+            context.console.complain(message)
+    raise last
