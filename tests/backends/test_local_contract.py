@@ -15,6 +15,7 @@ from tokenctl.backends.base import Backend
 from tokenctl.errors import NotFound
 from tokenctl.model.identifier import encode_base62
 from tokenctl.model.times import HOUR
+from tokenctl.model.token import Action, Reason, Target
 from tokenctl.secret import Secret
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -60,31 +61,52 @@ class TestLocalAuthority(BackendContract):
         with pytest.raises(NotFound):
             list(backend.issue([self.request(parent=self.unknown_id)]))
 
-    def test_a_successor_that_another_clock_gave_up_is_delivered_too_late(self, backend: Backend, tmp_path: Path) -> None:
+    def test_a_token_that_the_time_of_the_log_gave_up_is_delivered_too_late(self, backend: Backend, tmp_path: Path) -> None:
         old = self.issued(backend)
         (slow,) = backend.issue([self.request(replaces=old.token.id, grace=0)])
-        surroundings = wiring.Surroundings(
-            environment={"HOME": str(tmp_path)}, now=NOW + 61_000, notice=print, warn=print, timeout=5.0
-        )
-        other = wiring.open_backend(None, surroundings)
-        new = self.issued(other, replaces=old.token.id, grace=HOUR)
-        other.close()
+        self.let_time_pass(tmp_path, 61_000)
+        assert backend.introspect(slow.text, ANYONE).state == "revoked"
         assert backend.delivery is not None
         assert backend.delivery.delivered([slow.token.id]) == [slow.token.id]
         assert backend.introspect(slow.text, ANYONE).state == "revoked"
         assert backend.introspect(old.text, ANYONE).active
+
+    def test_a_grace_that_was_over_before_the_next_successor_arrived_stays_over(self, backend: Backend, tmp_path: Path) -> None:
+        old = self.issued(backend)
+        dead = self.issued(backend, replaces=old.token.id, grace=30_000)
+        list(backend.revoke([self.target(dead.token.id)], self.reason()))
+        (slow,) = backend.issue([self.request(replaces=old.token.id, grace=HOUR)])
+        self.let_time_pass(tmp_path, 40_000)
+        assert backend.delivery is not None
+        assert backend.delivery.delivered([slow.token.id]) == []
+        assert backend.introspect(slow.text, ANYONE).active
+        assert backend.introspect(old.text, ANYONE).state == "revoked"
+
+    def test_a_token_revoked_while_its_successor_was_on_its_way_is_left_alone(self, backend: Backend) -> None:
+        old = self.issued(backend)
+        (new,) = backend.issue([self.request(replaces=old.token.id, grace=HOUR)])
+        list(backend.revoke([self.target(old.token.id)], self.reason()))
+        assert backend.delivery is not None
+        assert backend.delivery.delivered([new.token.id]) == []
+        assert backend.introspect(new.text, ANYONE).active
         found = backend.introspect(old.text, ANYONE).found
         assert found is not None
-        assert found.token.replaced_by == new.token.id
+        assert (found.standing.state, found.token.reason, found.token.replaced_by) == ("revoked", "other", None)
 
     @staticmethod
-    def target() -> object:
-        from tokenctl.model.token import Target
-
-        return Target(id=BackendContract.unknown_id)
+    def let_time_pass(home: Path, duration: int) -> None:
+        """Let another process write a record so much later."""
+        surroundings = wiring.Surroundings(
+            environment={"HOME": str(home)}, now=NOW + duration, notice=print, warn=print, timeout=5.0
+        )  # fmt: skip
+        other = wiring.open_backend(None, surroundings)
+        other.record_plan("0" * 64, Action("revoke", Reason()), 0)
+        other.close()
 
     @staticmethod
-    def reason() -> object:
-        from tokenctl.model.token import Reason
+    def target(identifier: str = BackendContract.unknown_id) -> Target:
+        return Target(id=identifier)
 
+    @staticmethod
+    def reason() -> Reason:
         return Reason()

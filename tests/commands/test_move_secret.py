@@ -450,6 +450,52 @@ def test_a_credential_is_believed_with_the_access_list_that_systemd_gives_it(ser
     assert service("list").code == 9
 
 
+# What doctor tells
+
+
+def _environment(cli: Cli, **env: str) -> list[tuple[object, object, object]]:
+    found = cli("doctor", "-o", "json", env=env).json["findings"]
+    return [(each["status"], each["detail"], each["mend"]) for each in found if each["check"] == "environment"]
+
+
+def test_doctor_names_what_leads_to_the_secret_where_it_lies(service):
+    assert _environment(service, DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere") == [
+        ("ok", "nothing in it bends this program", None)
+    ]
+    assert service("store", "move-secret", "credential", "-q").code == 0
+    assert _environment(service) == [("ok", "CREDENTIALS_DIRECTORY leads to the root secret", None)]
+    assert _secret(service) == [("ok", "the systemd credential tokenctl.local.root, belongs to the store")]
+
+
+def _secret(cli: Cli) -> list[tuple[object, object]]:
+    found = cli("doctor", "-o", "json").json["findings"]
+    return [(each["status"], each["detail"]) for each in found if each["check"] == "secret"]
+
+
+def test_doctor_names_what_bends_the_keyring(cli, desktop):
+    cli.token()
+    cli.env |= desktop.env
+    assert cli("store", "move-secret", "keyring", "-q").code == 0
+    assert _secret(cli) == [("ok", f"the keyring's item local.root/{store_id(cli)}, belongs to the store")]
+    bent = {"PYTHON_KEYRING_BACKEND": "keyring.backends.SecretService.Keyring", "KEYRING_PROPERTY_APPID": "x"}
+    assert _environment(cli, **bent) == [
+        (
+            "warn",
+            "PYTHON_KEYRING_BACKEND: names the keyring to use; one that is not admitted is refused",
+            "unset PYTHON_KEYRING_BACKEND",
+        ),
+        ("warn", "KEYRING_PROPERTY_APPID: changes how the keyring is used", "unset KEYRING_PROPERTY_APPID"),
+        ("ok", "DBUS_SESSION_BUS_ADDRESS leads to the keyring, where the root secret lies", None),
+    ]
+
+
+def test_an_error_in_json_says_which_way_it_failed(cli, desktop):
+    cli.token()
+    assert cli("store", "move-secret", "keyring", "-q", env=desktop.env).code == 0
+    told = json.loads(cli("list", "-o", "json").err)
+    assert (told["error"], told["reason"], told["exit_code"]) == ("access_denied", "keyring_absent", 4)
+
+
 # Moving
 
 

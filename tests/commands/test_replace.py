@@ -578,6 +578,10 @@ def test_a_jwt_keeps_its_algorithm_and_audience_and_gets_its_claims_anew(cli):
     assert cli("inspect", "-", "--audience", "x", "-o", "json", input=new["token"]).json["claims"]["tier"] == "gold"
     assert accepted(cli, new["token"], "--use", "--audience", "x")
     assert told(cli, plain["id"])["revoked"]["reason"] == "superseded"
+    later = cli("issue", "--replace", new["id"], "--grace", "5m", "-o", "json").json["id"]
+    end = new["expires_at"].replace("T", " ")
+    assert f"\nfinding     replaced: verifiers that do not ask accept it until {end}\n" in cli("inspect", new["id"]).out
+    assert "finding     replaced" not in cli("inspect", later).out
     opaque = cli.id_of(cli.token())
     refused(cli, 2, f"--claim: only a JWT carries claims, and {opaque} is opaque", opaque, "--claim", "a=1")
 

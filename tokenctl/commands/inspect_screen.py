@@ -248,4 +248,6 @@ def _findings(answer: Introspection) -> list[tuple[str, str]]:
     token = answer.found.token if answer.found is not None else None
     if answer.active and token is not None and token.format == "opaque" and not token.audience:
         found.append(("no-audience", "every service that asks this store accepts it"))
+    if answer.active and token is not None and token.format == "jwt" and token.ends_at < token.expires_at:
+        found.append(("replaced", f"verifiers that do not ask accept it until {_seconds(token.expires_at)}"))
     return found

@@ -60,7 +60,8 @@ def rotate(context: Context, *, alone: bool) -> int:
         rotated = rotating_root.rotate(backend.journal, lambda total: _progress(console, total))
     console.notice(f"made a new root secret, version {rotated.version}: {rotated.place.shown}")
     if rotated.kept:
-        console.chat(f"kept of version {', '.join(map(str, rotated.kept))} until its last token ends: what tells its tokens")
+        versions = ", ".join(map(str, sorted(rotated.kept)))
+        console.chat(f"tokens of version {versions} hold: what proves them is kept, sealed, until the last of them ends")
     if console.machine:
         console.document(
             {"action": "rotate_root", "profile": console.profile, "version": rotated.version, "kept_versions": rotated.kept,

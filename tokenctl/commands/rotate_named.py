@@ -30,11 +30,11 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
     """
     with context.backend() as backend:
         keys = backend.signing_keys
-        toll = keys.toll(kid)
         if dry_run:
-            screen.preview_compromise(context, keys, kid, toll)
+            screen.preview_compromise(context, keys, kid, keys.toll(kid))
             return 0
         did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
+        toll = keys.toll(kid)  # from now on it signs nothing more
         screen.tell_toll(context, toll)
         watched, unseen = rotate_verifiers.watch(context, backend, verifiers, kid)
         errors += unseen
