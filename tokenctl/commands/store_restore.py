@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tokenctl import age, files, terminal
-from tokenctl.backends.local import restoring
+from tokenctl.backends.local import examining, restoring
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import backup_keys
 from tokenctl.commands.context import Context
@@ -47,7 +47,7 @@ def restore(
     try:
         with context.backend() as backend, restoring.room(backend.journal) as path:
             manifest, root = _receive(context, source, path, known, passphrase)
-            backup = restoring.examine(backend.journal, path, manifest, root)
+            backup = examining.examine(backend.journal, path, manifest, root)
             try:
                 _restore(context, backend, backup, keep_active=keep_active, reason=reason, yes=yes, dry_run=dry_run)
             finally:
@@ -135,7 +135,7 @@ def _begin(directory: str, manifest: Manifest, size: int) -> None:
 
 
 def _restore(
-    context: Context, backend: LocalAuthority, backup: restoring.Backup, *, keep_active: bool, reason: str | None, yes: bool,
+    context: Context, backend: LocalAuthority, backup: examining.Backup, *, keep_active: bool, reason: str | None, yes: bool,
     dry_run: bool,
 ) -> None:  # fmt: skip
     journal, console = backend.journal, context.console
@@ -143,7 +143,7 @@ def _restore(
         done = restoring.rehearse(journal, backup, reason=reason, keep_active=keep_active)
         _tell(context, backend.name, backup, done, dry_run=True)
         return
-    with restoring.present(journal, backup) as there:
+    with examining.present(journal, backup) as there:
         for line in _preview(context, backend, backup, there, keep_active=keep_active):
             console.chat(line)
         loses = there.loses
@@ -169,7 +169,7 @@ def _publish(context: Context, backend: LocalAuthority) -> None:
 
 
 def _preview(
-    context: Context, backend: LocalAuthority, backup: restoring.Backup, there: restoring.Present, *, keep_active: bool
+    context: Context, backend: LocalAuthority, backup: examining.Backup, there: examining.Present, *, keep_active: bool
 ) -> list[str]:
     manifest = backup.manifest
     made = f"{format_instant(manifest.made_at)}, {format_distance(manifest.made_at, context.now)}"
@@ -185,13 +185,13 @@ def _preview(
     return lines
 
 
-def _lost(lost: restoring.Lost) -> str:
+def _lost(lost: examining.Lost) -> str:
     if lost.records is None:
         return "how many records is not known"
     return f"records {lost.first:,} to {lost.last:,}" if lost.records else "no record that is known of"
 
 
-def _tell(context: Context, profile: str, backup: restoring.Backup, done: restoring.Done, *, dry_run: bool) -> None:
+def _tell(context: Context, profile: str, backup: examining.Backup, done: restoring.Done, *, dry_run: bool) -> None:
     console = context.console
     if done.quarantine is not None:
         console.warn(f"the backup is of a quarantined store, and stays so: {done.quarantine}")
@@ -241,7 +241,7 @@ def _facts(context: Context, done: restoring.Done, would: str) -> list[tuple[str
 
 
 def _document(
-    context: Context, profile: str, backup: restoring.Backup, done: restoring.Done, *, dry_run: bool
+    context: Context, profile: str, backup: examining.Backup, done: restoring.Done, *, dry_run: bool
 ) -> dict[str, object]:
     manifest, inherited = backup.manifest, done.inherited
     return {
