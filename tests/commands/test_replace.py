@@ -295,15 +295,9 @@ def _spent(cli):
 
 def _under_a_compromised_key(cli):
     jwt = cli.token("--format", "jwt", "--audience", "a")
-    with changing(cli) as change:
-        (stored,) = change.rows.every_key()
-        record = change.append(Event(operation="key.compromise", target=stored.row.kid, kid=stored.row.kid))
-        key = stored.row._replace(state="compromised", compromised_at=change.now, leaf=record.seq)
-        change.store.run(
-            "UPDATE key SET state = ?, compromised_at = ?, leaf = ?, mac = ?", key.state, key.compromised_at, key.leaf,
-            change.rows._protector.key_mac(key),
-        )  # fmt: skip
-    return cli("inspect", "-", "--any-audience", "-o", "json", input=jwt).json["id"]
+    known = cli("inspect", "-", "--any-audience", "-o", "json", input=jwt).json
+    assert cli("rotate-keys", "--compromised", str(known["kid"]), "-q").code == 0
+    return known["id"]
 
 
 OBSTACLES = {
