@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from tokenctl import __version__, files
-from tokenctl.backends.local.journal import Journal, View
+from tokenctl.backends.local.journal import Journal
+from tokenctl.backends.local.view import View
 from tokenctl.formats.archive import Manifest
 from tokenctl.model.record import Event
 from tokenctl.secret import Secret

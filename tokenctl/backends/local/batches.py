@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tokenctl import process
-from tokenctl.backends.local.journal import BATCH_SECONDS, Change, Journal, View
+from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
 from tokenctl.backends.local.standing import event_about, housekeep, look, look_at
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import Record
 from tokenctl.model.token import Outcome, Target, Token

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from tokenctl.audit.lifting import Lifted, lifted_ahead
 from tokenctl.backends.local.issuing import CLOCK_TOLERANCE
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import record_about, revoke_due
+from tokenctl.backends.local.view import Change, View
 from tokenctl.errors import TemporarilyUnavailable
 from tokenctl.model.record import Event, suspension_parameters
 from tokenctl.model.times import DAY, format_instant

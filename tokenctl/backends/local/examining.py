@@ -10,7 +10,8 @@ from typing import NamedTuple
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.verify import verify
 from tokenctl.backends.local import root_secret, sealing
-from tokenctl.backends.local.journal import FACTS, Journal, View, read_meta, require_own
+from tokenctl.backends.local.journal import Journal
+from tokenctl.backends.local.view import FACTS, View, read_meta, require_own
 from tokenctl.errors import AccessDenied, Conflict, IntegrityError
 from tokenctl.formats.archive import Manifest
 from tokenctl.model.identifier import is_id

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tokenctl.audit import anchor as anchors
-from tokenctl.backends.local.journal import View
+from tokenctl.backends.local.view import View
 from tokenctl.model.token import DELIVERY_DEADLINE
 
 _COUNTED = 100_000  # unexpired tokens whose rows are looked at one by one, a microsecond each

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from tokenctl.backends.local import rotating
 from tokenctl.backends.local.batches import Known
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import event_about, revoke_due
 from tokenctl.backends.local.terms import suspend, terms_of
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.rotation import SERVED_STATES
 from tokenctl.model.token import Reason, Token
 from tokenctl.store.rows import Stored

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import event_about, look
+from tokenctl.backends.local.view import Change, View
 from tokenctl.errors import IntegrityError
 from tokenctl.formats import opaque
 from tokenctl.model.checks import Check

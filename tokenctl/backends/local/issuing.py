@@ -8,9 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.judging import Counts, Judgement, judge
 from tokenctl.backends.local.standing import event_about, revoke_due
+from tokenctl.backends.local.view import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import opaque

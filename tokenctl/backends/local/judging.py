@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import DEEPEST, given, look
+from tokenctl.backends.local.view import View
 from tokenctl.errors import IntegrityError, NotFound
 from tokenctl.model.introspection import Found
 from tokenctl.model.policy import Decision, Fault, Limit, Policy, denied

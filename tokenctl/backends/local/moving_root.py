@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.backends.local import root_secret
-from tokenctl.backends.local.journal import Change, Journal, Opened
+from tokenctl.backends.local.journal import Journal, Opened
 from tokenctl.backends.local.root_secret import Place
+from tokenctl.backends.local.view import Change
 from tokenctl.errors import AccessDenied, Conflict, IntegrityError, NotFound, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 

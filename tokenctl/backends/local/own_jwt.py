@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tokenctl.backends.local.introspecting import conclude, lifetime_check, state_checks
-from tokenctl.backends.local.journal import View
 from tokenctl.backends.local.standing import look, require_intact
+from tokenctl.backends.local.view import View
 from tokenctl.backends.verification import Judgement, introspect_foreign, judge
 from tokenctl.formats import jwt
 from tokenctl.formats.jwk import KeySet, read_key_set

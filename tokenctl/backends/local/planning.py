@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.tree import leaf_hash
-from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.record import Event
 from tokenctl.model.token import Action
 

@@ -11,8 +11,9 @@ import stat
 from collections.abc import Sequence
 
 from tokenctl import files
-from tokenctl.backends.local.journal import Journal, View
+from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.standing import intact_keys
+from tokenctl.backends.local.view import View
 from tokenctl.config import Profile
 from tokenctl.errors import InvalidConfiguration
 from tokenctl.model.rotation import SERVED_STATES

@@ -17,9 +17,10 @@ from tokenctl.audit.tree import CompactRange
 from tokenctl.backends.local import inheriting, moving_root
 from tokenctl.backends.local.batches import Known
 from tokenctl.backends.local.examining import Backup, Lost, Present, present
-from tokenctl.backends.local.journal import Change, Journal
+from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.suspending import Suspending
 from tokenctl.backends.local.terms import Terms, terms_of
+from tokenctl.backends.local.view import Change
 from tokenctl.errors import Conflict
 from tokenctl.model.identifier import new_id
 from tokenctl.model.record import Event

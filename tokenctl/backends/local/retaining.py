@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.record import Event
 
 OPERATION = "store.rotate_root"

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from tokenctl.backends.local.batches import Known, Settled
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import denied_for_good, look
 from tokenctl.backends.local.terms import suspend, terms_of
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import canonical
 from tokenctl.model.token import Outcome, Reason, Target, Token

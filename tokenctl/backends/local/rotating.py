@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local import sealing
-from tokenctl.backends.local.journal import Change
+from tokenctl.backends.local.view import Change
 from tokenctl.model.identifier import new_id
 from tokenctl.model.record import UNREPLACED, Event
 from tokenctl.model.rotation import Step

@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tokenctl.backends.local import retaining, sealing
-from tokenctl.backends.local.journal import Change, Journal, Opened
+from tokenctl.backends.local.journal import Journal, Opened
 from tokenctl.backends.local.root_secret import Place
+from tokenctl.backends.local.view import Change
 from tokenctl.errors import Conflict, NotFound, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 from tokenctl.model.token import Key

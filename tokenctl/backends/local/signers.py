@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.backends.local import rotating, sealing
-from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.view import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, IntegrityError
 from tokenctl.model.identifier import ID_LENGTH

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tokenctl.backends.local import rotating
-from tokenctl.backends.local.journal import Change, Journal, View
+from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.published import file_of, key_set
 from tokenctl.backends.local.standing import intact_keys, require_intact
+from tokenctl.backends.local.view import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, InvalidRequest, NotFound
 from tokenctl.formats import signing

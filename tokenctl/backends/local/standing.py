@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.lifting import ENDED
-from tokenctl.backends.local.journal import Change, View
+from tokenctl.backends.local.view import Change, View
 from tokenctl.errors import IntegrityError
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import KEPT, Event

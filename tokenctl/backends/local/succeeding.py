@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.standing import denied_for_good, look, record_about, supersede
+from tokenctl.backends.local.view import Change, View
 from tokenctl.errors import Conflict, IntegrityError, InvalidRequest, NotFound
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import replacement_parameters

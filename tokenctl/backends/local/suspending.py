@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tokenctl.backends.local.batches import Known, Settled
-from tokenctl.backends.local.journal import Change, View
 from tokenctl.backends.local.revoking import BROKEN, offline_until
 from tokenctl.backends.local.standing import NOT_SUSPENDED, denied_for_good, look
 from tokenctl.backends.local.terms import Terms, suspend, terms_of
+from tokenctl.backends.local.view import Change, View
 from tokenctl.model.introspection import Found
 from tokenctl.model.times import LAST_INSTANT, SECOND, format_instant
 from tokenctl.model.token import Outcome, Reason, Token

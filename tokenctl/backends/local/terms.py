@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tokenctl.backends.local.batches import Known
-from tokenctl.backends.local.journal import Change
+from tokenctl.backends.local.view import Change
 from tokenctl.model.record import KEPT, suspension_parameters
 from tokenctl.model.times import format_instant
 from tokenctl.model.token import Reason, Token
