@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.backups import AgeKey, age, age_key, archive, changed_store, members, repacked, sealed
-from tests.conftest import PROGRAM, Cli
-from tests.faults.conftest import assert_no_secret, assert_sound, rows
+from tests.commands.test_move_secret import KEYRINGS
+from tests.conftest import PROGRAM, Cli, Result
+from tests.faults.conftest import assert_no_secret, assert_sound, rows, waiting
 
 HOUR = 3_600_000
 
@@ -68,6 +69,15 @@ def new_home(cli: Cli, tmp_path: Path, *files: str) -> Cli:
     for name in files:
         shutil.copy2(cli.home / name, home / name)
     return Cli(home)
+
+
+def credentials(cli: Cli, folder: Path) -> str:
+    """A folder of systemd's that holds the root secret; its path."""
+    place = folder / "credentials"
+    place.mkdir(mode=0o700)
+    (place / "tokenctl.local.root").write_text(cli.root_secret.read_text())
+    (place / "tokenctl.local.root").chmod(0o600)
+    return str(place)
 
 
 # The show
@@ -452,11 +462,7 @@ def test_another_root_secret_is_never_overwritten(cli, back_up, restore):
 
 def test_a_root_secret_in_a_place_out_of_reach_comes_to_a_file_and_the_store_says_so(cli, back_up, restore, tmp_path):
     token = cli.token("--ttl", "1h")
-    folder = tmp_path / "credentials"
-    folder.mkdir(mode=0o700)
-    (folder / "tokenctl.local.root").write_text(cli.root_secret.read_text())
-    (folder / "tokenctl.local.root").chmod(0o600)
-    cli.env["CREDENTIALS_DIRECTORY"] = str(folder)
+    cli.env["CREDENTIALS_DIRECTORY"] = credentials(cli, tmp_path)
     assert cli("store", "move-secret", "credential", "-q").code == 0
     back_up()
     new = new_home(cli, tmp_path, "b.age")
@@ -474,15 +480,88 @@ def test_a_root_secret_in_a_place_out_of_reach_comes_to_a_file_and_the_store_say
 def test_a_root_secret_that_was_moved_since_the_backup_stays_where_it_is(cli, back_up, restore, tmp_path):
     cli.token()
     back_up()
-    folder = tmp_path / "credentials"
-    folder.mkdir(mode=0o700)
-    (folder / "tokenctl.local.root").write_text(cli.root_secret.read_text())
-    (folder / "tokenctl.local.root").chmod(0o600)
-    cli.env["CREDENTIALS_DIRECTORY"] = str(folder)
+    cli.env["CREDENTIALS_DIRECTORY"] = credentials(cli, tmp_path)
     assert cli("store", "move-secret", "credential", "-q").code == 0
     done = restore("-o", "json")
     assert (done.code, done.json["root_secret"], done.json["root_secret_place"]) == (0, "kept", "credential")
     assert not cli.root_secret.exists()
+    assert_sound(cli)
+
+
+@pytest.mark.parametrize("change", ["rotated", "moved", "gone"])
+@pytest.mark.parametrize("kept", [(), ("--without-keys",)])
+def test_a_root_secret_that_changes_before_the_store_is_locked_is_looked_for_again(cli, key, back_up, tmp_path, change, kept):
+    cli.token()
+    back_up(*kept)
+    ahead = tmp_path / "ahead"  # the same home after the change
+    shutil.copytree(cli.home, ahead)
+    if change == "moved":
+        cli.env["CREDENTIALS_DIRECTORY"] = credentials(cli, tmp_path)
+    if change != "gone":
+        command = ("rotate-keys", "--root") if change == "rotated" else ("store", "move-secret", "credential")
+        other = Cli(ahead)
+        other.env |= {name: value for name, value in cli.env.items() if name != "HOME"}
+        assert other(*command, "-q").code == 0
+    with waiting(cli, "store.lock", "store", "restore", "b.age", "--identity", key.path, "--yes") as restored:
+        for path in (cli.store, cli.anchor, cli.root_secret):
+            path.unlink()
+            if change != "gone" and (ahead / path.relative_to(cli.home)).exists():
+                shutil.copy2(ahead / path.relative_to(cli.home), path)
+        before = {path: data for path, data in tree(cli.home).items() if "store.db.restore" not in path}
+    told = "the root secret does not lie where it was found any more: nothing was restored"
+    if change == "gone" and kept:
+        assert (restored[0].code, restored[0].out) == (4, "")
+    else:
+        assert restored == [Result(7, "", f"tokenctl: {told}\nhint: run again\n")]
+    assert tree(cli.home) == before
+    if change != "gone":
+        assert_sound(cli)
+
+
+def test_a_keyring_out_of_reach_ends_a_restoring_over_the_store_that_records_it(cli, back_up, restore, tmp_path):
+    """No second root secret is written in plaintext because the first one cannot be read just now."""
+    cli.token()
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700, exist_ok=True)
+    profile.write_text('keyring_backend = "kept.Kept"\n')
+    profile.chmod(0o600)
+    cli.env |= {"PYTHONPATH": str(KEYRINGS), "KEPT": str(cli.home / "kept.json")}
+    assert cli("store", "move-secret", "keyring", "-q").code == 0
+    back_up()
+    new = new_home(cli, tmp_path, "b.age")
+    profile.unlink()
+    before = tree(cli.home)
+    for arguments in ((), ("-n",)):
+        done = restore(*arguments)
+        assert (done.code, done.out) == (4, "")
+        assert done.err == (
+            "tokenctl: the root secret is out of reach: no keyring is in reach\n"
+            "hint: unlock the keyring, or run this in the session that has it; where that secret is gone for good: "
+            f"mv {cli.store} {cli.store}.lost\n"
+        )
+        assert tree(cli.home) == before
+    cli.store.write_bytes(b"no database")  # nothing tells any more where it lay but the backup
+    assert restore().code == 4
+    assert not cli.root_secret.exists()
+    cli.store.rename(cli.store.with_name("store.db.lost"))
+    for each in (cli, new):
+        assert restore("-q", by=each).code == 0
+        assert each("store", "info", "-o", "json").json["root_secret_place"] == "file"
+        assert_sound(each)
+
+
+def test_a_credential_that_is_not_handed_over_ends_a_restoring_over_the_store_that_records_it(cli, back_up, restore, tmp_path):
+    cli.token()
+    cli.env["CREDENTIALS_DIRECTORY"] = credentials(cli, tmp_path)
+    assert cli("store", "move-secret", "credential", "-q").code == 0
+    back_up()
+    handed = cli.env.pop("CREDENTIALS_DIRECTORY")
+    done = restore()
+    assert (done.code, done.out) == (4, "")
+    assert "the systemd credential tokenctl.local.root is not handed to this process" in done.err
+    assert not cli.root_secret.exists()
+    cli.env["CREDENTIALS_DIRECTORY"] = handed
+    assert restore("-q").code == 0
     assert_sound(cli)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,35 @@ def under_strace(cli: Cli, expressions: Iterable[str], *arguments: str, output: 
         capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@contextmanager
+def waiting(cli: Cli, name: str, *arguments: str) -> Iterator[list[Result]]:
+    """Hold a lock beside the store until the block ends, with the program waiting for it in there.
+
+    The list holds its result once the block has ended.
+    """
+    results: list[Result] = []
+    descriptor = os.open(cli.store.with_name(name), os.O_RDWR | os.O_CREAT, 0o600)
+    started = None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        started = subprocess.Popen(
+            [*PROGRAM, *arguments],
+            env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wanted = re.compile(rf"-> FLOCK .* {started.pid} ")
+        deadline = time.monotonic() + 30
+        while not wanted.search(Path("/proc/locks").read_text()):
+            assert started.poll() is None, started.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield results
+    finally:
+        os.close(descriptor)
+        if started is not None:
+            out, err = started.communicate(timeout=60)
+            results.append(Result(started.returncode, out, err))
 
 
 class Homes:

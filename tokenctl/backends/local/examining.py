@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl.audit import anchor as anchors
@@ -12,7 +13,7 @@ from tokenctl.audit.verify import verify
 from tokenctl.backends.local import root_secret, sealing
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.view import FACTS, View, read_meta, require_own
-from tokenctl.errors import AccessDenied, Conflict, IntegrityError
+from tokenctl.errors import AccessDenied, Conflict, IntegrityError, TemporarilyUnavailable
 from tokenctl.formats.archive import Manifest
 from tokenctl.model.identifier import is_id
 from tokenctl.secret import Secret
@@ -30,13 +31,18 @@ class FoundRoot(NamedTuple):
 
 
 class Backup(NamedTuple):
-    """A backup that checks out: its store, what opens it, and the place of its root secret that it records."""
+    """A backup that checks out: its store, what opens it, and the place of its root secret that it records.
+
+    Attributes:
+        archived: The root secret that is in it; ``None`` where it was left out.
+    """
 
     store: Store
     keys: sealing.Keys
     manifest: Manifest
     found: FoundRoot
     recorded_place: str
+    archived: Secret | None
 
     @property
     def store_id(self) -> str:
@@ -120,7 +126,24 @@ def _examined(journal: Journal, store: Store, manifest: Manifest, root: Secret |
             raise _unsound(report.flaws[0])
         if (view.head.size, view.head.root.hex()) != (manifest.records, manifest.root):
             raise _unsound("its log is not the one of its manifest")
-    return Backup(store, keys, manifest, found, str(meta["root_place"]))
+    return Backup(store, keys, manifest, found, str(meta["root_place"]), root)
+
+
+def require_same_root(journal: Journal, backup: Backup) -> None:
+    """Look again where the root secret lies, under the writers' lock: it may have been rotated or moved since.
+
+    Raises:
+        AccessDenied: it is out of reach now (exit 4).
+        TemporarilyUnavailable: it does not lie where it was found (exit 7).
+    """
+    journal.whereabouts.hurry()
+    before, now = backup.found, None
+    with suppress(Conflict):
+        now = _find_root(journal, read_meta(backup.store), backup.store_id, backup.archived)
+    if now is None or (now.root, now.place.name, now.lacking) != (before.root, before.place.name, before.lacking):
+        raise TemporarilyUnavailable(
+            "the root secret does not lie where it was found any more: nothing was restored", hint="run again"
+        )
 
 
 def _unsound(why: str) -> IntegrityError:
@@ -128,8 +151,11 @@ def _unsound(why: str) -> IntegrityError:
 
 
 def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archived: Secret | None) -> FoundRoot:
-    """Return the root secret of a store from the places where it can lie here, or else from the backup."""
-    check = meta["root_check"]
+    """Return the root secret of a store from the places where it can lie here, or else from the backup.
+
+    Where a store is here, a place of it that is out of reach ends the search: no second secret is written beside it.
+    """
+    check, here = meta["root_check"], os.path.lexists(journal.path)
     if archived is not None and not root_secret.fits(archived, check, store_id):
         raise _unsound("the root secret in it is another store's")
     first: AccessDenied | None = None
@@ -140,6 +166,9 @@ def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archive
         try:
             return FoundRoot(root_secret.unlock(place, check, store_id, "the store in the backup").root, place, lacking=False)
         except AccessDenied as error:
+            # A credential that is missing in this process is there for another one.
+            if here and (error.reason not in root_secret.UNFIT or name == "credential"):
+                raise _out_of_reach(journal, error, name) from None
             first = first or error
         except IntegrityError as error:
             if error.reason == "root_differs":
@@ -156,6 +185,12 @@ def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archive
             hint="put the root secret back, or restore a backup that holds it",
         )
     return FoundRoot(archived, root_secret.place_named("file", journal.whereabouts, store_id), lacking=True)
+
+
+def _out_of_reach(journal: Journal, error: AccessDenied, name: object) -> AccessDenied:
+    reach = "unlock the keyring, or run this in the session that has it" if name == "keyring" else error.hint
+    aside = shlex.join(("mv", journal.path, f"{journal.path}.lost"))
+    return AccessDenied(error.message, hint=f"{reach}; where that secret is gone for good: {aside}", reason=error.reason)
 
 
 def _place_of_present(journal: Journal) -> object:

@@ -16,7 +16,7 @@ from tokenctl.audit import anchor as anchors
 from tokenctl.audit.tree import CompactRange
 from tokenctl.backends.local import inheriting, moving_root
 from tokenctl.backends.local.batches import Known
-from tokenctl.backends.local.examining import Backup, Lost, Present, present
+from tokenctl.backends.local.examining import Backup, Lost, Present, present, require_same_root
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.suspending import Suspending
 from tokenctl.backends.local.terms import Terms, terms_of
@@ -92,11 +92,13 @@ def carry_out(journal: Journal, backup: Backup, *, reason: str | None, keep_acti
         replacing: Whether a store may be replaced that has what the backup lacks.
 
     Raises:
+        AccessDenied: the root secret came out of reach meanwhile (exit 4).
         Conflict: such a store appeared meanwhile (exit 6).
-        TemporarilyUnavailable: locked, busy or full (exit 7); the present store stands as it was.
+        TemporarilyUnavailable: locked, busy or full, or the root secret was changed meanwhile (exit 7).
     """
     directory = os.path.dirname(journal.path)
     with lock.exclusive(os.path.join(directory, "store.lock"), deadline=journal.lock_deadline):
+        require_same_root(journal, backup)
         with present(journal, backup) as there:
             if there.loses and not replacing:
                 raise Conflict("another tokenctl changed the store meanwhile", hint="run again")
