@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.commands.backups import AgeKey, age, age_key, members
-from tests.faults.conftest import assert_no_secret, assert_sound, rows
+from tests.faults.conftest import assert_no_secret, assert_sound, change, rows, waiting
 from tokenctl import __version__
 from tokenctl.model.record import commitment_to
 
@@ -302,6 +302,42 @@ def test_a_quarantined_store_is_backed_up_with_a_warning_and_stays_what_it_is(cl
     assert cli("store", "release", "--reason", "looked at", "--yes", "-q").code == 0
     assert cli("inspect", cli.id_of(token), "-q").code == 3
     assert_sound(cli)
+
+
+# Beside a rotation of the root secret
+
+
+@pytest.mark.parametrize("kept", [(), ("--without-keys",)])
+def test_a_backup_that_waited_while_the_root_secret_was_rotated_can_be_restored(cli, key, kept):
+    cli.token()
+    command = ("store", "backup", "b.age", "--recipient", key.recipient, *kept)
+    with waiting(cli, "backup.lock", *command) as done:
+        assert cli("rotate-keys", "--root", "-q").code == 0
+    assert (done[0].code, done[0].err) == (0, "")
+    assert_restorable(cli, key)
+
+
+def assert_restorable(cli, key):
+    rehearsed = cli("store", "restore", "b.age", "--identity", key.path, "-n")
+    assert (rehearsed.code, rehearsed.err) == (0, "")
+    inside = members(age("-d", "-i", key.path, str(cli.home / "b.age")))
+    assert inside.get("root", cli.root_secret.read_bytes()) == cli.root_secret.read_bytes()
+    assert cli("store", "restore", "b.age", "--identity", key.path, "--yes", "-q").code == 0
+    assert_sound(cli)
+
+
+def test_a_backup_whose_head_is_not_authentic_says_what_is_not_known_of_it(cli, key):
+    cli.token()
+    change(cli.store, "UPDATE head SET size = 7, root = zeroblob(32)")
+    done = cli("store", "backup", "b.age", "--recipient", key.recipient, "-o", "json")
+    verdict = "INVALID: the head of the log is not authentic"
+    told = f"the store is quarantined, and no restore accepts what does not check out: {verdict}"
+    assert (done.code, done.json["warnings"]) == (0, [told])
+    manifest = json.loads(members(age("-d", "-i", key.path, str(cli.home / "b.age")))["manifest.json"])
+    assert (done.json["records"], manifest["records"], manifest["root"]) == (2, 2, None)
+    refused = cli("store", "restore", "b.age", "--identity", key.path, "--yes")
+    assert (refused.code, refused.out) == (10, "")
+    assert "the head of the log is not authentic" in refused.err
 
 
 # store seal

@@ -169,7 +169,9 @@ def _write(context: Context, backend: LocalAuthority, file: str, target: Target,
         if copy is None:
             raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
         if copy.quarantine is not None:
-            console.warn(f"the store is quarantined, and so will be what is restored from this: {copy.quarantine}")
+            invalid = copy.quarantine.startswith("INVALID")
+            told = "no restore accepts what does not check out" if invalid else "so will be what is restored from this"
+            console.warn(f"the store is quarantined, and {told}: {copy.quarantine}")
         try:
             lock.encrypt(Packed(copy.manifest, copy.root, copy.descriptor, copy.size), measured)
             target.sync()

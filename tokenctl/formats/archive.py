@@ -24,7 +24,11 @@ _ROOT_LENGTH = 64  # hexadecimal digits
 
 
 class Manifest(NamedTuple):
-    """What a backup says of itself; ``made_at`` in milliseconds UTC, ``root`` is that of the log."""
+    """What a backup says of itself; ``made_at`` in milliseconds UTC.
+
+    Attributes:
+        root: Of the log; ``None`` where its head was not authentic.
+    """
 
     store_id: str
     profile: str
@@ -32,7 +36,7 @@ class Manifest(NamedTuple):
     schema: int
     records: int
     tokens: int
-    root: str
+    root: str | None
     tokenctl: str
     with_keys: bool
 
@@ -59,7 +63,7 @@ class Manifest(NamedTuple):
             manifest = cls(**known | {"made_at": parse_instant(known["made_at"], 0)})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidRequest):
             raise _foreign("its manifest is not understood") from None
-        texts = (manifest.store_id, manifest.profile, manifest.root, manifest.tokenctl)
+        texts = (manifest.store_id, manifest.profile, manifest.root if manifest.root is not None else "", manifest.tokenctl)
         numbers = (manifest.schema, manifest.records, manifest.tokens)
         plain = all(isinstance(text, str) and text.isprintable() and len(text) <= 200 for text in texts)
         whole = all(type(number) is int and number >= 0 for number in numbers)
