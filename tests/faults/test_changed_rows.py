@@ -39,11 +39,13 @@ def jwt(cli, tmp_path):
     assert cli("inspect", identifier, "-q").code == 0
     assert_sound(cli)
     shutil.copy2(cli.store, tmp_path / "sound")
+    shutil.copy2(cli.anchor, tmp_path / "anchor")
     return identifier
 
 
 def _put_back(cli, tmp_path):
     shutil.copy2(tmp_path / "sound", cli.store)
+    shutil.copy2(tmp_path / "anchor", cli.anchor)
 
 
 def _assert_found(cli, identifier, where):

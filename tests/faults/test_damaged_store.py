@@ -57,16 +57,18 @@ def test_every_corrupted_page_is_found_and_none_makes_a_token_active(cli):
     token = cli.id_of(cli.token())
     other = cli.id_of(cli.token())
     assert cli("revoke", other, "--yes", "-q").code == 0
-    whole = cli.store.read_bytes()
+    whole, anchor = cli.store.read_bytes(), cli.anchor.read_bytes()
     pages = len(whole) // _PAGE
     assert pages > 15
     for page in range(pages):
+        cli.anchor.write_bytes(anchor)  # the check before left its verdict, and went on with it
         cli.store.write_bytes(whole[: page * _PAGE] + bytes([0xA5]) * _PAGE + whole[(page + 1) * _PAGE :])
         assert cli("audit", "verify", "-q").code == 10, page
         assert cli("inspect", other, "-q").code in (3, 10), page
         shown = cli("inspect", token, "-q")
         assert shown.code in (0, 5, 10), page
         assert "a bug" not in shown.err
+    cli.anchor.write_bytes(anchor)
     cli.store.write_bytes(whole)
     assert_sound(cli)
 
@@ -220,3 +222,114 @@ def test_a_store_without_one_of_its_facts_is_not_believed(cli, name):
     change(cli.store, f"DELETE FROM meta WHERE name = '{name}'")
     for command in (("inspect", token), ISSUE, ("revoke", token, "--yes"), ("audit", "verify", "-q")):
         assert cli(*command).code == 10
+
+
+# Quarantine and anchor
+
+
+def put_back(cli, copy):
+    """Put an old file of the store back, as whoever can write there does."""
+    for companion in ("-wal", "-shm"):
+        cli.store.with_name(f"store.db{companion}").unlink(missing_ok=True)
+    shutil.copy2(copy, cli.store)
+
+
+def sealed_by_hand(cli):
+    assert cli("store", "seal", "--reason", "stolen", "-q").code == 0
+
+
+def found_invalid(cli):
+    """A row that was changed: the log itself is whole."""
+    change(cli.store, "UPDATE token SET subject = 'another' WHERE rowid = 2")
+    assert cli("audit", "verify", "-q").code == 10
+
+
+def head_changed(cli):
+    """The log is whole, and its head says something else."""
+    change(cli.store, "UPDATE head SET time = time + 1")
+
+
+def record_put_behind(cli):
+    """The log goes on from what was anchored, with a record that nobody made."""
+    change(
+        cli.store,
+        "INSERT INTO record SELECT seq + 1, time, operation, target, request, actor, body, zeroblob(32), nonce "
+        "FROM record ORDER BY seq DESC LIMIT 1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("quarantine", [sealed_by_hand, found_invalid, head_changed, record_put_behind])
+@pytest.mark.parametrize("anchored", [True, False])
+def test_what_was_revoked_in_quarantine_is_missed_in_an_old_copy(cli, tmp_path, quarantine, anchored):
+    token = cli.token()
+    other = cli.id_of(cli.token())
+    shutil.copy2(cli.store, tmp_path / "copy")
+    quarantine(cli)
+    assert cli("inspect", other, "-q").code == 10
+    if not anchored:
+        cli.anchor.unlink()
+    assert cli("revoke", cli.id_of(token), "--yes", "-q").code == 0
+    assert cli("inspect", "-", "-q", input=token).code == 3
+    assert cli("inspect", other, "-q").code == 10  # the anchor that was written did not lift it
+    assert cli("store", "info", "-o", "json").json["anchor"] == "agrees"
+    put_back(cli, tmp_path / "copy")
+    assert_refused(cli("inspect", "-", input=token), 10)
+    assert "TRUNCATED" in cli("inspect", other).err
+
+
+def behind(cli, copy):
+    put_back(cli, copy)
+
+
+def record_removed(cli, copy):
+    change(cli.store, "DELETE FROM record WHERE seq = (SELECT max(seq) FROM record)")
+
+
+def head_and_record_changed(cli, copy):
+    change(
+        cli.store, "UPDATE record SET hash = zeroblob(32) WHERE seq = 2", "UPDATE head SET time = time + 1"
+    )  # fmt: skip
+
+
+def anchor_of_another(cli, copy):
+    text = cli.anchor.read_text().splitlines()
+    cli.anchor.write_text("\n".join([text[0], text[1][::-1], *text[2:]]) + "\n")
+
+
+def anchor_damaged(cli, copy):
+    cli.anchor.write_text("nonsense\n")
+
+
+@pytest.mark.parametrize("part", [behind, record_removed, head_and_record_changed, anchor_of_another, anchor_damaged])
+def test_what_is_done_to_a_store_that_left_its_anchor_does_not_hide_that(cli, tmp_path, part):
+    tokens = [cli.id_of(cli.token()) for _ in range(4)]
+    shutil.copy2(cli.store, tmp_path / "copy")
+    cli.token()
+    cli.token()
+    part(cli, tmp_path / "copy")
+    anchor = cli.anchor.read_bytes()
+    for token in tokens[:3]:
+        assert cli("revoke", token, "--yes", "-q").code == 0
+    assert cli("store", "seal", "--reason", "stolen", "-q").code == 0
+    assert cli("audit", "verify", "-q").code == 10
+    assert cli.anchor.read_bytes() == anchor
+    assert_refused(cli("inspect", tokens[3]), 10)
+    assert cli("store", "release", "--reason", "looked at", "--yes", "-q").code == 0
+    assert cli.anchor.read_bytes() != anchor
+    assert cli("store", "info", "-o", "json").json["anchor"] == "agrees"
+
+
+def test_a_sealed_store_that_is_behind_its_anchor_says_both(cli, tmp_path):
+    token = cli.token()
+    sealed_by_hand(cli)
+    shutil.copy2(cli.store, tmp_path / "copy")
+    assert cli("revoke", cli.id_of(token), "--yes", "-q").code == 0
+    put_back(cli, tmp_path / "copy")
+    verdict = "TRUNCATED: the store is 1 record behind its anchor; SEALED: stolen"
+    assert cli("store", "info", "-o", "json").json["quarantine"] == verdict
+    other = cli.id_of(token)
+    assert cli("revoke", "--suspend", other, "--yes", "-q").code == 0
+    assert cli("store", "info", "-o", "json").json["quarantine"] == verdict  # as it is recorded now
+    released = cli("store", "release", "--reason", "looked at", "--yes")
+    assert (released.code, released.out) == (0, f"released\t{verdict}\n")
+    assert cli("store", "info", "-o", "json").json["quarantine"] is None

@@ -179,7 +179,7 @@ def _anchor_of_both(backup: Backup, there: Present) -> anchors.Anchor | None:
     """Return an anchor that holds for the present store and for the one to come, so that no reader in between is told that
     one of them is an old copy; ``None`` where the present store is one, and stays denied.
     """
-    if there.view is None or there.view.quarantine is not None or there.view.anchor is None or not there.agreed:
+    if there.view is None or there.view.left_anchor is not None or there.view.anchor is None or not there.agreed:
         return None
     tree, leaf = CompactRange(), b""
     for (stored,) in backup.store.rows("SELECT hash FROM record WHERE seq <= ? ORDER BY seq", there.agreed):

@@ -20,6 +20,7 @@ from tokenctl.store.connection import Store
 from tokenctl.store.rows import Protector, Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OF_ANCHOR = ("TRUNCATED", "DIVERGED")  # verdicts that an anchor speaks
 FACTS = {"store_id", "root_place", "root_check", "root_version"}  # names in meta without which no store is believed
 
 
@@ -29,6 +30,7 @@ class View:
     Attributes:
         clock: The system clock, milliseconds UTC.
         now: max(clock, time of the newest record): rights end by it.
+        left_anchor: What the anchor says against the log; ``None`` where they agree, or none is there.
         quarantine: Why nothing here may be called active; ``None`` where all checks out.
 
     Args:
@@ -47,6 +49,7 @@ class View:
         self.last_time = self.head.time if self.head_intact else 0
         self.clock = clock
         self.now = max(clock, self.last_time)
+        self.left_anchor = self._judge_anchor()
         self.quarantine = self._judge()
         self._ended: dict[str, bool] = {}
 
@@ -67,9 +70,10 @@ class View:
             return "INVALID: the head of the log is not authentic"
         if self.store.integer("SELECT max(seq) FROM record") != self.head.size:
             return "INVALID: the newest records do not fit the head of the log"
-        if self.head.quarantine is not None:
-            return self.head.quarantine
-        return self._judge_anchor()
+        recorded = self.head.quarantine
+        if recorded is None or recorded.startswith(_OF_ANCHOR):
+            return recorded or self.left_anchor
+        return recorded if self.left_anchor is None else f"{self.left_anchor}; {recorded}"  # a seal hides no lost records
 
     def _judge_anchor(self) -> str | None:
         anchor = self.anchor
@@ -111,19 +115,26 @@ class Change(View):
         self.actor = actor
         self.actor_name = str(actor)
         self._actor_facts = canonical(actor.facts()).decode("ascii")
-        self._range = self._range_to_continue()
+        self._range, self._continues_anchor = self._range_to_continue()
         self._newest: bytes | None = None
         self.head_changed = False
         self.afterwards: Callable[[], None] | None = None  # done once it is committed, still under the lock
 
-    def _range_to_continue(self) -> CompactRange:
-        if self.head_intact and self.store.integer("SELECT max(seq) FROM record") == self.head.size:
-            return CompactRange.from_bytes(self.head.size, self.head.range)
-        # The head cannot be believed: the log goes on from its records, in quarantine.
-        rebuilt = CompactRange()
-        for (leaf,) in self.store.rows("SELECT hash FROM record ORDER BY seq"):
-            rebuilt.append(leaf if isinstance(leaf, bytes) else bytes(32))
-        return rebuilt
+    def _range_to_continue(self) -> tuple[CompactRange, bool]:
+        """Return the tree that the log goes on from, and whether what was anchored is the beginning of it."""
+        whole = self.head_intact and self.store.integer("SELECT max(seq) FROM record") == self.head.size
+        tree = CompactRange.from_bytes(self.head.size, self.head.range) if whole else CompactRange()
+        anchor, left = self.anchor, self.left_anchor is not None
+        if whole and (left or self.quarantine is None or not isinstance(anchor, anchors.Anchor) or anchor.size == self.head.size):
+            return tree, not left
+        # A head that was not authentic, or may have been made anew from records that were not: only all of them tell.
+        rebuilt, continues = CompactRange(), anchor is None
+        for (stored,) in self.store.rows("SELECT hash FROM record ORDER BY seq"):
+            leaf = stored if isinstance(stored, bytes) else bytes(32)
+            rebuilt.append(leaf)
+            if isinstance(anchor, anchors.Anchor) and rebuilt.size == anchor.size:
+                continues = anchor == (self.store_id, rebuilt.size, leaf, rebuilt.root())
+        return (tree if whole else rebuilt), continues
 
     @property
     def next_seq(self) -> int:
@@ -199,8 +210,12 @@ class Change(View):
         )  # fmt: skip
 
     def anchor_of(self) -> anchors.Anchor | None:
-        """Return the anchor after this change; none in quarantine, which an anchor made anew would hide."""
-        if self._newest is None or self.quarantine is not None:
+        """Return the anchor after this change; ``None`` leaves the old one.
+
+        In quarantine it goes on with a log that it agreed with before, so that an old copy is noticed there too; one that
+        the log had left stays as evidence until the store is released.
+        """
+        if self._newest is None or (self.quarantine is not None and not self._continues_anchor):
             return None
         return anchors.Anchor(store_id=self.store_id, size=self.head.size, leaf=self._newest, root=self.head.root)
 
