@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest
 from tokenctl.secret import Secret
 
+_Answer = TypeVar("_Answer")
 PASSPHRASE_LIMIT = 256 * 1024 * 1024  # bytes of plaintext: the library holds all of it, and three times as much, in memory
 _MAGIC = b"age-encryption.org/v1\n"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
@@ -124,7 +125,9 @@ def encrypt(source: Source, sink: Sink, recipients: Sequence[Any]) -> None:
     """Encrypt a stream; what ``source`` and ``sink`` raise passes through."""
     pyrage = _library()
 
-    pyrage.encrypt_io(source, sink, list(recipients))
+    guard = _Guard(source, sink)
+    with guard.passing():
+        pyrage.encrypt_io(guard, guard, list(recipients))
 
 
 def encrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> None:
@@ -154,14 +157,15 @@ def decrypt(source: Source, sink: Sink, identities: Sequence[Any]) -> None:
 
     guard = _Guard(source, sink)
     try:
-        pyrage.decrypt_io(guard, guard, list(identities))
+        with guard.passing():
+            pyrage.decrypt_io(guard, guard, list(identities))
     except pyrage.DecryptError as error:
         if "No matching keys" in str(error):
             raise AccessDenied("no identity given opens the file", hint="give the one it was made for: --identity FILE") from None
         raise _damaged() from None
     except OSError:
         if guard.failure is not None:
-            raise guard.failure from None
+            raise
         raise _damaged() from None
 
 
@@ -200,26 +204,37 @@ def _damaged() -> IntegrityError:
 
 
 class _Guard:
-    """Remembers what reading or writing raised, so that it is told from what the library finds."""
+    """Remembers what reading or writing raised: the library wraps it in an error of its own, or lets it through."""
 
     def __init__(self, source: Source, sink: Sink) -> None:
         self._source = source
         self._sink = sink
-        self.failure: OSError | None = None
+        self.failure: BaseException | None = None
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Raise what reading or writing raised, whatever the library made of it."""
+        try:
+            yield
+        except BaseException:
+            if self.failure is not None:
+                raise self.failure from None
+            raise
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            return self._source.read(size)
-        except OSError as error:
-            self.failure = error
-            raise
+        return self._kept(lambda: self._source.read(size))
 
     def write(self, data: bytes) -> int:
-        try:
-            return self._sink.write(data)
-        except OSError as error:
-            self.failure = error
-            raise
+        return self._kept(lambda: self._sink.write(data))
 
     def flush(self) -> None:
-        self._sink.flush()
+        self._kept(self._sink.flush)
+
+    def _kept(self, act: Callable[[], _Answer]) -> _Answer:
+        if self.failure is not None:  # the library goes on all the same
+            raise self.failure
+        try:
+            return act()
+        except BaseException as error:
+            self.failure = error
+            raise

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import sqlite3
 import stat
 import sys
@@ -279,6 +280,25 @@ def test_a_backup_that_is_not_recorded_is_not_whole(cli, key):
     assert (cli.home / "cut.age").stat().st_size > 0
     assert cli("store", "restore", "cut.age", "--identity", key.path, "-n").code == 10
     assert sorted(path.name for path in cli.home.iterdir() if path.is_file()) == ["cut.age"]
+
+
+@pytest.mark.parametrize("to", ["recipient", "passphrase"])
+def test_a_backup_that_cannot_be_written_is_told(cli, key, passphrase, to):
+    cli.token()
+    command = ("store", "backup", "-", f"--{to}" if to == "recipient" else "--passphrase-file")
+    command += (key.recipient if to == "recipient" else str(passphrase),)
+    with open("/dev/full", "wb") as full:
+        done = cli(*command, stdout=full, stderr=-1)
+    assert (done.code, done.err) == (
+        7, "tokenctl: cannot write to stdout: no space left on device\nhint: check where stdout goes, then run again\n"
+    )  # fmt: skip
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        done = cli(*command, stdout=gone, stderr=-1)
+    assert (done.code, done.err) == (-signal.SIGPIPE, "")
+    if to == "recipient":  # with a passphrase all of it is one part, and the last part waits for the record
+        assert recorded(cli) == []
 
 
 def test_quiet_leaves_the_outcome_to_the_exit_code(cli, key):

@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from tests.commands.backups import age_key
 from tests.conftest import Cli, Result
 from tests.faults.conftest import ISSUE, assert_no_secret, assert_refused, assert_sound, database, rows, under_strace
 
@@ -157,6 +158,22 @@ def test_a_failed_sync_in_the_making_of_the_store_is_refused_and_a_rerun_makes_i
     assert_no_secret(cli.home, root_secret=cli.root_secret)
     assert cli(*ISSUE).code == 0
     assert_sound(cli)
+
+
+@pytest.mark.parametrize("room", [0, 40_000, 80_000])
+def test_a_backup_to_a_full_medium_is_told_and_leaves_nothing(cli, medium, tmp_path, room):
+    key = age_key(tmp_path)
+    cli.env["XDG_DATA_HOME"] = str(tmp_path / "data")  # the store has room
+    cli.token()
+    store = tmp_path / "data/tokenctl/local/store.db"
+    medium.fill(leave=room)
+    done = cli("store", "backup", "b.age", "--recipient", key.recipient)
+    assert (done.code, done.out) == (7, "")
+    assert done.err == "tokenctl: cannot write b.age: no space left on device\nhint: make room and run again\n"
+    assert not (cli.home / "b.age").exists()
+    assert rows(store, "SELECT 1 FROM record WHERE operation = 'store.backup'") == []
+    medium.free()
+    assert cli("store", "backup", "b.age", "--recipient", key.recipient).code == 0
 
 
 def test_an_anchor_that_cannot_be_written_is_warned_of_and_the_token_is_good(cli):
