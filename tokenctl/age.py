@@ -6,16 +6,23 @@ Its exceptions are translated here; their text is never shown.
 from __future__ import annotations
 
 import base64
+import hashlib
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
-from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest
+from tokenctl import process
+from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable
 from tokenctl.secret import Secret
 
 _Answer = TypeVar("_Answer")
 PASSPHRASE_LIMIT = 256 * 1024 * 1024  # bytes of plaintext: the library holds all of it, and three times as much, in memory
+_FIRST_WORK = 10  # powers of two: what the library measures first
+_SANE = 4  # powers of two above its own work that the library still does
+_MARGIN = 32 * 1024 * 1024  # bytes
 _MAGIC = b"age-encryption.org/v1\n"
 _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 HEAD_LENGTH = 4096  # bytes that tell what a file is encrypted to
@@ -110,12 +117,18 @@ def parse_identities(data: bytes, *, what: str) -> list[Any]:
     return found
 
 
-def kind_of(head: bytes) -> str | None:
-    """Return what a file that begins so is encrypted to: ``passphrase`` or ``recipients``; ``None`` where it is no age file."""
+def _plain_head(head: bytes) -> bytes:
+    """Return the beginning of a file without its armor, where it has one."""
     if head.startswith(_ARMOR):
         lines = re.findall(rb"^[A-Za-z0-9+/=]+\r?$", head.partition(b"\n")[2], re.MULTILINE)
         with suppress(ValueError):
-            head = base64.b64decode(b"".join(line.strip() for line in lines[:-1] or lines))
+            return base64.b64decode(b"".join(line.strip() for line in lines[:-1] or lines))
+    return head
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return what a file that begins so is encrypted to: ``passphrase`` or ``recipients``; ``None`` where it is no age file."""
+    head = _plain_head(head)
     if not head.startswith(_MAGIC):
         return None
     return "passphrase" if head[len(_MAGIC) :].startswith(b"-> scrypt ") else "recipients"
@@ -135,6 +148,7 @@ def encrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
 
     Raises:
         InvalidRequest: it is longer (exit 2).
+        TemporarilyUnavailable: there is too little memory (exit 7).
     """
     pyrage = _library()
 
@@ -143,6 +157,7 @@ def encrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
         raise InvalidRequest(
             f"a passphrase is for at most {PASSPHRASE_LIMIT // 2**20} MiB", hint="age-keygen -o FILE, then --recipient age1..."
         )
+    _require_memory(_work(), len(plain), hint="encrypt to a recipient: age-keygen -o FILE, then --recipient age1...")
     sink.write(pyrage.passphrase.encrypt(plain, passphrase.reveal().decode("utf-8")))
 
 
@@ -175,6 +190,7 @@ def decrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
     Raises:
         AccessDenied: the passphrase is another one (exit 4).
         InvalidRequest: it is longer than a passphrase is used for (exit 2).
+        TemporarilyUnavailable: there is too little memory (exit 7).
         IntegrityError: it was cut or changed, or asks for too much work (exit 10).
     """
     pyrage = _library()
@@ -186,8 +202,12 @@ def decrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
         left -= len(part)
     if not left:
         raise InvalidRequest(f"a file with a passphrase is at most {PASSPHRASE_LIMIT // 2**20} MiB", hint="age -d opens it")
+    data = b"".join(parts)
+    told = re.match(rb"-> scrypt [^ \n]+ ([0-9]{1,2})\n", _plain_head(data[:HEAD_LENGTH]).removeprefix(_MAGIC))
+    if told is not None and int(told[1]) <= _work() + _SANE:
+        _require_memory(int(told[1]), len(data), hint="free memory or raise its limit; age -d opens it elsewhere")
     try:
-        plain = pyrage.passphrase.decrypt(b"".join(parts), passphrase.reveal().decode("utf-8"))
+        plain = pyrage.passphrase.decrypt(data, passphrase.reveal().decode("utf-8"))
     except pyrage.DecryptError as error:
         if "Decryption failed" in str(error):
             raise AccessDenied("the passphrase does not open the file") from None
@@ -197,6 +217,24 @@ def decrypt_with_passphrase(source: Source, sink: Sink, passphrase: Secret) -> N
     except OSError:
         raise _damaged() from None
     sink.write(plain)
+
+
+def _work() -> int:
+    """Return the work factor that the library chooses on this machine: the power of two that takes it a second or more."""
+    least = 1.0
+    for _ in range(3):
+        began = time.perf_counter()
+        hashlib.scrypt(b"", salt=b"", n=2**_FIRST_WORK, r=8, p=1)
+        least = min(least, time.perf_counter() - began)
+    return _FIRST_WORK + math.ceil(math.log2(1 / least))
+
+
+def _require_memory(work: int, length: int, *, hint: str) -> None:
+    """Refuse what the library would abort the process for: scrypt takes 1 KiB for each unit of work."""
+    needed, left = 1024 * 2**work + 3 * length + _MARGIN, process.memory_left()
+    if left is not None and left < needed:
+        told = f"a passphrase needs {needed // 2**20:,} MiB of memory here, and {left // 2**20:,} MiB are free"
+        raise TemporarilyUnavailable(told, hint=hint)
 
 
 def _damaged() -> IntegrityError:

@@ -203,3 +203,26 @@ class Unbroken:
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def memory_left() -> int | None:
+    """Return how many bytes this process can still take, by its own limits and by the machine; ``None`` where none tells."""
+    import resource
+
+    left = []
+    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if soft != resource.RLIM_INFINITY:
+        left.append(soft - _bytes_in("/proc/self/status", "VmSize:"))
+    available = _bytes_in("/proc/meminfo", "MemAvailable:")
+    if available:
+        left.append(available)
+    with suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+        left.append(int(file.read()) - _bytes_in("/proc/self/status", "VmRSS:"))
+    return max(min(left), 0) if left else None
+
+
+def _bytes_in(path: str, name: str) -> int:
+    """Return what a file of the kernel says in kB after a name, as bytes; zero where it does not."""
+    with suppress(OSError, ValueError, IndexError), open(path, encoding="ascii", errors="replace") as file:
+        return next((int(line.split()[1]) * 1024 for line in file if line.startswith(name)), 0)
+    return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import json
 import os
+import re
+import resource
 import signal
 import sqlite3
 import stat
@@ -140,6 +143,34 @@ def test_a_passphrase_is_asked_for_twice_at_a_terminal(cli):
         assert secret.encode() not in asking.before
         assert (cli.home / "b.age").exists() is (code == 0)
     assert recorded(cli) == [("store.backup",)]
+
+
+def test_a_passphrase_without_the_memory_for_it_is_refused(cli, passphrase):
+    """The library would abort the process."""
+    cli.token()
+    command = ("--passphrase-file", str(passphrase))
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (700 * 2**20, 700 * 2**20))}
+    refused = cli("store", "backup", "b.age", *command, **limited)
+    assert (refused.code, refused.out) == (7, "")
+    assert re.fullmatch(
+        r"tokenctl: a passphrase needs [0-9,]+ MiB of memory here, and \d+ MiB are free\n"
+        r"hint: encrypt to a recipient: age-keygen -o FILE, then --recipient age1...\n", refused.err,
+    )  # fmt: skip
+    assert not (cli.home / "b.age").exists()
+    assert recorded(cli) == []
+    assert cli("store", "backup", "b.age", *command, "-q").code == 0
+    (cli.home / "b.txt").write_bytes(armored((cli.home / "b.age").read_bytes()))
+    for file in ("b.age", "b.txt"):
+        refused = cli("store", "restore", file, *command, "-n", **limited)
+        assert (refused.code, refused.out) == (7, "")
+        assert refused.err.endswith("hint: free memory or raise its limit; age -d opens it elsewhere\n")
+    assert cli("store", "restore", "b.txt", *command, "-n", "-q").code == 0
+
+
+def armored(data: bytes) -> bytes:
+    lines = base64.encodebytes(data).replace(b"\n", b"")
+    body = b"\n".join(lines[at : at + 64] for at in range(0, len(lines), 64))
+    return b"-----BEGIN AGE ENCRYPTED FILE-----\n" + body + b"\n-----END AGE ENCRYPTED FILE-----\n"
 
 
 def test_recipients_may_stand_in_a_file_and_be_ssh_keys(cli, key, tmp_path):
