@@ -560,6 +560,39 @@ def test_what_a_first_run_left_is_a_warning_and_removed(well):
     assert list(well.store.parent.glob("*.new*")) == []
 
 
+@pytest.mark.parametrize("purpose", ["backup", "restore"])
+def test_what_a_killed_backup_or_restore_left_is_named_unless_one_is_at_work(well, purpose):
+    path = well.store.with_name(f"store.db.{purpose}")
+    for name in (path, path.with_name(f"{path.name}-journal")):
+        name.write_text("x")
+    with open(well.store.with_name(f"{purpose}.lock"), "w") as lock:
+        os.chmod(lock.fileno(), 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert faults(well) == []
+    (found,) = faults(well)
+    assert (found["check"], found["detail"]) == ("store", f"{path} was left by a store {purpose} that did not end")
+    mend(well, found["mend"])
+    assert faults(well) == []
+    assert sorted(well.store.parent.glob("store.db.*")) == []
+
+
+def test_stores_kept_from_before_a_restore_are_listed_and_in_a_month_a_warning(well):
+    kept = [well.store.with_name(f"store.db.{name}") for name in ("lost", "replaced-7-0123abcd", "replaced-damaged-0123abcd")]
+    for path in (*kept, well.store.with_name("store.db.replaced-damaged-0123abcd-wal")):
+        path.write_text("x")
+    shown = ", ".join(f"~/.local/share/tokenctl/local/{path.name}" for path in kept)
+    told = f"kept from before a restore, with the private keys of then, sealed: {shown}"
+    findings = well("doctor", "-o", "json").json["findings"]
+    assert [found["status"] for found in findings if found["detail"] == told] == ["ok"]
+    for path in kept:
+        os.utime(path, (time.time() - 31 * 86_400,) * 2)
+    (found,) = faults(well)
+    assert (found["check"], found["detail"]) == ("backup", told)
+    mend(well, found["mend"])
+    assert faults(well) == []
+    assert sorted(well.store.parent.glob("store.db.*")) == []
+
+
 def test_a_clock_behind_the_last_record_fails_and_is_accepted_by_the_printed_command(well):
     assert well.at(now() + YEAR, "issue", "--subject", "s", "-q").code == 0
     (found,) = faults(well, code=7)

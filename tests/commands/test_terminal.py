@@ -338,3 +338,11 @@ def test_rotate_keys_tells_a_person_what_comes_next(cli, at_terminal):
     assert screen.split("\n")[-2] == (
         "private parts of retired keys are destroyed here; backups made before still hold them until they age out"
     )
+    for count, told in ((1, "so does 1 store"), (2, "so do 2 stores")):
+        cli.store.with_name(f"store.db.replaced-{count}-0123abcd").touch()
+        code, screen = ended(at_terminal("tokenctl rotate-keys status", columns=200))
+        last = " ".join(screen.split("\n")[-3:]).split("; ")[-1].strip()
+        assert last == (
+            "backups made before still hold them until they age out, "
+            f"and {told} kept from before a restore: python -m tokenctl doctor"
+        )

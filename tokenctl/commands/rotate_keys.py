@@ -12,6 +12,7 @@ from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
 from tokenctl.model.rotation import Wish
 from tokenctl.model.times import parse_duration
+from tokenctl.store import copies
 from tokenctl.workflows.rotation import Run, observe
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
             listed = keys.keys() if observation.verifiers else []
             published = [key.kid for key, _ in listed if key.state == "published"]
             seen = [answer for kid in published for answer in observe(keys, kid, observation, now=outlook.now)]
-        screen.tell_status(context, keys, outlook, seen)
+        screen.tell_status(context, keys, outlook, seen, len(copies.kept(backend.journal.path)))
     return 0
 
 

@@ -133,8 +133,12 @@ def _next_of(members: dict[str, object], outlook: Outlook) -> Step | None:
     return next(own, None) or next(after, None) or next((step for step in taking if step.action == "activate"), None)
 
 
-def tell_status(context: Context, keys: SigningKeys, outlook: Outlook, seen: Sequence[Seen]) -> None:
-    """Print every key, and on a terminal what comes next and what verifiers have."""
+def tell_status(context: Context, keys: SigningKeys, outlook: Outlook, seen: Sequence[Seen], kept: int) -> None:
+    """Print every key, and on a terminal what comes next and what verifiers have.
+
+    Args:
+        kept: How many stores from before a restore lie beside the present one.
+    """
     console = context.console
     if console.output == "json":
         lacking = [(answer.verifier, answer.detail) for answer in seen if not answer.holds]
@@ -157,7 +161,7 @@ def tell_status(context: Context, keys: SigningKeys, outlook: Outlook, seen: Seq
     if not objects:
         console.chat("no signing key yet: the first JWT makes it")
     elif console.on_terminal and not console.machine:
-        _tell_more(context, objects, outlook, seen)
+        _tell_more(context, objects, outlook, seen, kept)
 
 
 def _row(context: Context, members: dict[str, object], step: Step | None, now: int) -> str:
@@ -173,7 +177,9 @@ def _row(context: Context, members: dict[str, object], step: Step | None, now: i
     return f"{columns}  {members['tokens']:>7,}  {told}"
 
 
-def _tell_more(context: Context, objects: Sequence[dict[str, object]], outlook: Outlook, seen: Sequence[Seen]) -> None:
+def _tell_more(
+    context: Context, objects: Sequence[dict[str, object]], outlook: Outlook, seen: Sequence[Seen], kept: int
+) -> None:  # fmt: skip
     console = context.console
     console.answer(console.fold("", _next_line(outlook)))
     for answer in seen:
@@ -182,6 +188,9 @@ def _tell_more(context: Context, objects: Sequence[dict[str, object]], outlook: 
         console.answer(console.fold("verifier: ", escape(f"{answer.verifier} {answer.detail} ({asked}{cached})")))
     if any(members["state"] in ("retired", "compromised") for members in objects):
         told = "private parts of retired keys are destroyed here; backups made before still hold them until they age out"
+        if kept:
+            told += f", and so do {kept} stores" if kept > 1 else ", and so does 1 store"
+            told += " kept from before a restore: " + f"{console.command} doctor"
         console.answer(console.fold("", told))
 
 

@@ -6,9 +6,9 @@ no database any more is replaced by rename.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -20,6 +20,8 @@ from tokenctl.store import lock
 from tokenctl.store.connection import Store, defend, translated
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
+ASIDE = ".lost"  # what a person is told to call a store whose root secret is gone
+_UNKEPT = (".new", *_COMPANIONS)
 _PAGE = 4096  # bytes; that of every store
 
 
@@ -51,6 +53,20 @@ def remove(path: str) -> None:
             continue
         except OSError as error:
             raise files.unusable(name, error) from None
+
+
+def kept(store_path: str) -> list[str]:
+    """Return the stores that were put aside for one that was restored: they hold the private keys of then, sealed."""
+    found = [name for end in (".replaced-*", ASIDE) for name in glob.glob(f"{glob.escape(store_path)}{end}")]
+    return sorted(name for name in found if not name.endswith(_UNKEPT))
+
+
+def unfinished(store_path: str, purpose: str) -> list[str]:
+    """Return what a copy of a purpose left that was killed; one that is being made is among it."""
+    names = [f"{store_path}.{purpose}"]
+    if purpose == "restore":
+        names += [f"{store_path}.replaced.new", *glob.glob(f"{glob.escape(store_path)}.replaced-*.new")]
+    return [f"{name}{end}" for name in names for end in ("", *_COMPANIONS) if os.path.lexists(f"{name}{end}")]
 
 
 def create(path: str) -> int:
@@ -148,23 +164,28 @@ def keep_aside(path: str, name: str) -> str:
 
 
 def keep_bytes_aside(path: str) -> str:
-    """Copy a file that is no database any more, byte by byte, and its log; return its path."""
-    digest = hashlib.sha256()
+    """Copy a file that is no database any more, byte by byte, and its log, durably; return its path."""
     fresh = f"{path}.replaced.new"
+    remove(fresh)
     try:
+        aside = f"{path}.replaced-damaged-{_copy_bytes(path, fresh)}"
         with suppress(FileNotFoundError):
-            os.unlink(fresh)
-        with open(create(fresh), "wb") as copy, open(path, "rb") as damaged:
-            while part := damaged.read(1024 * 1024):
-                digest.update(part)
-                copy.write(part)
-        aside = f"{path}.replaced-damaged-{digest.hexdigest()[:8]}"
-        with suppress(FileNotFoundError):
-            shutil.copyfile(f"{path}-wal", f"{aside}-wal")
+            _copy_bytes(f"{path}-wal", f"{fresh}-wal")
+            _name(f"{fresh}-wal", f"{aside}-wal")  # first: a copy that has its name has its log
     except OSError as error:
         raise files.unusable(path, error) from None
     _name(fresh, aside)
     return aside
+
+
+def _copy_bytes(path: str, fresh: str) -> str:
+    """Copy a file into a new one; return the beginning of its SHA-256. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as damaged, open(create(fresh), "wb") as copy:
+        while part := damaged.read(1024 * 1024):
+            digest.update(part)
+            copy.write(part)
+    return digest.hexdigest()[:8]
 
 
 def _name(fresh: str, path: str) -> None:

@@ -189,7 +189,7 @@ def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archive
 
 def _out_of_reach(journal: Journal, error: AccessDenied, name: object) -> AccessDenied:
     reach = "unlock the keyring, or run this in the session that has it" if name == "keyring" else error.hint
-    aside = shlex.join(("mv", journal.path, f"{journal.path}.lost"))
+    aside = shlex.join(("mv", journal.path, f"{journal.path}{copies.ASIDE}"))
     return AccessDenied(error.message, hint=f"{reach}; where that secret is gone for good: {aside}", reason=error.reason)
 
 

@@ -15,7 +15,7 @@ from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patien
 from tokenctl.commands.store_info import megabytes
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.times import DAY, format_distance, format_duration, format_instant
-from tokenctl.store import connection, schema
+from tokenctl.store import connection, copies, schema
 
 _LAST_BELIEVED = 47_482 * DAY  # 2100-01-01
 _OLD_BACKUP = 30 * DAY
@@ -78,6 +78,10 @@ def _leftovers(path: str) -> Iterator[Finding]:
     left = [f"{path}.new{suffix}" for suffix in ("", "-wal", "-shm", "-journal") if os.path.lexists(f"{path}.new{suffix}")]
     if left and not holders(f"{os.path.dirname(path)}/store.lock"):
         yield warn("store", f"{left[0]} was left by a first run that did not end", shell("rm", *left))
+    for purpose in ("backup", "restore"):
+        left = copies.unfinished(path, purpose)
+        if left and not holders(f"{os.path.dirname(path)}/{purpose}.lock"):
+            yield warn("store", f"{left[0]} was left by a store {purpose} that did not end", shell("rm", *left))
 
 
 def _about_secret(examined: Examined, error: TokenctlError) -> bool:
@@ -219,6 +223,7 @@ def space(examined: Examined) -> Iterator[Finding]:
 
 def backup(examined: Examined) -> Iterator[Finding]:
     """Say how old the newest backup is that the log tells of; whether it is still there nobody here knows."""
+    yield from _kept(examined)
     facts = examined.opened.facts
     if facts is None:
         return
@@ -229,6 +234,24 @@ def backup(examined: Examined) -> Iterator[Finding]:
         yield warn("backup", f"the newest was made {format_distance(made, examined.now)}", "tokenctl store backup FILE")
     else:
         yield ok("backup", f"the newest was made {format_distance(made, max(examined.now, made))}")
+
+
+def _kept(examined: Examined) -> Iterator[Finding]:
+    """Tell of the stores before a restore: what is destroyed in the store lies in them still."""
+    kept = copies.kept(examined.store)
+    if not kept:
+        return
+    newest = max(os.lstat(path).st_mtime_ns // 1_000_000 for path in kept)
+    shown = ", ".join(examined.places.shown(path) for path in kept)
+    told = f"kept from before a restore, with the private keys of then, sealed: {shown}"
+    if examined.now - newest > _OLD_BACKUP:
+        yield warn("backup", told, shell("rm", *(name for path in kept for name in _with_log(path))))
+    else:
+        yield ok("backup", told)
+
+
+def _with_log(path: str) -> list[str]:
+    return [path, *(f"{path}{end}" for end in ("-wal", "-shm") if os.path.lexists(f"{path}{end}"))]
 
 
 def _mount_point(place: str) -> str:
