@@ -26,7 +26,7 @@ def add(
         str | None, typer.Option("--jwks-file", metavar="FILE", help="Where its public keys are written for verifiers.")
     ] = None,
     verifier: Annotated[
-        list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys; may be repeated.")
+        list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys.")
     ] = None,
 ) -> int:
     """Make a profile."""

@@ -18,7 +18,7 @@ EPILOG = epilog(
 )
 Algorithm = Annotated[str | None, typer.Option("--algorithm", metavar="A", help="This algorithm alone.")]
 Verifiers = Annotated[
-    list[str] | None, typer.Option("--verifier", metavar="URL", help="Ask there which keys a verifier has; may be repeated.")
+    list[str] | None, typer.Option("--verifier", metavar="URL", help="Ask there which keys a verifier has.")
 ]
 
 
