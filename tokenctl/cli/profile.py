@@ -9,7 +9,8 @@ from tokenctl.cli.options import with_globals
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
 EPILOG = epilog(
-    ["tokenctl profile list", "tokenctl profile add staging --default-audience api.example", "tokenctl profile use staging"],
+    ["tokenctl profile list", "tokenctl profile use staging",
+     "tokenctl profile add prod --jwks-file /srv/www/jwks.json --verifier https://gw.example/jwks.json"],
     [0, 2, 5, 6, 7, 9],
 )
 

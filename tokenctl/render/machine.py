@@ -19,7 +19,7 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
     revoked = None
     if standing.state == "revoked":
         revoked = {
-            "at": instant(token.revoked_at), "by": token.revoked_by,
+            "at": instant(standing.since if token.revoked_at is None else token.revoked_at), "by": token.revoked_by,
             "reason": token.reason or _reason(standing.cause),
             "note": token.revoked_note, "ticket": token.ticket,
         }  # fmt: skip
