@@ -813,3 +813,27 @@ def test_the_record_of_a_step_says_what_became_of_the_key(cli):
         ("key.retire", "retiring", None), ("key.activate", "done", None), ("key.retire", "retired", None),
         ("key.compromise", "done", "compromised"), ("key.create", "done", None), ("key.activate", "done", None),
     ]  # fmt: skip
+
+
+# What the others call it, and what there is to read
+
+
+def test_what_other_tools_call_rotate_names_both_verbs(cli):
+    hint = "hint: tokenctl rotate-keys (signing keys) or tokenctl issue --replace ID (a token)"
+    assert cli("rotate", "x").err.splitlines()[1].replace("python -m tokenctl", "tokenctl") == hint
+
+
+@pytest.mark.parametrize(("verb", "code"), [("status", "9 "), ("jwks", "2 "), ("rollback", "6 "), ("retire", "5 ")])
+def test_every_sub_verb_has_three_examples_and_exit_codes_of_its_own(cli, verb, code):
+    text = cli("rotate-keys", verb, "--help").out
+    examples = text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[:3] for line in examples] == [["tokenctl", "rotate-keys", verb]] * 3
+    codes = text.partition("Exit codes:\n")[2]
+    assert f"  {code}" in codes
+    assert "--check: a step is due" not in codes
+
+
+def test_an_algorithm_without_a_key_that_signs_names_the_command_that_publishes_one(cli):
+    issue(cli, T0)
+    refused = cli.at(T0, "issue", "--subject", "s", *JWT, "--algorithm", "EdDSA")
+    assert (refused.code, "tokenctl rotate-keys --algorithm EdDSA" in refused.err) == (6, True)

@@ -47,12 +47,14 @@ def rotate(context: Context, order: Order) -> int:
     with context.backend() as backend:
         backend.require_trust()
         keys = backend.signing_keys
-        observation = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
         if order.dry_run or order.check:
-            outlook = keys.outlook(wish)
-            blocked = obstacles(keys, outlook.due, observation, now=outlook.now)
+            outlook, blocked = keys.outlook(wish), []
+            if any(step.action == "activate" for step in outlook.due):
+                asked = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
+                blocked = obstacles(keys, outlook.due, asked, now=outlook.now)
             screen.tell_due(context, keys, outlook, screen.Told(blocked_by=blocked, dry_run=order.dry_run))
             return 3 if order.check and outlook.due else 0
+        observation = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
         backend.housekeep()
         backend.forget()
         run = Run(keys, wish, observation)

@@ -42,15 +42,17 @@ def moment(at: int, now: int) -> str:
     return f"{format_instant(at - at % SECOND)}, {format_distance(at, now)}"
 
 
-def second(at: int | None, now: int) -> str | None:
-    """Write an instant to the second, as every one of a document is: what is to come never too early."""
-    return instant(at if at is None else at + (-at % SECOND if at > now else -(at % SECOND)))
+def second(at: int | None, now: int | None = None) -> str | None:
+    """Write an instant to the second, as every one of a document is; what is to come after ``now`` never too early."""
+    if at is None:
+        return None
+    return instant(at + -at % SECOND if now is not None and at > now else at - at % SECOND)
 
 
 # Steps
 
 
-def step_object(step: Step, now: int) -> dict[str, object]:
+def step_object(step: Step, now: int | None = None) -> dict[str, object]:
     return {"action": step.action, "kid": step.kid, "alg": step.alg, "at": second(step.at, now), "detail": step.detail}
 
 
@@ -58,8 +60,8 @@ def blocked_object(asked: Asked) -> dict[str, object]:
     return {"kid": asked.kid, "alg": asked.alg, "verifier": asked.verifier, "detail": asked.detail}
 
 
-def asked_object(asked: Asked, now: int) -> dict[str, object]:
-    times = {"asked_at": second(asked.asked_at, now), "cached_until": second(asked.cached_until, now)}
+def asked_object(asked: Asked) -> dict[str, object]:
+    times = {"asked_at": second(asked.asked_at), "cached_until": second(asked.cached_until)}
     return blocked_object(asked) | {"holds": asked.holds} | times
 
 
@@ -135,11 +137,11 @@ def document(context: Context, keys: SigningKeys, outlook: Outlook | None, told:
     steps, due = (outlook.steps, outlook.due) if outlook is not None else ([], [])
     context.console.document(
         {
-            "keys": key_objects(keys, now), "dry_run": told.dry_run, "did": [step_object(step, now) for step in told.did],
+            "keys": key_objects(keys, now), "dry_run": told.dry_run, "did": [step_object(step) for step in told.did],
             "due": bool(due), "next": step_object(steps[0], now) if steps else None,
             "steps": [step_object(step, now) for step in due],
             "blocked_by": [blocked_object(asked) for asked in told.blocked_by],
-            "verifiers": [asked_object(asked, now) for asked in told.verifiers],
+            "verifiers": [asked_object(asked) for asked in told.verifiers],
             "compromised": told.compromised, "warnings": list(context.console.warnings),
         }
     )  # fmt: skip
@@ -158,7 +160,7 @@ def key_objects(keys: SigningKeys, now: int) -> list[dict[str, object]]:
             "retired": key.retired_at, "compromised": key.compromised_at,
         }.get(key.state)  # fmt: skip
         objects.append(
-            {"kid": key.kid, "alg": key.alg, "state": key.state, "since": second(since, now), "tokens": tokens,
+            {"kid": key.kid, "alg": key.alg, "state": key.state, "since": second(since), "tokens": tokens,
              "retire_after": second(after, now)}
         )  # fmt: skip
     return objects

@@ -57,7 +57,7 @@ def _line_object(members: dict[str, object], step: Step | None, now: int, told: 
     return members | {
         "next": None if step is None else screen.step_object(step, now),
         "blocked_by": [screen.blocked_object(asked) for asked in screen.blocking(step, told.blocked_by)],
-        "verifiers": [screen.asked_object(asked, now) for asked in told.verifiers if asked.kid == members["kid"]],
+        "verifiers": [screen.asked_object(asked) for asked in told.verifiers if asked.kid == members["kid"]],
     }
 
 

@@ -98,7 +98,7 @@ def _facts(context: Context, keys: SigningKeys, kid: str, toll: Toll, *, watched
     return {
         "kid": kid, "tokens": toll.tokens, "owners": [{"owner": owner, "tokens": count} for owner, count in toll.owners],
         "forged": None, "offline_until": screen.second(toll.offline_until, context.now), "replaced_by": _replaced_by(keys, kid),
-        "verifiers": [seen._asdict() | {"at": screen.second(seen.at, context.now)} for seen in watched],
+        "verifiers": [seen._asdict() | {"at": screen.second(seen.at)} for seen in watched],
     }  # fmt: skip
 
 
