@@ -368,3 +368,14 @@ def test_the_keys_fit_a_terminal_of_80_columns_and_what_is_longer_breaks_between
         assert len(line) <= (80 if line in lines else 60)
     words = set(f"{screen} {talk}".split())
     assert {published, "verifier:", f"{url}", "(active", "due", "destroyed"} <= words
+
+
+def test_what_changes_nothing_or_writes_a_file_is_said_at_a_terminal(cli, at_terminal):
+    cli.token("--format", "jwt", "--audience", "a")
+    assert cli("rotate-keys", "--if-older-than", "0s").code == 0
+    (kid,) = (line.split("\t")[0] for line in cli("rotate-keys", "status").out.splitlines() if "\tpublished\t" in line)
+    assert cli("rotate-keys", "retire", kid).code == 0
+    code, screen = ended(at_terminal(f"tokenctl rotate-keys retire {kid}"))
+    assert (code, screen.splitlines()[0]) == (0, f"{kid} is retired already")
+    code, screen = ended(at_terminal("tokenctl rotate-keys jwks --out jwks.json"))
+    assert (code, screen) == (0, "wrote 1 key to jwks.json\n")
