@@ -219,11 +219,11 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'retire'\t'Destroy a key that no token needs any more'
             set flags_told
             set -a flags_told '--algorithm'\t'This one alone; publish a first key where it has none'
-            set -a flags_told '--if-older-than'\t'Follow active keys older than this, not the policy\'s age'
+            set -a flags_told '--if-older-than'\t'Follow active keys older than this, not the policy\'s age; 0s: now'
             set -a flags_told '--check'\t'Change nothing; exit 3 when a step is due'
             set -a flags_told '-n'\t'Say which steps would be taken'
             set -a flags_told '--dry-run'\t'Say which steps would be taken'
-            set -a flags_told '--verifier'\t'Ask there which keys a verifier has; may be repeated'
+            set -a flags_told '--verifier'\t'Ask there which keys a verifier has'
             set -a flags_told '--unobserved'\t'Let a key sign without asking any verifier'
             set -a flags_told '--compromised'\t'Deny this key and all that it signed, now'
             set -a flags_told '--root'\t'Replace the root secret, and all that is derived from it'
@@ -247,7 +247,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs
             set verbs_told
             set flags_told
-            set -a flags_told '--verifier'\t'Ask there which keys a verifier has; may be repeated'
+            set -a flags_told '--verifier'\t'Ask there which keys a verifier has'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -442,7 +442,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--default-audience'\t'aud of its JWTs'
             set -a flags_told '--eddsa-name'\t'EdDSA or Ed25519 in headers'
             set -a flags_told '--jwks-file'\t'Where its public keys are written for verifiers'
-            set -a flags_told '--verifier'\t'Where a verifier shows its keys; may be repeated'
+            set -a flags_told '--verifier'\t'Where a verifier shows its keys'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'

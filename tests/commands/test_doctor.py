@@ -825,3 +825,63 @@ def test_keys_whose_steps_nobody_takes_are_told(cli):
     assert told(now) == [("warn", "the jwks_file does not hold the keys that verifiers need", mend)]
     assert cli.at(now, "rotate-keys").code == 0
     assert told(now)[0][0] == "ok"
+
+
+@pytest.mark.parametrize("jwt", [True, False])
+def test_a_jwks_file_that_cannot_be_written_is_found_by_looking(cli, jwt):
+    folder = cli.home / "www"
+    path = folder / "jwks.json"
+    cli.token(*(("--format", "jwt", "--audience", "a") if jwt else ()))
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700)
+    profile.write_text(f'jwks_file = "{path}"\n')
+    profile.chmod(0o600)
+
+    def told():
+        done = cli("doctor", "-o", "json")
+        assert not [each for each in done.json["findings"] if each["check"] == "access" and each["status"] == "fail"]
+        found = [each for each in done.json["findings"] if each["check"] == "keys" and each["status"] == "fail"]
+        return [(done.code, each["detail"], each["mend"]) for each in found]
+
+    other = "; mend it, or name another file as jwks_file"
+    assert told() == [(9, f"cannot write {path}: no such file or directory{other}", f"mkdir -p {folder}")]
+    assert not folder.exists()
+    folder.mkdir()
+    assert told() == []
+    for plant, mend in ((path.mkdir, "rmdir"), (lambda: path.symlink_to("elsewhere"), "rm")):
+        plant()
+        assert told() == [(9, f"{path} is a link or no regular file{other}", f"{mend} {path}")]
+        assert cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a").code == (0 if jwt else 9)
+        subprocess.run([mend, path], check=True)
+    folder.rmdir()
+    folder.write_text("")
+    assert told() == [(9, f"cannot write {path}: not a directory{other}", None)]
+
+
+def test_a_key_that_is_going_to_be_refused_is_told_before_and_when_its_time_has_come(cli):
+    now = 1_795_000_000_000
+    day = 86_400_000
+    assert cli.at(now, "issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q").code == 0
+    assert cli.at(now, "rotate-keys", "--if-older-than", "0s").code == 0
+    listed = cli.at(now, "rotate-keys", "status", "-o", "json").json["keys"]
+    active, published = (next(key["kid"] for key in listed if key["state"] == state) for state in ("active", "published"))
+
+    def told(at):
+        findings = cli.at(at, "doctor", "-o", "json").json["findings"]
+        return [(found["status"], found["detail"], found["mend"]) for found in findings if found["check"] == "keys"]
+
+    nobody = f"{published} (ES256) may not sign: no jwks_file and no verifier says that it can be fetched; its activation"
+    mend = "tokenctl rotate-keys --verifier URL"
+    assert told(now) == [("warn", f"{nobody} is due in 1d", mend)]
+    assert told(now + day) == [("warn", f"{nobody} is due: rotate-keys ends with 6", mend)]
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700)
+    url = "http://127.0.0.1:1/jwks.json"
+    profile.write_text(f'verifiers = ["{url}"]\n')
+    profile.chmod(0o600)
+    mend = f"tokenctl rotate-keys status --verifier {url}"
+    told_of = f"{url} was not reached: no connection: "
+    assert sorted(told(now + day)) == [
+        ("warn", f"{told_of}{kid} (ES256){then}", mend)
+        for kid, then in sorted([(active, ""), (published, "; its activation is due: rotate-keys ends with 6")])
+    ]

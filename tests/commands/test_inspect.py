@@ -449,3 +449,26 @@ def test_what_cannot_be_read_is_usage(cli, arguments, given):
     assert (done.code, done.out) == (2, ""), done.err
     assert done.err.startswith("tokenctl: ")
     assert list(cli.home.iterdir()) == []
+
+
+def test_what_is_denied_by_its_key_leads_with_that_whatever_was_not_asked(cli):
+    made = cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-o", "json").json
+    kid = made["kid"]
+    assert cli("rotate-keys", "--compromised", str(kid)).code == 0
+    for arguments, given in ((("-",), str(made["token"])), ((str(made["id"]),), "")):
+        done = cli("inspect", *arguments, input=given)
+        lines = done.out.splitlines()
+        assert (done.code, lines[0]) == (3, f"not active: revoked: key {kid} compromised")
+        (revoked,) = [number for number, line in enumerate(lines) if line.startswith("  revoked   20")]
+        assert lines[revoked + 1] == f"  because   key {kid} compromised"
+        assert lines[revoked + 2].startswith("  denied    by this store since 20")
+    assert cli("inspect", str(made["id"]), "-o", "json").json["revoked"]["at"] is not None
+
+
+def test_a_child_of_what_is_suspended_leads_with_that(cli):
+    parent = cli.id_of(cli.token("--audience", "a"))
+    child = cli.token("--audience", "a", "--parent", parent)
+    assert cli("revoke", parent, "--suspend", "--yes", "-q").code == 0
+    lines = cli("inspect", "-", input=child).out.splitlines()
+    assert lines[0] == f"not active: suspended: parent {parent} suspended"
+    assert f"  because   parent {parent} suspended" in lines

@@ -728,3 +728,11 @@ def test_the_recipe_of_the_readme_rotates_what_ends_within_a_week_and_once(cli):
     assert accepted(cli, first)
     assert accepted(cli, place.read_text(), "--use")
     assert not accepted(cli, first)
+
+
+def test_a_dry_run_names_the_true_end_of_the_old_one(cli):
+    old = cli.id_of(cli.token("--ttl", "13m"))
+    told = cli("issue", "--replace", old, "-n").out.splitlines()[1]
+    assert re.fullmatch(rf"replaces     {old}, which goes on for (13m|12m \d+s) at most, when it expires", told)
+    none = cli("issue", "--replace", old, "--grace", "0s", "-n").out.splitlines()[1]
+    assert none == f"replaces     {old}, which ends with the delivery"

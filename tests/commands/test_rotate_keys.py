@@ -22,6 +22,12 @@ from tokenctl.store import schema
 T0 = 1_795_000_000_000
 JWT = ("--format", "jwt", "--audience", "a")
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
+UNSEEN = " will not sign without a jwks_file or a verifier, by which it can be fetched"
+NOBODY_HINT = (
+    "name a verifier: tokenctl rotate-keys --verifier URL; or write jwks_file into the profile; "
+    "or go without: tokenctl rotate-keys --unobserved"
+)
+NOBODY = "no jwks_file and no verifier says that it can be fetched"
 
 
 def states(cli):
@@ -51,7 +57,8 @@ def issue(cli, now, *arguments):
 
 def did(done):
     """The steps that a run told, without their times."""
-    assert (done.code, done.err) == (0, ""), done
+    warned = [line for line in done.err.splitlines() if not line.endswith(UNSEEN)]
+    assert (done.code, warned) == (0, []), done
     return [tuple(line.split("\t")[:3]) for line in done.out.splitlines()]
 
 
@@ -95,7 +102,8 @@ def test_status_tells_each_key(cli):
     line = f"{key['kid']}\tES256\tactive\t{key['since']}\t2\tpublish {document['next']['at']}\n"
     assert cli("rotate-keys", "status").out == line
     assert (document["due"], document["did"], document["steps"], document["compromised"]) == (False, [], [], None)
-    assert cli("rotate-keys", "status", "-o", "jsonl").lines == [key]
+    (told,) = cli("rotate-keys", "status", "-o", "jsonl").lines
+    assert told == key | {"next": document["next"], "blocked_by": [], "verifiers": []}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_a_key_is_published_then_signs_then_retires_and_cron_is_quiet_in_between
     now = T0 + 90 * DAY
     (told,) = cli.at(now, "rotate-keys").out.splitlines()
     second = kid_of(cli, "published")
-    assert told == f"{second}\tpublish\tES256\t{format_instant(now)}"
+    assert told == f"{second}\tpublish\tES256\t{format_instant(now)}\t-"
     assert kids(published) == [first, second]
     assert issue(cli, now).split(".")[0] == issue(cli, now).split(".")[0]
     assert did(cli.at(now + DAY - 1, "rotate-keys")) == []
@@ -163,10 +171,12 @@ def test_check_changes_nothing_and_says_by_its_code_whether_a_step_is_due(cli):
     for command in ("--check", "--dry-run", "-n"):
         done = cli.at(now, "rotate-keys", command)
         assert (done.code, done.err) == (3 if command == "--check" else 0, "")
-        assert done.out == f"-\tpublish\tES256\t{format_instant(now)}\n"
+        assert done.out == f"-\tpublish\tES256\t{format_instant(now)}\t-\n"
     assert cli.at(now, "rotate-keys", "--check", "-q").out == ""
     document = cli.at(now, "rotate-keys", "--check", "-o", "json").json
-    step = {"action": "publish", "kid": None, "alg": "ES256", "at": format_instant(now)}
+    step = {"action": "publish", "kid": None, "alg": "ES256", "at": format_instant(now), "detail": None}
+    assert document["dry_run"] is False
+    assert cli.at(now, "rotate-keys", "-n", "-o", "json").json["dry_run"] is True
     assert (document["due"], document["steps"], document["next"], document["did"]) == (True, [step], step, [])
     assert rows(cli.store, "SELECT count(*) FROM record") == before
 
@@ -194,9 +204,11 @@ def test_each_algorithm_goes_its_own_way_and_one_that_is_blocked_holds_no_other(
     done = cli.at(now, "rotate-keys")
     assert (done.code, [line.split("\t")[1:3] for line in done.out.splitlines()]) == (6, [["publish", "ES256"]])
     waiting = kid_of(cli, "published", "EdDSA")
-    message = f"{waiting} may not sign yet: no jwks_file and no verifier says that it can be fetched"
-    assert done.err.splitlines()[0] == f"tokenctl: {message}"
-    assert len(done.err.splitlines()) == 2
+    fresh = kid_of(cli, "published", "ES256")
+    assert done.err.splitlines() == [
+        f"warning: {fresh}{UNSEEN}", f"tokenctl: {waiting} (EdDSA) may not sign yet: {NOBODY}",
+        f"hint: {NOBODY_HINT}",
+    ]  # fmt: skip
     assert [step[1:] for step in did(cli.at(now, "rotate-keys", "--unobserved"))] == [("activate", "EdDSA")]
     assert cli.at(now, "issue", "--subject", "s", *JWT, "--algorithm", "EdDSA").code == 0
     assert_sound(cli)
@@ -385,13 +397,14 @@ def test_a_verifier_that_lacks_the_key_blocks_the_step_and_is_named(cli, publish
     with verifier(published) as good, verifier(stale) as bad:
         done = cli.at(now + DAY, "rotate-keys", "--verifier", good, "--verifier", bad)
         assert (done.code, done.out) == (6, "")
-        assert done.err.splitlines()[0] == f"tokenctl: {second} may not sign yet: {bad} does not have the key"
+        assert done.err.splitlines()[0] == f"tokenctl: {second} (ES256) may not sign yet: {bad} does not have the key"
         assert states(cli) == ["active", "published"]
         configure(cli, f'jwks_file = "{published}"\nverifiers = ["{good}", "{bad}"]\n')
         blocked = cli.at(now + DAY, "rotate-keys", "-o", "json")
         assert blocked.code == 6
         document = blocked.json
-        assert document["blocked_by"] == [{"verifier": bad, "detail": "does not have the key"}]
+        lacking = {"kid": second, "alg": "ES256", "verifier": bad, "detail": "does not have the key"}
+        assert document["blocked_by"] == [lacking]
         assert (document["due"], document["next"]["kid"], document["did"]) == (True, second, [])
         assert json.loads(blocked.err)["reason"] == "verifier_lacks_key"
         told = cli.at(now + DAY, "rotate-keys", "status", "-o", "json").json
@@ -410,6 +423,130 @@ def test_a_verifier_that_cannot_be_asked_blocks_too_and_unobserved_goes_without(
     assert "http://127.0.0.1:1/jwks was not reached" in done.err
     assert cli.at(now + DAY, "rotate-keys", "--check").code == 3
     assert len(did(cli.at(now + DAY, "rotate-keys", "--unobserved"))) == 2
+
+
+def test_a_look_asks_the_verifiers_and_tells_what_keeps_a_due_key_from_signing(cli, published):
+    now = T0 + 90 * DAY
+    stale = cli.home / "stale.json"
+    stale.write_text(published.read_text())
+    cli.at(now, "rotate-keys")
+    second = kid_of(cli, "published")
+    with verifier(published) as good, verifier(stale) as bad:
+        asked = ("--verifier", good, "--verifier", bad)
+        lacking = {"kid": second, "alg": "ES256", "verifier": bad, "detail": "does not have the key"}
+        assert cli.at(now + DAY - 1, "rotate-keys", "--check", *asked, "-o", "json").json["blocked_by"] == []
+        for look, code in (("--check", 3), ("-n", 0)):
+            due = cli.at(now + DAY, "rotate-keys", look, *asked)
+            told = f"blocked: {bad} does not have the key"
+            assert (due.code, due.err) == (code, "")
+            assert due.out == (f"{second}\tactivate\tES256\t{format_instant(now + DAY)}\t{told}\n")
+            document = cli.at(now + DAY, "rotate-keys", look, *asked, "-o", "json")
+            assert (document.code, document.json["blocked_by"], document.json["due"]) == (code, [lacking], True)
+            (line,) = cli.at(now + DAY, "rotate-keys", look, *asked, "-o", "jsonl").lines
+            assert line["blocked_by"] == [lacking]
+        free = cli.at(now + DAY, "rotate-keys", "--check", "--verifier", good)
+        assert (free.code, free.out.split("\t")[4]) == (3, "-\n")
+        configure(cli, f'jwks_file = "{published}"\nverifiers = ["{bad}"]\n')
+        assert cli.at(now + DAY, "rotate-keys", "--check", "-o", "json").json["blocked_by"] == [lacking]
+        assert cli.at(now + DAY, "rotate-keys", "-n", "--unobserved", "-o", "json").json["blocked_by"] == []
+    assert states(cli) == ["active", "published"]
+
+
+def test_where_nobody_is_there_to_ask_every_form_says_so_and_the_publishing_warns(cli):
+    issue(cli, T0)
+    now = T0 + 90 * DAY
+    made = cli.at(now, "rotate-keys", "-o", "json")
+    second = kid_of(cli, "published")
+    assert (made.code, made.err, made.json["warnings"]) == (0, "", [f"{second}{UNSEEN}"])
+    nobody = {"kid": second, "alg": "ES256", "verifier": None, "detail": NOBODY}
+    for command in (("--check",), ("-n",), (), ("status",)):
+        done = cli.at(now + DAY, "rotate-keys", *command, "-o", "json")
+        assert (done.code, done.json["blocked_by"]) == ({"--check": 3, "": 6}.get("".join(command), 0), [nobody])
+    assert cli.at(now + DAY, "rotate-keys", "-n").out.endswith(f"\tblocked: {NOBODY}\n")
+    refused = json.loads(cli.at(now + DAY, "rotate-keys", "-o", "json").err)
+    assert (refused["reason"], refused["hint"]) == ("unobserved", NOBODY_HINT)
+
+
+def test_every_key_that_is_blocked_is_named(cli):
+    configure(cli, '[rotation]\nage = "1d"\n')
+    issue(cli, T0)
+    cli.at(T0, "rotate-keys", "--algorithm", "EdDSA")
+    cli.at(T0 + DAY, "rotate-keys")
+    waiting = {alg: kid_of(cli, "published", alg) for alg in ("ES256", "EdDSA")}
+    now = T0 + 2 * DAY
+    asked = ("--verifier", "http://127.0.0.1:1/jwks")
+    text, document = cli.at(now, "rotate-keys", *asked), cli.at(now, "rotate-keys", *asked, "-o", "json")
+    told = [
+        f"{kid} ({alg}) may not sign yet: http://127.0.0.1:1/jwks was not reached: no connection" for alg, kid in waiting.items()
+    ]
+    lines = text.err.splitlines()
+    assert (text.code, sorted(lines[:2]), len(lines)) == (6, sorted(f"tokenctl: {message}" for message in told), 3)
+    assert lines[2].startswith("hint: ")
+    error = json.loads(document.err)
+    assert (document.code, sorted(error["message"].split("; "))) == (6, sorted(told))
+    assert {(each["kid"], each["alg"]) for each in document.json["blocked_by"]} == {(kid, alg) for alg, kid in waiting.items()}
+
+
+def test_status_asks_about_the_active_key_too(cli, published):
+    first, now = kid_of(cli, "active"), T0 + 90 * DAY
+    stale = cli.home / "stale.json"
+    stale.write_text(published.read_text())
+    cli.at(now, "rotate-keys")
+    second = kid_of(cli, "published")
+    with verifier(published) as good, verifier(stale) as bad:
+        asked = ("status", "--verifier", good, "--verifier", bad)
+        document = cli.at(now, "rotate-keys", *asked, "-o", "json").json
+        told = [(each["verifier"], each["kid"], each["holds"]) for each in document["verifiers"]]
+        assert told == [(good, first, True), (bad, first, True), (good, second, True), (bad, second, False)]
+        assert set(document["verifiers"][0]) == {"kid", "alg", "verifier", "detail", "holds", "asked_at", "cached_until"}
+        lacking = {"kid": second, "alg": "ES256", "verifier": bad, "detail": "does not have the key"}
+        assert document["blocked_by"] == [lacking]
+        piped = cli.at(now, "rotate-keys", *asked)
+        assert (piped.code, piped.out) == (0, cli.at(now, "rotate-keys", "status").out)
+        assert piped.err == f"warning: {bad} does not have the key (published ES256 {second})\n"
+        lines = cli.at(now, "rotate-keys", *asked, "-o", "jsonl").lines
+        assert [line["next"]["action"] for line in lines] == ["retiring", "activate"]
+        assert [line["blocked_by"] for line in lines] == [[lacking], [lacking]]
+        assert [len(line["verifiers"]) for line in lines] == [2, 2]
+        stale.write_text('{"kids": []}')
+        gone = cli.at(now, "rotate-keys", *asked).err
+        assert f"warning: {bad} does not have the key (active ES256 {first})\n" in gone
+
+
+def test_the_next_step_of_a_key_with_a_successor_is_to_stop(cli, published):
+    first, now = kid_of(cli, "active"), T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    told = {line.split("\t")[0]: line.split("\t")[5] for line in cli.at(now, "rotate-keys", "status").out.splitlines()}
+    assert told == {
+        first: f"retiring {format_instant(now + DAY)}",
+        kid_of(cli, "published"): f"activate {format_instant(now + DAY)}",
+    }
+    document = cli.at(now, "rotate-keys", "status", "-o", "json").json
+    assert (document["next"]["action"], document["next"]["kid"]) == ("activate", kid_of(cli, "published"))
+
+
+def test_a_key_is_followed_at_once_when_that_is_asked_for_and_by_one_alone(cli, published):
+    first = kid_of(cli, "active")
+    assert (
+        cli.at(T0, "rotate-keys", "retire", first)
+        .err.splitlines()[1]
+        .endswith("tokenctl rotate-keys --algorithm ES256 --if-older-than 0s")
+    )
+    assert [step[1] for step in did(cli.at(T0, "rotate-keys", "--algorithm", "ES256", "--if-older-than", "0s"))] == ["publish"]
+    assert did(cli.at(T0, "rotate-keys", "--if-older-than", "0s")) == []
+    configure(cli, f'jwks_file = "{published}"\n[rotation]\npublication = "0s"\n')
+    assert [step[1] for step in did(cli.at(T0, "rotate-keys", "--if-older-than", "0s"))] == ["retiring", "activate"]
+    assert [step[1] for step in did(cli.at(T0, "rotate-keys", "--if-older-than", "0s"))] == ["publish", "retiring", "activate"]
+    assert_sound(cli)
+
+
+def test_every_instant_of_a_document_is_told_to_the_second(cli, published):
+    now = T0 + 90 * DAY + 345
+    made = cli.at(now, "rotate-keys", "-o", "json").json
+    assert made["did"][0]["at"] == format_instant(now - 345)
+    document = cli.at(now, "rotate-keys", "status", "-o", "json").json
+    assert document["next"]["at"] == format_instant(now + DAY + 655)  # never before it is due
+    assert "." not in json.dumps(document["keys"]) + json.dumps(document["next"])
 
 
 # Back, and the end
@@ -464,7 +601,7 @@ def test_a_key_retires_by_name_when_no_token_needs_it(cli):
     assert (refused.code, refused.out) == (6, "")
     error = json.loads(refused.err)
     assert error["reason"] == "key_needed"
-    assert error["message"] == f"tokens that {first} signed are valid until {format_instant(T0 + 2 * HOUR)}"
+    assert error["message"] == f"tokens that {first} signed are valid until {format_instant(T0 + 2 * HOUR)} (in 1h)"
     assert cli.at(now, "inspect", "-", "-q", "--any-audience", input=token).code == 0
     assert cli.at(now, "revoke", rows(cli.store, "SELECT id FROM token")[0][0], "--yes", "-q").code == 0
     assert did(cli.at(now, "rotate-keys", "retire", first)) == [(first, "retire", "ES256")]
@@ -472,7 +609,7 @@ def test_a_key_retires_by_name_when_no_token_needs_it(cli):
     unknown = cli.at(now, "rotate-keys", "retire", UNKNOWN)
     assert_refused(unknown, 5)
     place = "profile local (local, ~/.local/share/tokenctl/local/store.db)"
-    assert unknown.err == f"tokenctl: no key {UNKNOWN} in {place}\n"
+    assert unknown.err == f"tokenctl: no key {UNKNOWN} in {place}\nhint: tokenctl rotate-keys status\n"
     assert_sound(cli)
 
 
@@ -525,12 +662,18 @@ def test_a_compromised_key_denies_all_that_it_signed_and_a_fresh_one_signs(cli, 
     gone, now = kid_of(cli, "active"), T0 + MINUTE
     preview = cli.at(now, "rotate-keys", "--compromised", gone, "-n")
     assert (preview.code, states(cli)) == (0, ["active"])
+    assert preview.out.splitlines()[:2] == [
+        f"{gone}\tcompromise\tES256\t{format_instant(now)}\twould be compromised",
+        f"-\trenew\tES256\t{format_instant(now)}\twould be made, and sign",
+    ]
+    assert cli.at(now, "rotate-keys", "--compromised", gone, "-n", "-o", "json").json["dry_run"] is True
     done = cli.at(now, "rotate-keys", "--compromised", gone)
     fresh, at = kid_of(cli, "active"), format_instant(now)
     ((user,),) = rows(cli.store, "SELECT owner FROM token WHERE owner NOT IN ('alice', 'bob')")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"{gone}\tcompromise\tES256\t{at}", f"{fresh}\tactivate\tES256\t{at}", f"-\tmend\t-\t{at}", "tokens\t4",
+        f"{gone}\tcompromise\tES256\t{at}\t-", f"{fresh}\tactivate\tES256\t{at}\t-", f"-\tmend\t-\t{at}\t{published}",
+        "tokens\t4",
         "owner\tbob\t2", "owner\talice\t1", f"owner\t{user}\t1", "forged\tunknown: what was signed elsewhere is in no record",
         f"offline_until\t{format_instant(T0 + 2 * HOUR)}",
     ]  # fmt: skip
@@ -540,7 +683,8 @@ def test_a_compromised_key_denies_all_that_it_signed_and_a_fresh_one_signs(cli, 
     again = cli.at(now, "rotate-keys", "--compromised", gone, "-o", "json")
     assert (again.code, again.json["did"]) == (0, [])
     told = again.json["compromised"]
-    assert (told["kid"], told["tokens"], told["replaced_by"], told["forged"]) == (gone, 4, None, None)
+    assert (told["kid"], told["tokens"], told["replaced_by"], told["forged"]) == (gone, 4, fresh, None)
+    assert [(key["state"], key["tokens"]) for key in again.json["keys"]] == [("compromised", 0), ("active", 0)]
     assert told["owners"][0] == {"owner": "bob", "tokens": 2}
     assert cli.at(now, "inspect", "-", "-q", "--any-audience", input=issue(cli, now)).code == 0
     assert_refused(cli.at(now, "rotate-keys", "--compromised", UNKNOWN), 5)
@@ -669,3 +813,27 @@ def test_the_record_of_a_step_says_what_became_of_the_key(cli):
         ("key.retire", "retiring", None), ("key.activate", "done", None), ("key.retire", "retired", None),
         ("key.compromise", "done", "compromised"), ("key.create", "done", None), ("key.activate", "done", None),
     ]  # fmt: skip
+
+
+# What the others call it, and what there is to read
+
+
+def test_what_other_tools_call_rotate_names_both_verbs(cli):
+    hint = "hint: tokenctl rotate-keys (signing keys) or tokenctl issue --replace ID (a token)"
+    assert cli("rotate", "x").err.splitlines()[1].replace("python -m tokenctl", "tokenctl") == hint
+
+
+@pytest.mark.parametrize(("verb", "code"), [("status", "9 "), ("jwks", "2 "), ("rollback", "6 "), ("retire", "5 ")])
+def test_every_sub_verb_has_three_examples_and_exit_codes_of_its_own(cli, verb, code):
+    text = cli("rotate-keys", verb, "--help").out
+    examples = text.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[:3] for line in examples] == [["tokenctl", "rotate-keys", verb]] * 3
+    codes = text.partition("Exit codes:\n")[2]
+    assert f"  {code}" in codes
+    assert "--check: a step is due" not in codes
+
+
+def test_an_algorithm_without_a_key_that_signs_names_the_command_that_publishes_one(cli):
+    issue(cli, T0)
+    refused = cli.at(T0, "issue", "--subject", "s", *JWT, "--algorithm", "EdDSA")
+    assert (refused.code, "tokenctl rotate-keys --algorithm EdDSA" in refused.err) == (6, True)

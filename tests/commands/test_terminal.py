@@ -20,7 +20,7 @@ def at_terminal(cli):
     import sys
 
     def run(line: str, *, columns: int = 120, **env: str) -> pexpect.spawn:
-        script = f"tokenctl() {{ {shlex.quote(sys.executable)} -m tokenctl \"$@\"; }}; {line}"
+        script = f'tokenctl() {{ {shlex.quote(sys.executable)} -m tokenctl "$@"; }}; {line}'
         return pexpect.spawn(
             "bash", ["--norc", "-c", script], env=cli.env | {"TERM": "xterm", "NO_COLOR": "1"} | env, cwd=str(cli.home),
             dimensions=(40, columns), timeout=PATIENCE, encoding="utf-8",
@@ -323,16 +323,16 @@ def test_rotate_keys_tells_a_person_what_comes_next(cli, at_terminal):
     kid = cli("rotate-keys", "status").out.split("\t")[0]
     code, screen = ended(at_terminal("tokenctl rotate-keys", columns=200))
     assert code == 0
-    assert re.fullmatch(r"next: publish a new ES256 key at \d{4}-\d\d-\d\d \S+Z \(in 89d 23h\); nothing due now\n", screen)
+    assert re.fullmatch(r"next: publish a new ES256 key at \d{4}-\d\d-\d\dT\S+Z, in 89d 23h; nothing due now\n", screen)
     code, screen = ended(at_terminal("tokenctl rotate-keys status"))
     head, row, following, end = screen.split("\n")
     assert (code, end) == (0, "")
     assert head.split() == ["KID", "ALG", "STATE", "SINCE", "TOKENS", "NEXT"]
-    assert re.fullmatch(rf"{kid}  ES256   active       \ds ago +1  successor in 89d", row)
+    assert re.fullmatch(rf"{kid}  ES256  active  \ds ago +1  publish in 89d", row)
     assert following.startswith("next: publish a new ES256 key at ")
     code, screen = ended(at_terminal(f"tokenctl rotate-keys --compromised {kid}"))
     assert code == 0
-    assert screen.startswith(f"{kid}  compromised    ES256\n")
+    assert screen.startswith(f"{kid}  compromise  ES256\n")
     assert "tokens          1\n" in screen
     code, screen = ended(at_terminal("tokenctl rotate-keys status", columns=200))
     assert screen.split("\n")[-2] == (
@@ -346,3 +346,44 @@ def test_rotate_keys_tells_a_person_what_comes_next(cli, at_terminal):
             "backups made before still hold them until they age out, "
             f"and {told} kept from before a restore: python -m tokenctl doctor"
         )
+
+
+def test_the_keys_fit_a_terminal_of_80_columns_and_what_is_longer_breaks_between_words(cli, at_terminal):
+    profile = cli.home / ".config/tokenctl/profiles/local.toml"
+    profile.parent.mkdir(mode=0o700, parents=True)
+    url = "http://127.0.0.1:1/the/set/of/keys.json"
+    profile.write_text(f'verifiers = ["{url}"]\n')
+    for path in (profile, profile.parent, profile.parent.parent, profile.parent.parent.parent):
+        path.chmod(0o600 if path is profile else 0o700)
+    cli.token("--format", "jwt", "--audience", "a")
+    assert cli("rotate-keys", "--if-older-than", "0s").code == 0
+    _, gone = (line.split("\t")[0] for line in cli("rotate-keys", "status").out.splitlines())
+    assert cli("rotate-keys", "--compromised", gone, "--timeout", "1s").code == 11
+    assert cli("rotate-keys", "--if-older-than", "0s").code == 0
+    active, _, published = (line.split("\t")[0] for line in cli("rotate-keys", "status").out.splitlines())
+    code, screen = ended(at_terminal("tokenctl rotate-keys status", columns=80))
+    lines = screen.splitlines()
+    assert (code, lines[0]) == (0, f"{'KID':<22}  ALG    STATE        SINCE   TOKENS  NEXT")
+    assert re.fullmatch(rf"{active}  ES256  active       \ds ago       1  retiring in 23h", lines[1])
+    assert re.fullmatch(rf"{gone}  ES256  compromised  \ds ago       0  -", lines[2])
+    assert re.fullmatch(rf"{published}  ES256  published    \ds ago       0  activate in 23h", lines[3])
+    assert lines[4].startswith(f"next: activate {published} at ")
+    told = " ".join(line.strip() for line in lines[6:10])
+    assert told.startswith(f"verifier: {url} was not reached: no connection (active ES256 {active})")
+    code, talk = ended(at_terminal("tokenctl rotate-keys", columns=60))
+    assert (code, talk.count("\n")) == (0, 2)
+    for line in (*lines, *talk.splitlines()):
+        assert len(line) <= (80 if line in lines else 60)
+    words = set(f"{screen} {talk}".split())
+    assert {published, "verifier:", f"{url}", "(active", "due", "destroyed"} <= words
+
+
+def test_what_changes_nothing_or_writes_a_file_is_said_at_a_terminal(cli, at_terminal):
+    cli.token("--format", "jwt", "--audience", "a")
+    assert cli("rotate-keys", "--if-older-than", "0s").code == 0
+    (kid,) = (line.split("\t")[0] for line in cli("rotate-keys", "status").out.splitlines() if "\tpublished\t" in line)
+    assert cli("rotate-keys", "retire", kid).code == 0
+    code, screen = ended(at_terminal(f"tokenctl rotate-keys retire {kid}"))
+    assert (code, screen.splitlines()[0]) == (0, f"{kid} is retired already")
+    code, screen = ended(at_terminal("tokenctl rotate-keys jwks --out jwks.json"))
+    assert (code, screen) == (0, "wrote 1 key to jwks.json\n")

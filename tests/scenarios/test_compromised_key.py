@@ -246,7 +246,7 @@ def test_a_key_that_tokens_need_is_not_retired_and_the_date_is_told(cli: Cli) ->
         assert cli("rotate-keys", "--unobserved").code == 0
     early = cli("rotate-keys", "retire", kid)
     assert (early.code, early.out) == (6, "")
-    assert early.err.splitlines()[0] == f"tokenctl: tokens that {kid} signed are valid until {expires_at}"
+    assert early.err.startswith(f"tokenctl: tokens that {kid} signed are valid until {expires_at} (in ")
     machine = json.loads(cli("rotate-keys", "retire", kid, "-o", "json").err)
     assert (machine["error"], machine["reason"], machine["exit_code"]) == ("conflict", "key_needed", 6)
     assert kid in served(cli)

@@ -188,10 +188,13 @@ def rotate(cli: Cli, gateway: Gateway, service: Service, verifiers: list[str], f
     gateway.lose_origin()
     blocked = operator.until("activate", code=6)
     kid = next(kid for kid, state in states(blocked).items() if state == "published")
-    assert blocked.json["blocked_by"] == [{"verifier": url, "detail": "does not have the key"} for url in verifiers]
+    lacking = [{"kid": kid, "alg": "ES256", "verifier": url, "detail": "does not have the key"} for url in verifiers]
+    assert blocked.json["blocked_by"] == lacking
     error = json.loads(blocked.err)
     assert (error["error"], error["reason"], error["exit_code"]) == ("conflict", "verifier_lacks_key", 6)
-    assert error["message"] == f"{kid} may not sign yet: " + "; ".join(f"{url} does not have the key" for url in verifiers)
+    assert error["message"] == f"{kid} (ES256) may not sign yet: " + "; ".join(
+        f"{url} does not have the key" for url in verifiers
+    )
     assert states(operator.run())[kid] == "published"
     meanwhile = issue(cli, 100, "1h")
     assert {token["kid"] for token in meanwhile} == {token["kid"] for token in second}

@@ -15,7 +15,9 @@ VERBS = {
 # What other tools call it.
 FOREIGN_VERBS = {
     "create": "issue", "new": "issue", "lookup": "inspect", "show": "inspect", "verify": "inspect", "introspect": "inspect",
-    "delete": "revoke", "rm": "revoke", "lock": "revoke --suspend", "rotate": "rotate-keys", "ls": "list", "logs": "audit log",
+    "delete": "revoke", "rm": "revoke", "lock": "revoke --suspend",
+    "rotate": "rotate-keys (signing keys) or tokenctl issue --replace ID (a token)",
+    "ls": "list", "logs": "audit log",
     "renew": "issue --replace",
 }  # fmt: skip
 # Typer keeps the first name of an option where a default stands too.

@@ -9,7 +9,8 @@ from tokenctl.cli.options import with_globals
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
 EPILOG = epilog(
-    ["tokenctl profile list", "tokenctl profile add staging --default-audience api.example", "tokenctl profile use staging"],
+    ["tokenctl profile list", "tokenctl profile use staging",
+     "tokenctl profile add prod --jwks-file /srv/www/jwks.json --verifier https://gw.example/jwks.json"],
     [0, 2, 5, 6, 7, 9],
 )
 
@@ -26,7 +27,7 @@ def add(
         str | None, typer.Option("--jwks-file", metavar="FILE", help="Where its public keys are written for verifiers.")
     ] = None,
     verifier: Annotated[
-        list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys; may be repeated.")
+        list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys.")
     ] = None,
 ) -> int:
     """Make a profile."""

@@ -16,10 +16,42 @@ EPILOG = epilog(
     [0, 2, 3, 4, 5, 6, 7, 9, 10, 11],
     {3: "--check: a step is due", 6: "a verifier lacks the key, or the key is still needed"},
 )
+_KID = "0352N7GCqOIrhZZgDJPhK1"
+EPILOGS = {
+    "status": epilog(
+        [
+            "tokenctl rotate-keys status", "tokenctl rotate-keys status --verifier https://gw.example/jwks.json",
+            "tokenctl rotate-keys status -o json | jq .next",
+        ],
+        [0, 2, 4, 7, 9, 10],
+    ),
+    "jwks": epilog(
+        [
+            "tokenctl rotate-keys jwks", "tokenctl rotate-keys jwks --out /srv/www/jwks.json",
+            "tokenctl rotate-keys jwks | jq -r '.keys[].kid'",
+        ],
+        [0, 2, 4, 7, 9, 10],
+        {2: "usage, or a file that cannot be written"},
+    ),
+    "rollback": epilog(
+        [
+            "tokenctl rotate-keys rollback", "tokenctl rotate-keys rollback --algorithm EdDSA",
+            "tokenctl rotate-keys rollback -o json",
+        ],
+        [0, 2, 4, 6, 7, 9, 10, 11],
+        {6: "no key is retiring", 11: "the published file does not hold what it should"},
+    ),
+    "retire": epilog(
+        [
+            f"tokenctl rotate-keys retire {_KID}", f"tokenctl rotate-keys retire {_KID} -q",
+            f"tokenctl rotate-keys retire {_KID} -o json",
+        ],
+        [0, 2, 4, 5, 6, 7, 9, 10, 11],
+        {6: "it is active, or tokens need it", 11: "the key is still published"},
+    ),
+}  # fmt: skip
 Algorithm = Annotated[str | None, typer.Option("--algorithm", metavar="A", help="This algorithm alone.")]
-Verifiers = Annotated[
-    list[str] | None, typer.Option("--verifier", metavar="URL", help="Ask there which keys a verifier has; may be repeated.")
-]
+Verifiers = Annotated[list[str] | None, typer.Option("--verifier", metavar="URL", help="Ask there which keys a verifier has.")]
 
 
 @with_globals
@@ -29,7 +61,8 @@ def rotate_keys(
         str | None, typer.Option("--algorithm", metavar="A", help="This one alone; publish a first key where it has none.")
     ] = None,
     if_older_than: Annotated[
-        str | None, typer.Option("--if-older-than", metavar="D", help="Follow active keys older than this, not the policy's age.")
+        str | None,
+        typer.Option("--if-older-than", metavar="D", help="Follow active keys older than this, not the policy's age; 0s: now."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 3 when a step is due.")] = False,
     dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Say which steps would be taken.")] = False,
@@ -94,5 +127,5 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True, epilog=EPILOG)
     group.callback()(rotate_keys)
     for name, verb in (("status", status), ("jwks", jwks), ("rollback", rollback), ("retire", retire)):
-        group.command(name, epilog=EPILOG)(verb)
+        group.command(name, epilog=EPILOGS[name])(verb)
     app.add_typer(group, name="rotate-keys")

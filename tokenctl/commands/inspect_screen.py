@@ -10,7 +10,7 @@ from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
 from tokenctl.model.times import LAST_INSTANT, format_clock, format_distance, format_duration, format_instant
-from tokenctl.model.token import Token
+from tokenctl.model.token import Standing, Token
 from tokenctl.render.escape import cell, escape, pad, width
 
 _FIRST = 22  # columns of the first of two facts on a line
@@ -113,6 +113,8 @@ def _why(answer: Introspection, now: int) -> str:
         return f"revoked {format_distance(token.revoked_at, now)} ({told})"
     if token is not None and answer.state == "suspended" and token.suspended_at is not None:
         return f"suspended {format_distance(token.suspended_at, now)}, {_suspension_end(token, now)}"
+    if answer.found is not None and answer.state in ("revoked", "suspended") and answer.found.standing.cause is not None:
+        return f"{answer.state}: {escape(answer.found.standing.cause)}"
     if token is not None and answer.state == "expired":
         return f"expired {format_distance(token.expires_at, now)}"
     if token is None and answer.claims is not None and answer.signature != "valid":
@@ -135,7 +137,10 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
     if token.not_before is not None:
         lines.append(f"  valid     from {_moment(token.not_before, now)}")
     lines += _kin_in_time(token, now)
-    if token.revoked_at is not None:
+    standing = answer.found.standing
+    if standing.cause is not None and standing.state in ("revoked", "suspended"):
+        lines += _denied_by_others(context, token, standing)
+    elif token.revoked_at is not None:
         lines.append(f"  revoked   {_moment(token.revoked_at, now)} by {cell(token.revoked_by)}")
         if token.revoked_note:
             lines.append(fold("  because   ", escape(token.revoked_note)))
@@ -156,6 +161,20 @@ def _facts(context: Context, answer: Introspection, backend: LocalAuthority | No
     if backend is not None:
         lines.append(f"  profile   {backend.name} ({backend.place})")
     return lines
+
+
+def _denied_by_others(context: Context, token: Token, standing: Standing) -> list[str]:
+    """Say what denies a token whose own row does not."""
+    since, fold = standing.since, context.console.fold
+    named = f"  {standing.state:<9} "
+    return [
+        f"{named}{_moment(since, context.now)}" if since is not None else f"{named}-",
+        fold("  because   ", escape(standing.cause or "-")),
+        fold(
+            "  denied    ",
+            f"by this store{f' since {_seconds(since)}' if since is not None else ''}; {_offline(token, context.now)}",
+        ),
+    ]
 
 
 def _kin_in_time(token: Token, now: int) -> list[str]:

@@ -143,7 +143,15 @@ def preview(context: Context, backend: LocalAuthority, request: TokenRequest) ->
     if request.replaces is not None:
         children = backend.directory.kin([request.replaces])
         along = f"; {children} child{'ren' * (children != 1)} will die with it" if children else ""
-        console.answer(f"replaces     {request.replaces}, which goes on for {grace} at most{along}")
+        old = backend.directory.get(request.replaces)
+        over = ends = context.now + (request.grace or 0)
+        if old is not None:
+            ends = min(ends, old.token.ends_at)
+        bound = ", when it expires" if ends < over else ""
+        left = (
+            "ends with the delivery" if not request.grace else f"goes on for {format_duration(ends - context.now)} at most{bound}"
+        )
+        console.answer(f"replaces     {request.replaces}, which {left}{along}")
     for rule in rules:
         console.answer(f"decided by   {rule}")
     for limit, living in judgement.living:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tokenctl import files
+from tokenctl.backends.base import SigningKeys
 from tokenctl.commands import rotate_named, rotate_verifiers
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
-from tokenctl.model.rotation import Wish
+from tokenctl.model.rotation import Outlook, Step, Wish
 from tokenctl.model.times import parse_duration
 from tokenctl.store import copies
-from tokenctl.workflows.rotation import Run, observe
-
-if TYPE_CHECKING:
-    from tokenctl.workflows.canary import Seen
+from tokenctl.workflows.rotation import Observation, Run, observe, obstacles
 
 
 class Order(NamedTuple):
@@ -50,18 +49,31 @@ def rotate(context: Context, order: Order) -> int:
         backend.require_trust()
         keys = backend.signing_keys
         if order.dry_run or order.check:
-            outlook = keys.outlook(wish)
-            screen.tell_due(context, keys, outlook)
+            outlook, blocked = keys.outlook(wish), []
+            if any(step.action == "activate" for step in outlook.due):
+                asked = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
+                blocked = obstacles(keys, outlook.due, asked, now=outlook.now)
+            screen.tell_due(context, keys, outlook, screen.Told(blocked_by=blocked, dry_run=order.dry_run))
             return 3 if order.check and outlook.due else 0
         observation = rotate_verifiers.observation(context, backend, order.verifiers, unobserved=order.unobserved)
         backend.housekeep()
         backend.forget()
         run = Run(keys, wish, observation)
         for step in run.steps():
-            screen.tell_step(context, step)
-        blocked = [(seen.verifier, seen.detail) for seen in run.blocked_by]
-        screen.conclude(context, keys, keys.outlook(wish), did=run.did, blocked=blocked)
+            screen.tell_step(context, step, now=context.now)
+        _warn_of_nobody(context, keys, run.did, observation)
+        screen.conclude(context, keys, keys.outlook(wish), screen.Told(did=run.did, blocked_by=run.blocked_by))
     return rotate_named.end(context, run.errors)
+
+
+def _warn_of_nobody(context: Context, keys: SigningKeys, did: Sequence[Step], observation: Observation) -> None:
+    """Warn at once of a key that is going to be refused when its time has come."""
+    if keys.publishes or observation.verifiers or observation.unobserved:
+        return
+    signing = {step.kid for step in did if step.action == "activate"}
+    for step in did:
+        if step.action == "publish" and step.kid not in signing:
+            context.console.warn(f"{step.kid} will not sign without a jwks_file or a verifier, by which it can be fetched")
 
 
 def _read(order: Order) -> Wish:
@@ -74,24 +86,41 @@ def _read(order: Order) -> Wish:
     if order.unobserved and order.verifiers:
         raise InvalidRequest("--unobserved asks no verifier: leave --verifier or --unobserved out")
     with naming("--if-older-than"):
-        older_than = None if order.if_older_than is None else parse_duration(order.if_older_than)
+        older_than = None if order.if_older_than is None else parse_duration(order.if_older_than, zero=True)
     return Wish(algorithm=order.algorithm, older_than=older_than)
 
 
 def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
-    """Print every signing key: its state, since when, how many living tokens it signed, and its next step."""
+    """Print every signing key: its state, since when, how many living tokens it signed, and its next step.
+
+    Args:
+        verifiers: Asked in every form of output; those of the profile only where the form has room for what they say.
+    """
+    from tokenctl.commands import rotate_status
+
     rotate_verifiers.check(verifiers)
     with context.backend() as backend:
         keys = backend.signing_keys
         outlook = keys.outlook(Wish())
-        seen: list[Seen] = []
-        if context.console.output == "json" or context.console.on_terminal:
+        told = screen.Told()
+        if verifiers or context.console.machine or context.console.on_terminal:
             observation = rotate_verifiers.observation(context, backend, verifiers)
-            listed = keys.keys() if observation.verifiers else []
-            published = [key.kid for key, _ in listed if key.state == "published"]
-            seen = [answer for kid in published for answer in observe(keys, kid, observation, now=outlook.now)]
-        screen.tell_status(context, keys, outlook, seen, len(copies.kept(backend.journal.path)))
+            told = _asked(keys, outlook, observation)
+        rotate_status.tell(context, keys, outlook, told, kept=len(copies.kept(backend.journal.path)))
     return 0
+
+
+def _asked(keys: SigningKeys, outlook: Outlook, observation: Observation) -> screen.Told:
+    """Ask which verifiers have the keys that sign or are to sign."""
+    known = keys.keys()
+    listed = {key.kid: key for key, _ in known}
+    needed = {kid: key.alg for kid, key in listed.items() if key.state in ("published", "active")}
+    asked = observe(keys, needed, observation, now=outlook.now)
+    if observation.verifiers:
+        blocked = [seen for seen in asked if not seen.holds and listed[seen.kid].state == "published"]
+    else:
+        blocked = obstacles(keys, outlook.steps, observation, now=outlook.now)
+    return screen.Told(blocked_by=blocked, verifiers=asked)
 
 
 def jwks(context: Context, *, out: str | None) -> int:
@@ -112,7 +141,8 @@ def jwks(context: Context, *, out: str | None) -> int:
         delivery.write(f"{text}\n".encode("ascii"))
     except OSError as error:
         raise TemporarilyUnavailable(f"cannot write {out}: {files.cause_of(error)}", hint="make room and run again") from None
-    console = context.console
+    console, count = context.console, text.count('"kid":')
+    console.chat(f"wrote {count} key{'s' * (count != 1)} to {out}", folded=True)
     if console.machine:
         console.document({"action": "jwks", "profile": console.profile, "out": out, "warnings": list(console.warnings)})
     return 0

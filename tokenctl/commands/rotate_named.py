@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tokenctl import process
 from tokenctl.backends.base import SigningKeys
 from tokenctl.commands import rotate_screen as screen
-from tokenctl.commands import rotate_verifiers
+from tokenctl.commands import rotate_toll, rotate_verifiers
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, TokenctlError, worst
 from tokenctl.formats.signing import ALGORITHMS
@@ -31,18 +31,18 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
     with context.backend() as backend:
         keys = backend.signing_keys
         if dry_run:
-            screen.preview_compromise(context, keys, kid, keys.toll(kid))
+            rotate_toll.preview(context, keys, kid, keys.toll(kid))
             return 0
         did, errors = _take(context, keys, lambda: keys.compromise(kid), gone=kid)
         toll = keys.toll(kid)  # from now on it signs nothing more
-        screen.tell_toll(context, toll)
+        rotate_toll.tell_toll(context, toll)
         watched, unseen = rotate_verifiers.watch(context, backend, verifiers, kid)
         errors += unseen
         try:
             backend.require_trust()
         except IntegrityError as error:
             errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
-        screen.conclude_compromise(context, keys, kid, did=did, toll=toll, watched=watched)
+        rotate_toll.conclude(context, keys, kid, did=did, toll=toll, watched=watched)
     return end(context, errors)
 
 
@@ -57,7 +57,7 @@ def roll_back(context: Context, *, algorithm: str | None) -> int:
     with context.backend() as backend:
         keys = backend.signing_keys
         did, errors = _take(context, keys, lambda: keys.roll_back(algorithm))
-        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
+        screen.conclude(context, keys, keys.outlook(Wish()), screen.Told(did=did))
     return end(context, errors)
 
 
@@ -72,7 +72,11 @@ def retire(context: Context, kid: str) -> int:
     with context.backend() as backend:
         keys = backend.signing_keys
         did, errors = _take(context, keys, lambda: keys.retire(kid), gone=kid)
-        screen.conclude(context, keys, keys.outlook(Wish()), did=did)
+        if not any(step.kid == kid for step in did):
+            listed = keys.keys()
+            state = next((key.state for key, _ in listed if key.kid == kid), "gone")
+            context.console.chat(f"{kid} is {state} already", folded=True)
+        screen.conclude(context, keys, keys.outlook(Wish()), screen.Told(did=did))
     return end(context, errors)
 
 
@@ -93,17 +97,20 @@ def _take(
         except TokenctlError as error:
             errors.append(still_published(error, [gone] if gone is not None else []))
         for step in did:
-            screen.tell_step(context, step)
+            screen.tell_step(context, step, now=context.now)
     return did, errors
 
 
 def end(context: Context, errors: list[TokenctlError]) -> int:
-    """Tell every error, the worst one last."""
+    """Tell every error, the worst one last; as JSON they are one."""
     if not errors:
         return 0
     code = worst([error.exit_code for error in errors])
     last = next(error for error in errors if error.exit_code == code)
-    for message in dict.fromkeys(error.message for error in errors if error.message != last.message):
-        if not context.console.machine:
-            context.console.complain(message)
+    others = {error.message: error for error in errors if error.message != last.message}
+    if context.console.machine:
+        raise type(last)("; ".join([last.message, *others]), hint=last.hint, reason=last.reason)
+    for error in others.values():
+        hint = error.hint if error.hint != last.hint else None
+        context.console.error(type(error)(error.message, hint=hint, reason=error.reason))
     raise last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.authority import LocalAuthority
-from tokenctl.commands import rotate_screen as screen
+from tokenctl.commands import rotate_toll
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration, InvalidRequest, Partial, TokenctlError, naming
 from tokenctl.workflows.rotation import Observation
@@ -41,9 +41,7 @@ def observation(context: Context, backend: LocalAuthority, urls: tuple[str, ...]
     return Observation(verifiers, unobserved, context.surroundings.timeout)
 
 
-def watch(
-    context: Context, backend: LocalAuthority, urls: tuple[str, ...], kid: str
-) -> tuple[list[Gone], list[TokenctlError]]:
+def watch(context: Context, backend: LocalAuthority, urls: tuple[str, ...], kid: str) -> tuple[list[Gone], list[TokenctlError]]:
     """Wait until verifiers have dropped a key; return what each did, and what may go on for that."""
     try:
         asked = observation(context, backend, urls)
@@ -57,7 +55,7 @@ def watch(
     watched = []
     for seen in watch_gone(asked.verifiers, kid, seconds=asked.seconds, now=context.now):
         watched.append(seen)
-        screen.tell_gone(context, seen)
+        rotate_toll.tell_gone(context, seen)
     serving = [f"{seen.verifier} {seen.detail}" for seen in watched if not seen.gone]
     if not serving:
         return watched, []

@@ -57,12 +57,14 @@ class Step(NamedTuple):
             more), ``roll_back`` and ``compromise``.
         kid: ``None`` where the key is made by the step, or where it is about no single key.
         at: When it is due, or was done; milliseconds UTC.
+        detail: The file that ``mend`` writes.
     """
 
     action: str
     kid: str | None
     alg: str | None
     at: int
+    detail: str | None = None
 
 
 class Outlook(NamedTuple):

@@ -109,10 +109,12 @@ class Standing(NamedTuple):
     Attributes:
         state: One of ``STATES``.
         cause: Where the state comes from elsewhere than the row itself, for example ``key compromised``.
+        since: Since when that is, milliseconds UTC, where it is known.
     """
 
     state: str
     cause: str | None = None
+    since: int | None = None
 
     @property
     def active(self) -> bool:
@@ -140,7 +142,7 @@ def standing_of(
         return Standing(state="suspended")
     for ancestor in ancestors:
         if ancestor.suspended_at is not None and not ancestor.children_kept:
-            return Standing(state="suspended", cause=f"parent {ancestor.id} suspended")
+            return Standing(state="suspended", cause=f"parent {ancestor.id} suspended", since=ancestor.suspended_at)
     if token.not_before is not None and now < token.not_before:
         return Standing(state="not_yet_valid")
     if token.max_uses is not None and token.uses >= token.max_uses:
@@ -154,19 +156,19 @@ def _revocation_of(
     if token.revoked_at is not None:
         return Standing(state="revoked")
     if key is not None and key.state == "compromised":
-        return Standing(state="revoked", cause=f"key {key.kid} compromised")
+        return Standing(state="revoked", cause=f"key {key.kid} compromised", since=key.compromised_at)
     for ancestor in ancestors:  # one that kept its children does not shield them from those above it
         ended_alone = ancestor.revoked_at is not None or suspension_kills(ancestor, now)
         if (ended_alone and not ancestor.children_kept) or _abandoned(ancestor, now, ended):
-            return Standing(state="revoked", cause=f"parent {ancestor.id} revoked")
+            return Standing(state="revoked", cause=f"parent {ancestor.id} revoked", since=ancestor.revoked_at)
     if suspension_kills(token, now):
-        return Standing(state="revoked", cause="its suspension ended")
+        return Standing(state="revoked", cause="its suspension ended", since=token.suspended_until)
     if undelivered_by(token, now):
-        return Standing(state="revoked", cause="undelivered")
+        return Standing(state="revoked", cause="undelivered", since=token.issued_at + DELIVERY_DEADLINE)
     if token.id in ended:
         return Standing(state="revoked", cause="its run ended")
     if grace_over(token, now):
-        return Standing(state="revoked", cause=f"replaced by {token.replaced_by}")
+        return Standing(state="revoked", cause=f"replaced by {token.replaced_by}", since=token.grace_until)
     return None
 
 

@@ -158,10 +158,14 @@ class Console:
         if self.chatty:
             self._say(f"\r{escape(line)}\x1b[K", end="" if line else "\r")
 
-    def chat(self, text: str) -> None:
+    def chat(self, text: str, *, folded: bool = False) -> None:
         """Say something to a person; off a terminal nobody is there."""
         if self.chatty:
-            self._say(escape(text))
+            self._say(self._between_words("", text) if folded else escape(text))
+
+    def _between_words(self, head: str, text: str) -> str:
+        """Fold what a person reads on stderr as the terminal would break it anywhere."""
+        return fold(head, escape(text), terminal.width()) if terminal.is_terminal(2) else head + escape(text)
 
     def detail(self, text: str) -> None:
         """Say what only ``--verbose`` asks for, on a terminal or off it."""
@@ -178,7 +182,7 @@ class Console:
         """Say a warning; with JSON output it stands in the document."""
         self.warnings.append(text)
         if self.output != "json":
-            self._say(f"warning: {escape(text)}")
+            self._say(self._between_words("warning: ", text))
 
     def complain(self, text: str) -> None:
         """Say on stderr what was not done, also where ``--quiet`` hides the answer."""
@@ -194,7 +198,7 @@ class Console:
             }  # fmt: skip
             self._say(json.dumps(members, ensure_ascii=True))
             return
-        self._say(f"tokenctl: {escape(error.message)}")
+        self._say(self._between_words("tokenctl: ", error.message))
         if hint:
             self._say(f"hint: {escape(hint)}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tokenctl.model.introspection import Found, Introspection
 from tokenctl.model.times import SECOND, format_instant
-from tokenctl.model.token import Key, Outcome, Standing, Token
+from tokenctl.model.token import Outcome, Standing, Token
 
 
 def instant(value: int | None) -> str | None:
@@ -19,7 +19,7 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
     revoked = None
     if standing.state == "revoked":
         revoked = {
-            "at": instant(token.revoked_at), "by": token.revoked_by,
+            "at": instant(standing.since if token.revoked_at is None else token.revoked_at), "by": token.revoked_by,
             "reason": token.reason or _reason(standing.cause),
             "note": token.revoked_note, "ticket": token.ticket,
         }  # fmt: skip
@@ -119,18 +119,6 @@ def outcome_object(outcome: Outcome) -> dict[str, object]:
         "id": outcome.id, "outcome": outcome.outcome, "state_before": outcome.state_before, "at": instant(outcome.at),
         "by": outcome.by, "reason": outcome.reason, "offline_until": instant(outcome.offline_until),
         "children": outcome.children, "places": [], "probe": None, "detail": outcome.detail,
-    }  # fmt: skip
-
-
-def key_object(key: Key, tokens: int, retire_after: int | None) -> dict[str, object]:
-    """Return one signing key."""
-    since = {
-        "published": key.published_at, "active": key.activated_at, "retiring": key.retiring_at,
-        "retired": key.retired_at, "compromised": key.compromised_at,
-    }.get(key.state)  # fmt: skip
-    return {
-        "kid": key.kid, "alg": key.alg, "state": key.state, "since": instant(since), "tokens": tokens,
-        "retire_after": instant(retire_after),
     }  # fmt: skip
 
 

@@ -104,25 +104,34 @@ def check_verifier(url: str) -> str:
 
 
 def ask_all(verifiers: Sequence[str], key: Mapping[str, object], *, seconds: float, now: int) -> list[Seen]:
-    """Ask every verifier once whether it has a key, all at the same time.
+    """Ask every verifier once whether it has a key: :func:`ask_about` of this key alone, one answer a verifier."""
+    return [seen for (seen,) in ask_about(verifiers, [key], seconds=seconds, now=now)]
+
+
+def ask_about(
+    verifiers: Sequence[str], keys: Sequence[Mapping[str, object]], *, seconds: float, now: int
+) -> list[tuple[Seen, ...]]:  # fmt: skip
+    """Ask every verifier once which of these keys it has, all at the same time.
 
     Args:
         verifiers: Their URLs; one that is named twice is asked once.
-        key: The public JWK with its ``kid``.
+        keys: Public JWKs with their ``kid``.
         seconds: For all of them together.
         now: The instant of this call.
 
     Returns:
-        One a verifier, in their order.
+        One a verifier, in their order; in each one a key, in theirs.
 
     Raises:
         InvalidRequest: a URL that may not be asked; none was asked then (exit 2).
     """
     clock = _Time(now, seconds)
-    asked = _start(verifiers, lambda url: _seen(url, key, clock))
+    asked = _start(verifiers, lambda url: _seen(url, keys, clock))
     wait(asked, timeout=clock.left())
     late = http.TOO_LATE.words
-    return [asking.result() if asking.done() else Seen(url, None, late, now, None) for asking, url in asked.items()]
+    return [
+        asking.result() if asking.done() else (Seen(url, None, late, now, None),) * len(keys) for asking, url in asked.items()
+    ]
 
 
 def watch_gone(verifiers: Sequence[str], kid: str, *, seconds: float, now: int) -> Iterator[Gone]:
@@ -148,15 +157,15 @@ def _start(verifiers: Sequence[str], work: Callable[[str], T]) -> dict[Future[T]
     return {apart(partial(work, url)): url for url in [check_verifier(url) for url in dict.fromkeys(verifiers)]}
 
 
-def _seen(url: str, key: Mapping[str, object], clock: _Time) -> Seen:
+def _seen(url: str, keys: Sequence[Mapping[str, object]], clock: _Time) -> tuple[Seen, ...]:
     asked_at = clock.instant()
     answer = _ask(url, clock.left())
     cached_until = None if answer.fresh_for is None else clock.instant() + answer.fresh_for * SECOND
-    holds, detail = (None, answer.fault) if answer.fault is not None else _judge(answer, key)
-    return Seen(url, holds, detail, asked_at, cached_until)
+    judged = [(None, answer.fault) if answer.fault is not None else _judge(answer, key) for key in keys]
+    return tuple(Seen(url, holds, detail, asked_at, cached_until) for holds, detail in judged)
 
 
-def _judge(answer: _Answer, key: Mapping[str, object]) -> tuple[bool, str]:
+def _judge(answer: _Answer, key: Mapping[str, object]) -> tuple[bool | None, str]:
     kid = str(key["kid"])
     if answer.repeated:
         return False, "has two keys of one kid"

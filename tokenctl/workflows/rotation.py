@@ -6,17 +6,19 @@ What keeps one step from being taken keeps no other: the run goes on, and what w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tokenctl import process
 from tokenctl.backends.base import SigningKeys
 from tokenctl.errors import Conflict, IntegrityError, Partial, TokenctlError
 from tokenctl.model.rotation import Step, Wish
 
-if TYPE_CHECKING:
-    from tokenctl.workflows.canary import Seen
-
+NOBODY = "no jwks_file and no verifier says that it can be fetched"
+NOBODY_HINT = (
+    "name a verifier: tokenctl rotate-keys --verifier URL; or write jwks_file into the profile; "
+    "or go without: tokenctl rotate-keys --unobserved"
+)
 _MOST_OFTEN = 2  # how often one run takes the same step
 
 
@@ -34,12 +36,38 @@ class Observation(NamedTuple):
     seconds: float = 30.0
 
 
+class Asked(NamedTuple):
+    """What one verifier has of one key of ours.
+
+    Attributes:
+        kid: The key.
+        alg: Its algorithm, as verifiers see it.
+        verifier: The URL; ``None`` where there is nobody to ask.
+        holds: Whether it has the key; ``None`` where it could not be asked.
+        detail: That in words of ours, to be read behind the URL.
+        asked_at: When, milliseconds UTC.
+        cached_until: Until when its answer may come out of a cache, where that is told.
+    """
+
+    kid: str
+    alg: str
+    verifier: str | None
+    holds: bool | None
+    detail: str
+    asked_at: int | None
+    cached_until: int | None
+
+    @property
+    def told(self) -> str:
+        return self.detail if self.verifier is None else f"{self.verifier} {self.detail}"
+
+
 class Run:
     """One run of every due step.
 
     Attributes:
         did: The steps that were taken.
-        blocked_by: The verifiers that lack a key which was to sign.
+        blocked_by: What kept a key from signing: the verifiers that lack it, or that there is none to ask.
         errors: What kept steps from being taken.
     """
 
@@ -50,7 +78,7 @@ class Run:
         self._tried: Counter[tuple[object, ...]] = Counter()
         self._now = 0
         self.did: list[Step] = []
-        self.blocked_by: list[Seen] = []
+        self.blocked_by: list[Asked] = []
         self.errors: list[TokenctlError] = []
 
     def steps(self) -> Iterator[Step]:
@@ -76,45 +104,59 @@ class Run:
     def _next(self) -> Step | None:
         outlook = self._keys.outlook(self._wish)
         self._now = outlook.now
-        return next((step for step in outlook.due if self._tried[step[:3]] < _MOST_OFTEN), None)
+        return next((step for step in outlook.due if self._tried[step[:3]] < _MOST_OFTEN and not self._renewed(step)), None)
+
+    def _renewed(self, step: Step) -> bool:
+        """Whether a key is to be followed that began to sign in this very run: an age of 0s would never come to an end."""
+        fresh = {done.alg for done in self.did if done.action == "activate"}
+        return step.action == "publish" and step.kid is None and step.alg in fresh
 
     def _gone(self) -> list[str]:
         return [step.kid for step in self.did if step.action == "retire" and step.kid is not None]
 
     def _observe(self, step: Step) -> None:
         """Make sure that verifiers can fetch a key before it signs; raises Conflict (exit 6)."""
-        if self._observation.unobserved:
-            return
-        if self._observation.verifiers:
-            lacking = [seen for seen in observe(self._keys, step.kid, self._observation, now=self._now) if not seen.holds]
-            self.blocked_by += lacking
-            if lacking:
-                raise _blocked(step, lacking)
-        elif not self._keys.publishes:
-            raise Conflict(
-                f"{step.kid} may not sign yet: no jwks_file and no verifier says that it can be fetched",
-                hint="name one: tokenctl rotate-keys --verifier URL, or go without: tokenctl rotate-keys --unobserved",
-                reason="unobserved",
-            )
+        lacking = obstacles(self._keys, [step], self._observation, now=self._now)
+        self.blocked_by += lacking
+        if lacking:
+            raise _blocked(step, lacking)
 
 
-def _blocked(step: Step, lacking: Sequence[Seen]) -> Conflict:
-    told = "; ".join(f"{seen.verifier} {seen.detail}" for seen in lacking)
+def obstacles(keys: SigningKeys, steps: Iterable[Step], observation: Observation, *, now: int) -> list[Asked]:
+    """Return what keeps these steps from being taken: each verifier that lacks a key which is to sign, or that none is asked."""
+    named = {step.kid: step.alg for step in steps if step.action == "activate" and step.kid is not None and step.alg is not None}
+    if observation.unobserved or not named:
+        return []
+    if not observation.verifiers:
+        nobody = (None, False, NOBODY, None, None)
+        return [] if keys.publishes else [Asked(kid, alg, *nobody) for kid, alg in named.items()]
+    return [asked for asked in observe(keys, named, observation, now=now) if not asked.holds]
+
+
+def _blocked(step: Step, lacking: Sequence[Asked]) -> Conflict:
+    message = f"{step.kid} ({step.alg}) may not sign yet: {'; '.join(asked.told for asked in lacking)}"
+    if any(asked.verifier is None for asked in lacking):
+        return Conflict(message, reason="unobserved", hint=NOBODY_HINT)
     return Conflict(
-        f"{step.kid} may not sign yet: {told}", reason="verifier_lacks_key",
+        message, reason="verifier_lacks_key",
         hint="run again when they have fetched it, or go without them: tokenctl rotate-keys --unobserved",
     )  # fmt: skip
 
 
-def observe(keys: SigningKeys, kid: str | None, observation: Observation, *, now: int) -> list[Seen]:
-    """Ask every verifier whether it holds a key."""
-    from tokenctl.workflows.canary import ask_all
+def observe(keys: SigningKeys, algorithms: Mapping[str, str], observation: Observation, *, now: int) -> list[Asked]:
+    """Ask every verifier which keys it has; one that verifiers do not need is asked about nowhere.
 
-    served = keys.jwks()["keys"]
-    key = next((key for key in served if key["kid"] == kid), None) if isinstance(served, list) else None
-    if key is None:
+    Args:
+        algorithms: The keys, by kid.
+    """
+    from tokenctl.workflows.canary import ask_about
+
+    listed = keys.jwks()["keys"]
+    served = [key for key in listed if key["kid"] in algorithms] if isinstance(listed, list) else []
+    if not served or not observation.verifiers:
         return []
-    return ask_all(observation.verifiers, key, seconds=observation.seconds, now=now)
+    told = ask_about(observation.verifiers, served, seconds=observation.seconds, now=now)
+    return [Asked(key["kid"], algorithms[key["kid"]], *each[number]) for number, key in enumerate(served) for each in told]
 
 
 def still_published(error: TokenctlError, gone: Sequence[str]) -> TokenctlError:

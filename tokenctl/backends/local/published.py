@@ -39,7 +39,7 @@ class JwksFile:
     """The file that a profile names for its public keys."""
 
     def __init__(self, path: str, profile: Profile, journal: Journal) -> None:
-        self._path = path
+        self.path = path
         self._profile = profile
         self._journal = journal
 
@@ -65,20 +65,20 @@ class JwksFile:
             InvalidConfiguration: it lies at a wrong place, or a link stands there (exit 9).
             TemporarilyUnavailable: the medium is full or failing (exit 7).
         """
-        if self._journal.owns(self._path):
-            raise InvalidConfiguration(f"the jwks_file {self._path} lies among tokenctl's own files", hint="name another one")
+        if self._journal.owns(self.path):
+            raise InvalidConfiguration(f"the jwks_file {self.path} lies among tokenctl's own files", hint="name another one")
         wanted = self._wanted(intact_keys(view), self._held(), trusted=view.quarantine is None)
         data = json.dumps({"keys": wanted}, sort_keys=True).encode("ascii") + b"\n"
-        delivery = files.Delivery(self._path, mode=_PUBLIC_FILE, setting="jwks_file")
+        delivery = files.Delivery(self.path, mode=_PUBLIC_FILE, setting="jwks_file")
         try:
             delivery.write(data)
         except OSError as error:
-            raise files.unusable(self._path, error) from None
+            raise files.unusable(self.path, error) from None
 
     def _held(self) -> list[object]:
         """Return the keys in it; none where it is absent, planted or no JWK Set: it is written anew then."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return []
         try:

@@ -30,7 +30,10 @@ def choose(active: Collection[str], algorithm: str | None) -> str:
         algorithm = DEFAULT_ALGORITHM if DEFAULT_ALGORITHM in active or len(active) != 1 else next(iter(active))
     if algorithm not in active:
         have = ", ".join(sorted(active)) or "none"
-        raise Conflict(f"no active key for {algorithm}; active: {have}", hint="tokenctl rotate-keys status", reason="no_key")
+        raise Conflict(
+            f"no active key for {algorithm}; active: {have}", reason="no_key",
+            hint=f"publish one: tokenctl rotate-keys --algorithm {algorithm}; what is to come: tokenctl rotate-keys status",
+        )  # fmt: skip
     return algorithm
 
 
@@ -64,9 +67,7 @@ class Signer(NamedTuple):
         """Return the token as a JWT, and its text."""
         from tokenctl.formats import jwt
 
-        claims = _claims(
-            request, issuer=self.issuer, identifier=token.id, issued_at=token.issued_at, expires_at=token.expires_at
-        )
+        claims = _claims(request, issuer=self.issuer, identifier=token.id, issued_at=token.issued_at, expires_at=token.expires_at)
         header = _header(self.profile, self.key.alg, self.key.kid)
         return token._replace(issuer=self.issuer, kid=self.key.kid, leaf=leaf), Secret(jwt.encode(header, claims, self.private))
 

@@ -14,7 +14,7 @@ from tokenctl.config import Profile
 from tokenctl.errors import Conflict, InvalidRequest, NotFound
 from tokenctl.formats import signing
 from tokenctl.model.rotation import Outlook, Rotation, Step, Toll, Wish, plan
-from tokenctl.model.times import format_instant
+from tokenctl.model.times import format_distance, format_instant
 from tokenctl.model.token import Key
 
 _View = TypeVar("_View", bound=View)
@@ -40,7 +40,9 @@ class LocalSigningKeys:
         with self._journal.reading() as view:
             if view is None:
                 return []
-            return [(key, view.rows.living_under(key.kid, view.now)) for key in intact_keys(view)]
+            keys = intact_keys(view)
+            # What a compromised key signed is dead by that.
+            return [(key, 0 if key.state == "compromised" else view.rows.living_under(key.kid, view.now)) for key in keys]
 
     def jwks(self) -> dict[str, object]:
         """Return the public keys that verifiers need now.
@@ -80,7 +82,7 @@ class LocalSigningKeys:
         steps = plan(keys, rotation, now=now, last_expiry=last, lacking=lacking, algorithm=wish.algorithm)
         published = any(step.action == "publish" and step.kid is not None for step in steps)
         if self._file is not None and not published and not self._file.holds(keys):
-            return [Step("mend", None, None, now), *steps]
+            return [Step("mend", None, None, now, self._file.path), *steps]
         return steps
 
     def advance(self, step: Step, wish: Wish) -> list[Step]:
@@ -110,7 +112,7 @@ class LocalSigningKeys:
         again = lacking | ({step.kid} if step.kid is not None else set())
         done = [rotating.publish_again(change, own[kid]) for kid in sorted(again)]
         if step.action == "mend":
-            done.append(Step("mend", None, None, change.now))
+            done.append(step._replace(at=change.now))
         elif fresh is not None:
             key = rotating.make_key(change, fresh, "active" if step.action == "renew" else "published")
             done.append(Step("publish" if step.action == "publish" else "activate", key.kid, key.alg, change.now))
@@ -138,11 +140,16 @@ class LocalSigningKeys:
             if key.state in ("retired", "compromised"):
                 return []
             if key.state == "active":
-                raise Conflict(f"{kid} is the active key of {key.alg}", hint="tokenctl rotate-keys", reason="key_active")
+                raise Conflict(
+                    f"{kid} is the active key of {key.alg}", reason="key_active",
+                    hint="publish another one, which takes its place when verifiers have had time to fetch it: "
+                    f"tokenctl rotate-keys --algorithm {key.alg} --if-older-than 0s",
+                )  # fmt: skip
             last = change.rows.last_expiry_under(kid) or 0
             if last > change.now:
                 raise Conflict(
-                    f"tokens that {kid} signed are valid until {format_instant(last)}", reason="key_needed",
+                    f"tokens that {kid} signed are valid until {format_instant(last)} ({format_distance(last, change.now)})",
+                    reason="key_needed",
                     hint=f"retire it then, or if it leaked: tokenctl rotate-keys --compromised {kid}",
                 )  # fmt: skip
             done = [rotating.retire(change, key)]
@@ -179,8 +186,8 @@ class LocalSigningKeys:
                 return []
             if change.quarantine is not None:
                 self._file.write(change)
-                return [Step("mend", None, None, change.now)]
-            return self._take(change, Step("mend", None, None, change.now), keys, None)
+                return [Step("mend", None, None, change.now, self._file.path)]
+            return self._take(change, Step("mend", None, None, change.now, self._file.path), keys, None)
 
     def toll(self, kid: str) -> Toll:
         with self._journal.reading() as view:
@@ -197,6 +204,7 @@ class LocalSigningKeys:
         """Return a key whose row checks out, and the view that it was found in."""
         stored = view.rows.key(kid) if view is not None else None
         if view is None or stored is None:
-            raise NotFound(f"no key {kid} in profile {self._profile.name} (local, {self._journal.shown_path})")
+            place = f"profile {self._profile.name} (local, {self._journal.shown_path})"
+            raise NotFound(f"no key {kid} in {place}", hint="tokenctl rotate-keys status")
         require_intact(view, stored)
         return view, stored.row

@@ -116,7 +116,7 @@ def _lives(view: View, stored: Stored[Token]) -> bool:
 
 def _obstacle(found: Found) -> Conflict | None:
     """Return why a token cannot be replaced as it stands."""
-    token, (state, cause) = found.token, found.standing
+    token, (state, cause, _) = found.token, found.standing
     if state == "revoked":
         return _revoked(token, cause)
     told, hint, reason = "", _ANEW, state
