@@ -327,5 +327,5 @@ def test_a_store_is_sealed_by_hand_and_released(cli):
 
 def test_without_a_store_there_is_nothing_to_seal(cli):
     done = cli("store", "seal", "--reason", "r")
-    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\n")
+    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\nhint: the first issue makes it\n")
     assert list(cli.home.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -53,7 +54,8 @@ def warn(check: str, detail: str, mend: str | None = None) -> Finding:
 
 def fail(check: str, error: TokenctlError, mend: str | None = None, place: str | None = None) -> Finding:
     """Tell of a failure; of its advice, what is a command mends it and the rest is told beside the fact."""
-    parts = [part.strip() for part in (error.hint or "").split(";")]
+    told = re.sub(rf"(?:, or)?(?<!, then): (?={'|'.join(_COMMANDS)})", ";", error.hint or "")
+    parts = [part.strip() for part in told.split(";")]
     advice = "; ".join([error.message, *(part for part in parts if part and not part.startswith(_COMMANDS))])
     commands = "; ".join(part for part in parts if part.startswith(_COMMANDS))
     code = error.exit_code if error.exit_code in _TOLD_CODES else InvalidConfiguration.exit_code
