@@ -100,9 +100,10 @@ def test_a_secret_moves_to_the_keyring_and_back_and_everything_goes_on(cli, desk
     assert cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q", env=desktop.env).code == 0
     assert cli("audit", "verify", "-q", env=desktop.env).code == 0
     told = cli("store", "info", "-o", "json", env=desktop.env).json
-    assert (told["root_secret_place"], told["root_secret"]) == ("keyring", f"the keyring's item {account}")
+    assert (told["root_secret_place"], told["root_secret"]) == ("keyring", account)
     again = cli("store", "move-secret", "keyring", "-o", "json", env=desktop.env)
     assert (again.code, again.json["moved"], again.json["before"]) == (0, False, "keyring")
+    assert (again.json["root_secret_place"], again.json["root_secret"]) == ("keyring", account)
     back = cli("store", "move-secret", "file", "-q", env=desktop.env)
     assert (back.code, back.out, back.err) == (0, "", "notice: root secret: ~/.config/tokenctl/keys/local (0600)\n")
     assert cli.root_secret.read_text().strip() == text
@@ -183,6 +184,22 @@ def test_a_secret_cannot_move_into_a_locked_keyring_and_stays_where_it_is(cli, t
     assert cli("issue", "--subject", "s", "-q").code == 0
 
 
+def test_info_tells_where_a_secret_out_of_reach_lies_and_ends_with_4(cli, desktop):
+    cli.token()
+    assert cli("store", "move-secret", "keyring", "-q", env=desktop.env).code == 0
+    whole = cli("store", "info", "-o", "json", env=desktop.env).json
+    done = cli("store", "info", "-o", "json")
+    assert (done.code, list(done.json)) == (4, list(whole))
+    known = {name: value for name, value in done.json.items() if value is not None and name != "warnings"}
+    assert known == {name: whole[name] for name in known}
+    assert list(known) == ["profile", "path", "store_id", "root_secret_place", "root_secret", "anchor_path"]
+    assert json.loads(done.err)["message"] == out_of_reach(known["store_id"], "no keyring is in reach")
+    piped = cli("store", "info")
+    assert piped.code == 4
+    told = dict(line.split("\t") for line in piped.out.splitlines())
+    assert (told["path"], told["root_secret"], told["tokens"]) == (str(cli.store), known["root_secret"], "-")
+
+
 # Which keyring
 
 
@@ -211,10 +228,11 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
     (folder / "imported").unlink()
     cli.token()
     done = cli("store", "move-secret", "keyring", env=env)
-    assert (done.code, done.err) == (
-        4, f"tokenctl: the keyring is out of reach, no keyring is in reach; {STAYS}\n"
+    assert done.code == 4
+    assert done.err == (
+        f"tokenctl: the keyring is out of reach, no keyring is in reach; {STAYS}\n"
         "hint: unlock the keyring, or run this in a session that has one\n"
-    )  # fmt: skip
+    )
     named = cli("store", "move-secret", "keyring", env=env | {"PYTHON_KEYRING_BACKEND": "plain.Plain"})
     assert named.code == 4
     assert named.err == (
@@ -260,11 +278,11 @@ def test_a_profile_that_names_no_keyring_leaves_the_secret_where_it_is(kept, nam
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("hangs", "the root secret, the keyring's item {account}, is out of reach: the keyring does not answer"),
-        ("hangs-importing", "the root secret, the keyring's item {account}, is out of reach: the keyring does not answer"),
-        ("raises", "the root secret, the keyring's item {account}, is out of reach: the keyring failed: ValueError"),
-        ("exits", "the root secret, the keyring's item {account}, is out of reach: the keyring failed: SystemExit"),
-        ("answers-bytes", "the root secret, the keyring's item {account}, is out of reach: the keyring answers with something that is no text"),
+        ("hangs", "the keyring's item {account}, is out of reach: the keyring does not answer"),
+        ("hangs-importing", "the keyring's item {account}, is out of reach: the keyring does not answer"),
+        ("raises", "the keyring's item {account}, is out of reach: the keyring failed: ValueError"),
+        ("exits", "the keyring's item {account}, is out of reach: the keyring failed: SystemExit"),
+        ("answers-bytes", "the keyring's item {account}, is out of reach: the keyring answers with something that is no text"),
         ("answers-text", "the keyring's item {account} holds no root secret"),
         ("gone", "the keyring's item {account} is missing"),
     ],

@@ -84,6 +84,21 @@ class Journal:
         self._broken = False
         self._warned = False
 
+    def recorded(self) -> tuple[str, object] | None:
+        """Return what the store says of its id and of its root secret's place, not proved by that; ``None`` for no store.
+
+        Raises:
+            IntegrityError, InvalidConfiguration, TemporarilyUnavailable: the file is no store, or cannot be read.
+        """
+        store = Store.open(self.path, only_look=self.only_looks)
+        if store is None:
+            return None
+        try:
+            meta = read_meta(store)
+        finally:
+            store.close()
+        return str(meta.get("store_id")), meta.get("root_place")
+
     def absent(self) -> NotFound:
         """Return what a verb raises that needs a store where there is none (exit 5)."""
         return NotFound(f"profile {self._profile} has no store", hint="the first issue makes it")

@@ -16,7 +16,6 @@ from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.journal import Journal
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration, TemporarilyUnavailable, TokenctlError
-from tokenctl.store.connection import Store
 
 Result = TypeVar("Result")
 
@@ -119,15 +118,9 @@ class Examined:
     def root_place(self) -> root_secret.Place | None:
         """Where the store says that its root secret lies; ``None`` where there is none, or it cannot be asked."""
         try:
-            store = Store.open(self.store, only_look=True)
-            if store is None:
-                return None
-            try:
-                facts = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
-            finally:
-                store.close()
-            whereabouts = wiring.whereabouts(self.settings, self.context.surroundings)
-            return root_secret.place_named(facts.get("root_place"), whereabouts, str(facts.get("store_id")))
+            journal = self.journal()
+            recorded = journal.recorded()
+            return None if recorded is None else root_secret.place_named(recorded[1], journal.whereabouts, recorded[0])
         except TokenctlError:
             return None
 
