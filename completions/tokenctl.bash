@@ -146,6 +146,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
 _tokenctl_argument() { # VERB:N: offer its next argument, N are given
   case $1 in
     'profile show:0'|'profile use:0'|'profile remove:0') _tokenctl_profiles ;;
+    'store move-secret:0') _tokenctl_words keyring file credential ;;
     'store backup:0'|'store restore:0') _tokenctl_files ;;
     'completion:0') _tokenctl_words bash zsh fish ;;
     *) return 1 ;;

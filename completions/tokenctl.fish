@@ -793,6 +793,8 @@ function __tokenctl_argument --no-scope-shadowing
     switch "$argv[1]"
         case 'profile show:0' 'profile use:0' 'profile remove:0'
             __tokenctl_profiles
+        case 'store move-secret:0'
+            __tokenctl_words keyring file credential
         case 'store backup:0' 'store restore:0'
             __tokenctl_files
         case 'completion:0'

@@ -35,6 +35,7 @@ TABLE = {
     "a reason that is free text": ("tokenctl store release --reason ", set()),
     "outputs": ("tokenctl -o ", {"text", "json", "jsonl"}),
     "shells": ("tokenctl completion ", {"bash", "zsh", "fish"}),
+    "places of the root secret": ("tokenctl store move-secret ", {"keyring", "file", "credential"}),
     "one argument where one is taken": ("tokenctl completion bash ba", set()),
     "what a store holds is never offered": ("tokenctl revoke --subject ", set()),
     "an unknown verb": ("tokenctl nonsense -", {"-V", "--version"}),

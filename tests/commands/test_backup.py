@@ -243,11 +243,13 @@ def test_a_passphrase_file_that_others_can_read_is_refused(cli, passphrase):
 
 def test_an_age_identity_on_the_command_line_is_refused_like_any_secret(cli, key):
     text = next(line for line in Path(key.path).read_text().splitlines() if line.startswith("AGE-SECRET-KEY-"))
-    for arguments in (("store", "restore", "b.age", "--identity", text), ("store", "backup", "b.age", "--recipient", text)):
-        done = cli(*arguments)
+    by_name = "name its file instead: --identity FILE"
+    as_recipient = "a recipient is what this prints, age1...: age-keygen -y FILE"
+    for verb, option, hint in (("restore", "--identity", by_name), ("backup", "--recipient", as_recipient)):
+        done = cli("store", verb, "b.age", option, text)
         assert (done.code, done.out) == (2, "")
         assert done.err.startswith("tokenctl: argument 5 looks like a secret: treat it as leaked")
-        assert done.err.endswith("hint: name its file instead: --identity FILE\n")
+        assert done.err.endswith(f"\nhint: {hint}\n")
         assert text[15:30] not in done.err
 
 
@@ -414,5 +416,5 @@ def test_a_store_is_sealed_by_hand_and_released(cli):
 
 def test_without_a_store_there_is_nothing_to_seal(cli):
     done = cli("store", "seal", "--reason", "r")
-    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\n")
+    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\nhint: the first issue makes it\n")
     assert list(cli.home.iterdir()) == []

@@ -458,6 +458,12 @@ def test_a_new_token_lives_as_long_as_it_was_asked_for(cli):
     [
         (("help",), "tokenctl: no verb help\nhint: python -m tokenctl --help\n"),
         (("help", "issue"), "tokenctl: no verb help\nhint: python -m tokenctl issue --help\n"),
+        (("store", "backup"), "tokenctl: missing argument 'FILE'\nhint: python -m tokenctl store backup --help\n"),
+        (
+            ("store", "move-secret"),
+            "tokenctl: missing argument 'keyring|file|credential'\nhint: python -m tokenctl store move-secret --help\n",
+        ),
+        (("store", "nonsense"), "tokenctl: no such command 'nonsense'\nhint: python -m tokenctl store --help\n"),
         (
             ("list", "--subject", "--owner", "x"),
             "tokenctl: --subject has a value that looks like an option\nhint: python -m tokenctl list --help\n",
@@ -470,6 +476,26 @@ def test_a_fault_of_usage_is_told_with_what_was_meant(cli, arguments, error):
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(error.partition("\n")[0])
     assert error.partition("hint: ")[2].strip() in done.err
+
+
+def test_usage_of_a_sub_verb_is_hinted_at_without_the_profile(cli):
+    cli("profile", "add", "staging", "-q")
+    done = cli("-p", "staging", "store", "backup")
+    assert done.err == "tokenctl: missing argument 'FILE'\nhint: python -m tokenctl store backup --help\n"
+
+
+@pytest.mark.parametrize("form", ["{option}", "{option}={token}"])
+@pytest.mark.parametrize("option", ["--replace", "--parent"])
+def test_a_token_where_an_id_is_to_stand_is_leaked_and_an_id_is_no_secret(cli, option, form):
+    token = cli.token()
+    arguments = [form.format(option=option, token=token), token][: 1 if "=" in form else 2]
+    done = cli("issue", "--subject", "s", *arguments)
+    number = 3 + len(arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"tokenctl: argument {number} looks like a secret: treat it as leaked, the process list and the shell's history have it\n"
+        f"hint: {option} takes an id, which is no secret: the part of a token between its underscores, or the jti of a JWT\n"
+    )
 
 
 def test_a_lasting_token_without_scope_is_told_to_name_one(cli):

@@ -37,8 +37,10 @@ NEEDS_THE_SECRET = [
     ("doctor",),
 ]
 REMEDY = (
-    "hint: unlock the keyring, or run this in the session that has it; from there: python -m tokenctl store move-secret file\n"
+    "hint: unlock the keyring, or run this in the session that has it; for cron move the secret to a file there: "
+    "python -m tokenctl store move-secret file\n"
 )
+STAYS = "the root secret stays in ~/.config/tokenctl/keys/local"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,10 @@ def items(cli: Cli) -> dict[str, str]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def out_of_reach(own: object, cause: str) -> str:
+    return f"the root secret, the keyring's item local.root/{own}, is out of reach: {cause}"
+
+
 def place(cli: Cli, **env: str) -> object:
     return cli("store", "info", "-o", "json", env=env).json["root_secret_place"]
 
@@ -94,9 +100,10 @@ def test_a_secret_moves_to_the_keyring_and_back_and_everything_goes_on(cli, desk
     assert cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-q", env=desktop.env).code == 0
     assert cli("audit", "verify", "-q", env=desktop.env).code == 0
     told = cli("store", "info", "-o", "json", env=desktop.env).json
-    assert (told["root_secret_place"], told["root_secret"]) == ("keyring", f"the keyring's item {account}")
+    assert (told["root_secret_place"], told["root_secret"]) == ("keyring", account)
     again = cli("store", "move-secret", "keyring", "-o", "json", env=desktop.env)
     assert (again.code, again.json["moved"], again.json["before"]) == (0, False, "keyring")
+    assert (again.json["root_secret_place"], again.json["root_secret"]) == ("keyring", account)
     back = cli("store", "move-secret", "file", "-q", env=desktop.env)
     assert (back.code, back.out, back.err) == (0, "", "notice: root secret: ~/.config/tokenctl/keys/local (0600)\n")
     assert cli.root_secret.read_text().strip() == text
@@ -119,18 +126,20 @@ def test_two_homes_keep_two_secrets_in_one_keyring(cli, desktop, tmp_path):
 
 def test_a_cron_job_without_the_session_makes_no_second_secret(cli, desktop):
     cli.token()
+    own = store_id(cli)
     assert cli("store", "move-secret", "keyring", "-q", env=desktop.env).code == 0
     before = tree(cli.home)
     for arguments in (("issue", "--subject", "s"), ("store", "move-secret", "file"), ("rotate-keys", "--root")):
         done = cli(*arguments)
         assert (done.code, done.out) == (4, "")
-        assert done.err == f"tokenctl: the root secret is out of reach: no keyring is in reach\n{REMEDY}"
+        assert done.err == f"tokenctl: {out_of_reach(own, 'no keyring is in reach')}\n{REMEDY}"
     assert tree(cli.home) == before
     assert cli("issue", "--subject", "s", "-q", env=desktop.env).code == 0
 
 
 def test_in_a_session_with_a_locked_keyring_every_verb_ends_in_time_with_4(cli, tmp_path):
     cli.token()
+    lead = out_of_reach(store_id(cli), "the keyring is locked")
     folder = tmp_path / "session"
     folder.mkdir()
     with session(folder) as locked:
@@ -143,11 +152,23 @@ def test_in_a_session_with_a_locked_keyring_every_verb_ends_in_time_with_4(cli, 
             assert time.monotonic() - begun < 4, arguments
             assert done.code == 4, (arguments, done)
             if arguments == ("doctor",):
-                assert "FAIL\tsecret\tthe root secret is out of reach: the keyring is locked;" in done.out
+                advice = "unlock the keyring, or run this in the session that has it; for cron move the secret to a file there"
+                mend = "python -m tokenctl store move-secret file"
+                assert f"FAIL\tsecret\t{lead}; {advice}\t{mend}\n" in done.out
             else:
-                assert done.out == "", arguments
-                assert done.err == f"tokenctl: the root secret is out of reach: the keyring is locked\n{REMEDY}", arguments
+                assert done.out == "" or arguments == ("store", "info"), arguments
+                assert done.err == f"tokenctl: {lead}\n{REMEDY}", arguments
         assert tree(cli.home) == before
+
+
+def test_doctor_names_the_profile_in_the_command_that_moves_a_secret_out_of_a_keyring(cli, desktop):
+    assert cli("profile", "add", "prod", "-q").code == 0
+    assert cli("-p", "prod", "issue", "--subject", "s", "-q").code == 0
+    assert cli("-p", "prod", "store", "move-secret", "keyring", "-q", env=desktop.env).code == 0
+    findings = cli("-p", "prod", "doctor", "-o", "json").json["findings"]
+    (told,) = [finding for finding in findings if finding["check"] == "secret"]
+    assert told["mend"] == "python -m tokenctl -p prod store move-secret file"
+    assert "tokenctl store" not in told["detail"]
 
 
 def test_a_secret_cannot_move_into_a_locked_keyring_and_stays_where_it_is(cli, tmp_path):
@@ -161,6 +182,22 @@ def test_a_secret_cannot_move_into_a_locked_keyring_and_stays_where_it_is(cli, t
     assert (done.code, done.out) == (4, "")
     assert tree(cli.home) == before
     assert cli("issue", "--subject", "s", "-q").code == 0
+
+
+def test_info_tells_where_a_secret_out_of_reach_lies_and_ends_with_4(cli, desktop):
+    cli.token()
+    assert cli("store", "move-secret", "keyring", "-q", env=desktop.env).code == 0
+    whole = cli("store", "info", "-o", "json", env=desktop.env).json
+    done = cli("store", "info", "-o", "json")
+    assert (done.code, list(done.json)) == (4, list(whole))
+    known = {name: value for name, value in done.json.items() if value is not None and name != "warnings"}
+    assert known == {name: whole[name] for name in known}
+    assert list(known) == ["profile", "path", "store_id", "root_secret_place", "root_secret", "anchor_path"]
+    assert json.loads(done.err)["message"] == out_of_reach(known["store_id"], "no keyring is in reach")
+    piped = cli("store", "info")
+    assert piped.code == 4
+    told = dict(line.split("\t") for line in piped.out.splitlines())
+    assert (told["path"], told["root_secret"], told["tokens"]) == (str(cli.store), known["root_secret"], "-")
 
 
 # Which keyring
@@ -191,11 +228,15 @@ def test_a_keyring_that_installs_itself_as_the_best_is_not_used(cli, tmp_path):
     (folder / "imported").unlink()
     cli.token()
     done = cli("store", "move-secret", "keyring", env=env)
-    assert (done.code, done.err) == (4, f"tokenctl: the root secret is out of reach: no keyring is in reach\n{REMEDY}")
+    assert done.code == 4
+    assert done.err == (
+        f"tokenctl: the keyring is out of reach, no keyring is in reach; {STAYS}\n"
+        "hint: unlock the keyring, or run this in a session that has one\n"
+    )
     named = cli("store", "move-secret", "keyring", env=env | {"PYTHON_KEYRING_BACKEND": "plain.Plain"})
     assert named.code == 4
     assert named.err == (
-        "tokenctl: the root secret is out of reach: PYTHON_KEYRING_BACKEND names a keyring that is not admitted\n"
+        f"tokenctl: the keyring is out of reach, PYTHON_KEYRING_BACKEND names a keyring that is not admitted; {STAYS}\n"
         "hint: unset PYTHON_KEYRING_BACKEND, or name it in the profile: keyring_backend\n"
     )
     assert not (folder / "stolen").exists()
@@ -226,7 +267,8 @@ def test_a_profile_that_names_no_keyring_leaves_the_secret_where_it_is(kept, nam
     (kept.home / ".config/tokenctl/profiles/local.toml").write_text(f'keyring_backend = "{name}"\n')
     done = kept("store", "move-secret", "keyring")
     assert (done.code, done.out) == (4, "")
-    assert done.err.startswith("tokenctl: the root secret is out of reach: ")
+    assert done.err.startswith("tokenctl: the keyring is out of reach, ")
+    assert done.err.splitlines()[0].endswith(f"; {STAYS}")
     assert place(kept) == "file"
 
 
@@ -236,11 +278,11 @@ def test_a_profile_that_names_no_keyring_leaves_the_secret_where_it_is(kept, nam
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        ("hangs", "the root secret is out of reach: the keyring does not answer"),
-        ("hangs-importing", "the root secret is out of reach: the keyring does not answer"),
-        ("raises", "the root secret is out of reach: the keyring failed: ValueError"),
-        ("exits", "the root secret is out of reach: the keyring failed: SystemExit"),
-        ("answers-bytes", "the root secret is out of reach: the keyring answers with something that is no text"),
+        ("hangs", "the keyring's item {account}, is out of reach: the keyring does not answer"),
+        ("hangs-importing", "the keyring's item {account}, is out of reach: the keyring does not answer"),
+        ("raises", "the keyring's item {account}, is out of reach: the keyring failed: ValueError"),
+        ("exits", "the keyring's item {account}, is out of reach: the keyring failed: SystemExit"),
+        ("answers-bytes", "the keyring's item {account}, is out of reach: the keyring answers with something that is no text"),
         ("answers-text", "the keyring's item {account} holds no root secret"),
         ("gone", "the keyring's item {account} is missing"),
     ],
@@ -392,7 +434,14 @@ def test_a_credential_with_another_secret_wipes_nothing(service):
 
 def test_a_credential_that_is_not_there_wipes_nothing(service):
     credential_of(service).unlink()
-    assert service("store", "move-secret", "credential").code == 4
+    done = service("store", "move-secret", "credential")
+    assert (done.code, done.out) == (4, "")
+    name, kept_in = "tokenctl.local.root", f"/etc/credstore.encrypted/{'tokenctl.local.root'}"
+    assert done.err == (
+        f"tokenctl: the systemd credential {name} is out of reach, it is not handed to this process; {STAYS}\n"
+        f"hint: as root: systemd-creds encrypt --name={name} {service.root_secret} {kept_in}; "
+        f"then run this as a service with LoadCredentialEncrypted={name}: man 7 tokenctl-security\n"
+    )
     assert service("issue", "--subject", "s", "-q").code == 0
 
 

@@ -380,7 +380,7 @@ def test_a_slot_that_holds_the_secret_in_use_is_not_written_over(keyring):
     assert done.code == 0
     assert done.err == (
         f"warning: the new root secret does not lie at the keyring's item {own} yet: "
-        "the root secret is out of reach: the keyring did not keep what was put into it\n"
+        f"the root secret, the keyring's item {own}, is out of reach: the keyring did not keep what was put into it\n"
     )
     refused = keyring("rotate-keys", "--root", env=stuck)
     assert (refused.code, refused.out) == (7, "")

@@ -109,7 +109,7 @@ def test_info_counts_tokens_whose_delivery_is_not_known(cli):
 
 def test_without_a_store_there_is_no_clock_to_accept(cli):
     done = cli("store", "accept-clock", "--yes")
-    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\n")
+    assert (done.code, done.out, done.err) == (5, "", "tokenctl: profile local has no store\nhint: the first issue makes it\n")
     assert list(cli.home.iterdir()) == []
 
 

@@ -49,6 +49,25 @@ def test_issue_tells_the_next_steps_on_a_terminal_and_cuts_nothing(at_terminal):
     assert end == ""
 
 
+@pytest.mark.parametrize("place", ["file", "credential"])
+def test_store_info_fits_eighty_columns_and_stays_aligned(cli, at_terminal, tmp_path, place):
+    cli.token()
+    secret = "~/.config/tokenctl/keys/local"
+    if place == "credential":
+        folder = tmp_path / "credentials"
+        folder.mkdir(mode=0o700)
+        (folder / "tokenctl.local.root").write_text(cli.root_secret.read_text())
+        (folder / "tokenctl.local.root").chmod(0o400)
+        cli.env["CREDENTIALS_DIRECTORY"] = str(folder)
+        assert cli("store", "move-secret", "credential", "-q").code == 0
+        secret = "the systemd credential tokenctl.local.root"
+    code, screen = ended(at_terminal("tokenctl store info", columns=80))
+    rows = screen.splitlines()
+    assert (code, max(map(len, rows))) == (0, 80)
+    assert f"root_secret     {secret}, version 1" in rows
+    assert all(re.fullmatch(r"[a-z_]+ {2,}", row[:16]) and row[16] != " " for row in rows), rows
+
+
 def test_a_replacement_tells_how_long_the_old_token_goes_on_and_what_ends_with_it(cli, at_terminal):
     old = cli("issue", "--subject", "ci", "--format", "jwt", "--audience", "a", "--ttl", "3h", "-o", "json").json["id"]
     for _ in range(2):

@@ -16,6 +16,7 @@ from tokenctl.render.console import Console
 from tokenctl.render.escape import escape
 
 _SHORT_WORD = 15  # characters
+_ID_OPTIONS = frozenset({"--replace", "--parent"})
 
 
 class _Terminated(KeyboardInterrupt):
@@ -142,7 +143,9 @@ def _usage(error: Any, arguments: list[str], verbs: list[str]) -> InvalidRequest
     swallowing = _swallowing(error, arguments)
     if swallowing is not None:
         message = f"{swallowing} has a value that looks like an option"
-    hint = f"tokenctl {verb} --help" if verb else "tokenctl --help"
+    # The parser knows which sub-verb it was at.
+    path = str(getattr(getattr(error, "ctx", None), "command_path", ""))
+    hint = f"{path} --help" if path.startswith(f"tokenctl {verb} ") else f"tokenctl {verb} --help" if verb else "tokenctl --help"
     return InvalidRequest(message[:1].lower() + message[1:], hint=hint, reason="usage")
 
 
@@ -167,12 +170,25 @@ def _refuse_secrets(arguments: list[str]) -> None:
 
     for number, argument in enumerate(arguments, 1):
         if looks_secret(argument):
-            verb = next((word for word in arguments if word in ("inspect", "revoke")), "inspect")
-            pipe = f"pipe it instead: tokenctl {verb} - < FILE"
             raise InvalidRequest(
                 f"argument {number} looks like a secret: treat it as leaked, the process list and the shell's history have it",
-                hint="name its file instead: --identity FILE" if "AGE-SECRET-KEY-" in argument else pipe, reason="secret_in_argv",
+                hint=_instead(arguments, number - 1), reason="secret_in_argv",
             )  # fmt: skip
+
+
+def _instead(arguments: list[str], position: int) -> str:
+    """Say what stands where a secret was given, or where the secret goes."""
+    option, joined, _ = arguments[position].partition("=")
+    if not joined:
+        option = arguments[position - 1] if position else ""
+    if option in _ID_OPTIONS:
+        return f"{option} takes an id, which is no secret: the part of a token between its underscores, or the jti of a JWT"
+    if "AGE-SECRET-KEY-" in arguments[position]:
+        if "backup" in arguments[:position]:
+            return "a recipient is what this prints, age1...: age-keygen -y FILE"
+        return "name its file instead: --identity FILE"
+    verb = next((word for word in arguments if word in ("inspect", "revoke")), "inspect")
+    return f"pipe it instead: tokenctl {verb} - < FILE"
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:

@@ -79,7 +79,7 @@ def release(
 
 @with_globals
 def move_secret(
-    ctx: typer.Context, place: Annotated[str, typer.Argument(metavar="PLACE", help="keyring, file or credential.")]
+    ctx: typer.Context, place: Annotated[str, typer.Argument(metavar="keyring|file|credential", help="Where it is to lie.")]
 ) -> int:  # fmt: skip
     """Move the root secret to another place.
 

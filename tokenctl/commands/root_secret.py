@@ -35,7 +35,7 @@ def move(context: Context, place: str) -> int:
     if console.machine:
         console.document(
             {"action": "move_secret", "profile": console.profile, "moved": moved.before != place, "before": moved.before,
-             "root_secret_place": place, "root_secret": moved.place.shown, "warnings": list(console.warnings)}
+             "root_secret_place": place, "root_secret": moved.place.locator, "warnings": list(console.warnings)}
         )  # fmt: skip
     return 0
 
@@ -64,9 +64,10 @@ def rotate(context: Context, *, alone: bool) -> int:
         console.chat(f"tokens of version {versions} hold: what proves them is kept, sealed, until the last of them ends")
     if console.machine:
         console.document(
-            {"action": "rotate_root", "profile": console.profile, "version": rotated.version, "kept_versions": rotated.kept,
-             "keys": rotated.keys, "rows": rotated.rows, "root_secret_place": rotated.place.name,
-             "root_secret": rotated.place.shown, "warnings": list(console.warnings)}
+            {"action": "rotate_root", "profile": console.profile, "version": rotated.version,
+             "kept_versions": sorted(rotated.kept), "keys": rotated.keys, "rows": rotated.rows,
+             "root_secret_place": rotated.place.name,
+             "root_secret": rotated.place.locator, "warnings": list(console.warnings)}
         )  # fmt: skip
     return 0
 

@@ -6,7 +6,7 @@ from tokenctl.backends.local import clock
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.audit.verify import examine
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
+from tokenctl.errors import IntegrityError, InvalidRequest
 from tokenctl.model.identifier import new_id
 from tokenctl.model.record import Event
 from tokenctl.model.times import format_duration, format_instant
@@ -26,7 +26,7 @@ def seal(context: Context, *, reason: str | None) -> int:
     sealed = False
     with context.backend() as backend, backend.journal.changing() as change:
         if change is None:
-            raise NotFound(f"profile {backend.name} has no store")
+            raise backend.journal.absent()
         if change.quarantine is None or change.head.quarantine is None:
             change.seal(change.quarantine or f"SEALED: {reason}")
             change.append(Event(operation="store.seal", target=change.store_id, reason=reason, parameters={"flaws": []}))
@@ -61,7 +61,7 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
     with context.backend() as backend:
         with backend.journal.reading() as view:
             if view is None:
-                raise NotFound(f"profile {backend.name} has no store")
+                raise backend.journal.absent()
             verdict = view.quarantine
         if verdict is None:
             console.chat("not quarantined: nothing to release")
@@ -108,7 +108,7 @@ def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
     with context.backend() as backend:
         with backend.journal.reading() as view:
             if view is None:
-                raise NotFound(f"profile {backend.name} has no store")
+                raise backend.journal.absent()
             view.require_trust()
             distance, last = clock.behind(view), view.last_time
             counts = (len(clock.doomed(view)), len(clock.revived(view))) if distance else (0, 0)

@@ -14,7 +14,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import backup_keys
 from tokenctl.commands.context import Context
 from tokenctl.commands.store_info import megabytes
-from tokenctl.errors import InvalidRequest, NotFound, TemporarilyUnavailable
+from tokenctl.errors import InvalidRequest, TemporarilyUnavailable
 from tokenctl.formats.archive import Manifest, Packed
 from tokenctl.model.times import format_instant
 from tokenctl.render.escape import escape
@@ -73,7 +73,7 @@ def backup(
     known = backup_keys.recipients(recipients, recipients_file) if named else []
     with context.backend() as backend:
         if backend.authority() is None:
-            raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
+            raise backend.journal.absent()
         target = _target(context, backend.name, file, yes=yes)
         try:
             lock = Lock(known, None if named else backup_keys.new_passphrase(context, passphrase))
@@ -167,7 +167,7 @@ def _write(context: Context, backend: LocalAuthority, file: str, target: Target,
     console, measured = context.console, _Measured(target)
     with backing_up.copied(backend.journal, backend.name, with_keys=with_keys) as copy:
         if copy is None:
-            raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
+            raise backend.journal.absent()
         if copy.quarantine is not None:
             invalid = copy.quarantine.startswith("INVALID")
             told = "no restore accepts what does not check out" if invalid else "so will be what is restored from this"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from tokenctl import terminal
+from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.facts import StoreFacts, facts_of
+from tokenctl.backends.local.root_secret import Place, place_named
 from tokenctl.commands.context import Context
-from tokenctl.errors import NotFound
+from tokenctl.errors import AccessDenied
 from tokenctl.model.times import format_distance, format_instant
-from tokenctl.render.escape import cell
+from tokenctl.render.escape import cell, escape
 from tokenctl.render.machine import instant
 
 _TIMES = ("created_at", "last_record_at", "last_backup_at")
 _SIZES = ("file_size", "log_size")
+_NAME_WIDTH = 14  # columns; a hash of 64 digits fits beside it into 80
 
 
 def info(context: Context) -> int:
@@ -19,52 +22,75 @@ def info(context: Context) -> int:
 
     Raises:
         NotFound: there is no store (exit 5).
+        AccessDenied: its root secret is out of reach; where it lies was told (exit 4).
     """
-    console, places = context.console, context.places
-    with context.backend() as backend, backend.journal.reading() as view:
-        if view is None:
-            raise NotFound(f"profile {backend.name} has no store", hint="the first issue makes it")
-        facts = facts_of(view)
-        opened = backend.journal.opened
-        assert opened is not None
-        place = opened.place
-        members: dict[str, object] = {
-            "profile": backend.name, "path": places.store(backend.name), "store_id": facts.store_id,
-            "root_secret_place": place.name,
-            "root_secret": places.root_secret(backend.name) if place.name == "file" else place.shown,
-            "anchor_path": places.anchor(backend.name),
-        }  # fmt: skip
-        version = view.keys.version
-    members |= facts._asdict() | {"root_secret_version": version}
-    members["root"] = facts.root.hex()
-    if console.machine:
-        members |= {name: instant(getattr(facts, name)) for name in _TIMES}
-        console.document(members | {"warnings": list(console.warnings)})
-        return 0
-    _print(context, facts, members)
+    with context.backend() as backend:
+        try:
+            with backend.journal.reading() as view:
+                opened = backend.journal.opened
+                if view is None or opened is None:
+                    raise backend.journal.absent()
+                facts = facts_of(view)
+                _tell(context, _members(context, backend, opened.store_id, opened.place, facts, view.keys.version), opened.place)
+        except AccessDenied:
+            recorded = backend.journal.recorded()
+            if recorded is not None:
+                place = place_named(recorded[1], backend.journal.whereabouts, recorded[0])
+                _tell(context, _members(context, backend, recorded[0], place, None, None), place)
+            raise
     return 0
 
 
-def _print(context: Context, facts: StoreFacts, members: dict[str, object]) -> None:
+def _members(
+    context: Context, backend: LocalAuthority, store_id: str, place: Place, facts: StoreFacts | None, version: int | None
+) -> dict[str, object]:  # fmt: skip
+    """Return what is told, raw; ``None`` for what nobody can know without the root secret."""
+    places = context.places
+    known = dict.fromkeys(StoreFacts._fields) if facts is None else facts._asdict()
+    members: dict[str, object] = {
+        "profile": backend.name, "path": places.store(backend.name), "store_id": store_id, "root_secret_place": place.name,
+        "root_secret": place.locator, "anchor_path": places.anchor(backend.name),
+    }  # fmt: skip
+    members |= known | {"store_id": store_id, "root_secret_version": version}
+    members["root"] = None if facts is None else facts.root.hex()
+    return members
+
+
+def _tell(context: Context, members: dict[str, object], place: Place) -> None:
     console = context.console
-    for name, value in members.items():
-        told = _told(value)
-        if name in _TIMES and value is not None:
-            told = format_instant(getattr(facts, name))
-            if console.on_terminal:
-                told = f"{told}, {format_distance(getattr(facts, name), context.now)}"
-        elif console.on_terminal and name in _SIZES:
-            told = megabytes(getattr(facts, name))
-        elif console.on_terminal and isinstance(value, int) and not isinstance(value, bool):
-            told = f"{value:,}"
-        elif console.on_terminal and isinstance(value, str):
-            told = context.places.shown(told)
-        if not console.on_terminal:
+    if console.machine:
+        times = {name: instant(at) if isinstance(at := members[name], int) else None for name in _TIMES}
+        console.document(members | times | {"warnings": list(console.warnings)})
+    elif console.on_terminal:
+        _show(context, members, place)
+    else:
+        for name, value in members.items():
+            told = format_instant(value) if name in _TIMES and isinstance(value, int) else _told(value)
             console.answer(f"{name}\t{told}")
-        elif len(told) > terminal.width() - 19 and " " not in told:  # a path or a hash stays whole
-            console.answer(f"{name}\n  {told}")
+
+
+def _show(context: Context, members: dict[str, object], place: Place) -> None:
+    """Tell a person; what is not known for want of the root secret is left out."""
+    version = members["root_secret_version"]
+    secret = place.shown if version is None else f"{place.shown}, version {version}"
+    known = {name: value for name, value in members.items() if version is not None or value is not None}
+    for name, value in known.items():
+        if name in ("root_secret_place", "root_secret_version"):
+            continue
+        told = escape(secret) if name == "root_secret" else _shown(context, name, value)
+        head = f"{name:<{_NAME_WIDTH}}  "
+        if len(told) > terminal.width() - len(head) and " " not in told:  # a path or a hash stays whole
+            context.console.answer(f"{name}\n  {told}")
         else:
-            console.answer(console.fold(f"{name:<17}  ", told))
+            context.console.answer(context.console.fold(head, told))
+
+
+def _shown(context: Context, name: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if name in _TIMES:
+            return f"{format_instant(value)}, {format_distance(value, context.now)}"
+        return megabytes(value) if name in _SIZES else f"{value:,}"
+    return context.places.shown(_told(value))
 
 
 def _told(value: object) -> str:

@@ -196,18 +196,10 @@ def _out_of_reach(journal: Journal, error: AccessDenied, name: object) -> Access
 def _place_of_present(journal: Journal) -> object:
     """Return where the present store says that the root secret lies: it may have been moved since the backup."""
     try:
-        store = Store.open(journal.path)
+        recorded = journal.recorded()
     except IntegrityError:
         return None
-    if store is None:
-        return None
-    try:
-        name = read_meta(store).get("root_place")
-    except IntegrityError:
-        return None
-    finally:
-        store.close()
-    return name if name in root_secret.PLACES else None
+    return recorded[1] if recorded is not None and recorded[1] in root_secret.PLACES else None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tokenctl.audit.tree import CompactRange, Head
 from tokenctl.backends.local import root_secret, sealing
 from tokenctl.backends.local.view import FACTS, Change, View, read_meta, require_own
 from tokenctl.config import Places
-from tokenctl.errors import AccessDenied, IntegrityError, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import AccessDenied, IntegrityError, NotFound, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.identifier import new_id
 from tokenctl.model.record import Event
 from tokenctl.secret import Secret
@@ -83,6 +83,25 @@ class Journal:
         self._left_unsettled = False
         self._broken = False
         self._warned = False
+
+    def recorded(self) -> tuple[str, object] | None:
+        """Return what the store says of its id and of its root secret's place, not proved by that; ``None`` for no store.
+
+        Raises:
+            IntegrityError, InvalidConfiguration, TemporarilyUnavailable: the file is no store, or cannot be read.
+        """
+        store = Store.open(self.path, only_look=self.only_looks)
+        if store is None:
+            return None
+        try:
+            meta = read_meta(store)
+        finally:
+            store.close()
+        return str(meta.get("store_id")), meta.get("root_place")
+
+    def absent(self) -> NotFound:
+        """Return what a verb raises that needs a store where there is none (exit 5)."""
+        return NotFound(f"profile {self._profile} has no store", hint="the first issue makes it")
 
     def time(self) -> int:
         """Return the clock as it goes on from this command's one reading, milliseconds."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl.audit import query
@@ -11,7 +12,7 @@ from tokenctl.backends.local import root_secret
 from tokenctl.backends.local.journal import Journal, Opened
 from tokenctl.backends.local.root_secret import Place
 from tokenctl.backends.local.view import Change
-from tokenctl.errors import AccessDenied, Conflict, IntegrityError, NotFound, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import AccessDenied, Conflict, IntegrityError, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 
 OPERATION = "store.move_secret"
@@ -35,14 +36,14 @@ def move(journal: Journal, name: str, warn: Callable[[str], None]) -> Moved:
     """
     with journal.reading() as view:
         if view is None or journal.opened is None:
-            raise NotFound("there is no store whose root secret could be moved")
+            raise journal.absent()
         target, source = root_secret.place_named(name, journal.whereabouts, view.store_id), journal.opened.place
     if source.name != name:
         _require_reach(target, source)  # a person may be asked for a password now, and nobody waits for the lock
     with journal.changing() as change:
         opened = journal.opened
         if change is None or opened is None:
-            raise NotFound("there is no store whose root secret could be moved")
+            raise journal.absent()
         journal.whereabouts.hurry()
         source = opened.place
         if source.name == name:
@@ -50,7 +51,8 @@ def move(journal: Journal, name: str, warn: Callable[[str], None]) -> Moved:
             change.afterwards = lambda: _wipe_left(journal, opened, before, warn)
             return Moved(opened.place, name)
         _require_reach(target, source)
-        _put(opened, target)
+        with _staying(target, source):
+            _put(opened, target)
         try:
             change.write_fact("root_place", name)
             change.append(Event(operation=OPERATION, target=change.store_id, reason=told(source.name, name)))
@@ -73,10 +75,33 @@ def _require_reach(target: Place, source: Place) -> None:
             hint="tokenctl store move-secret file; then place it with systemd-creds, and move it on",
         )
     try:
-        target.read()
+        with _staying(target, source):
+            target.read()
     except (AccessDenied, IntegrityError) as error:
         if error.reason not in root_secret.UNFIT or target.name == "credential":
             raise
+
+
+@contextmanager
+def _staying(target: Place, source: Place) -> Iterator[None]:
+    """Tell of a place that the root secret cannot come to, and that it stays where it is."""
+    try:
+        yield
+    except root_secret.Unreachable as error:
+        where, hint = "the keyring", error.cause.hint or "unlock the keyring, or run this in a session that has one"
+        if target.name == "credential":
+            where, hint = target.shown, _how_to_place(target, source)
+        raise AccessDenied(
+            f"{where} is out of reach, {error.cause.message}; the root secret stays in {source.shown}", hint=hint,
+            reason=error.reason,
+        ) from None  # fmt: skip
+
+
+def _how_to_place(target: Place, source: Place) -> str:
+    """Return what its operator does before the root secret can lie in a credential. Source: systemd-creds(1)."""
+    name = target.locator
+    command = shlex.join(["systemd-creds", "encrypt", f"--name={name}", source.locator, f"/etc/credstore.encrypted/{name}"])
+    return f"as root: {command}; then run this as a service with LoadCredentialEncrypted={name}: man 7 tokenctl-security"
 
 
 def _put(opened: Opened, target: Place) -> None:

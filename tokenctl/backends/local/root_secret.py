@@ -23,10 +23,25 @@ if TYPE_CHECKING:
 
 PLACES = ("file", "keyring", "credential")
 _FILE_LIMIT = 256  # bytes
-_REMEDY = "unlock the keyring, or run this in the session that has it; from there: tokenctl store move-secret file"
+_REMEDY = (
+    "unlock the keyring, or run this in the session that has it; for cron move the secret to a file there: "
+    "tokenctl store move-secret file"
+)
 _LOST = "put it back from a backup; none is made anew"
 UNFIT = frozenset({"root_missing", "root_malformed"})  # reasons that say that no secret lies there: it was reached
 MAY_BE_MOVING = UNFIT | {"root_differs"}  # reasons that another process may be the cause of
+
+
+class Unreachable(AccessDenied):
+    """The root secret cannot be asked for, or put, where it lies or is to lie (exit 4).
+
+    Attributes:
+        cause: Why, whichever of these was to be done.
+    """
+
+    def __init__(self, shown: str, cause: AccessDenied, remedy: str) -> None:
+        super().__init__(f"the root secret, {shown}, is out of reach: {cause.message}", hint=remedy, reason=cause.reason)
+        self.cause = cause
 
 
 class Place(Protocol):
@@ -35,10 +50,12 @@ class Place(Protocol):
     Attributes:
         name: As the store records it.
         shown: For a person.
+        locator: For a program: the path of the file, the account of the keyring's item, the name of the credential.
     """
 
     name: str
     shown: str
+    locator: str
 
     def read(self) -> Secret:
         """Return the secret.
@@ -182,7 +199,7 @@ class FilePlace:
     name = "file"
 
     def __init__(self, path: str, shown: Callable[[str], str], *, own_slot: bool = False) -> None:
-        self._path = path
+        self._path = self.locator = path
         self._shown = shown
         self._own_slot = own_slot  # the slot of a new secret: whatever lies there is ours to replace
         self.shown = shown(path)
@@ -302,7 +319,7 @@ class KeyringPlace:
 
     def __init__(self, keyring: Keyring, account: str) -> None:
         self._keyring = keyring
-        self._account = account
+        self._account = self.locator = account
         self.shown = f"the keyring's item {account}"
 
     def read(self) -> Secret:
@@ -337,9 +354,8 @@ class KeyringPlace:
         self.write(fresh.read())
         fresh.wipe()
 
-    @staticmethod
-    def _told(error: AccessDenied) -> AccessDenied:
-        return AccessDenied(f"the root secret is out of reach: {error.message}", hint=error.hint or _REMEDY, reason=error.reason)
+    def _told(self, cause: AccessDenied) -> Unreachable:
+        return Unreachable(self.shown, cause, cause.hint or _REMEDY)
 
 
 # The place "credential"
@@ -352,7 +368,7 @@ class CredentialPlace:
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self._environment = whereabouts.environment
-        self._name = f"tokenctl.{whereabouts.name}"
+        self._name = self.locator = f"tokenctl.{whereabouts.name}"
         self.shown = f"the systemd credential {self._name}"
 
     def read(self) -> Secret:
@@ -360,10 +376,8 @@ class CredentialPlace:
 
         text = credentials.systemd_credential(self._environment, self._name)
         if text is None:
-            raise AccessDenied(
-                f"the root secret is out of reach: {self.shown} is not handed to this process",
-                hint=f"run it as the service that has LoadCredentialEncrypted={self._name}", reason="root_missing",
-            )  # fmt: skip
+            missing = AccessDenied("it is not handed to this process", reason="root_missing")
+            raise Unreachable(self.shown, missing, f"run it as the service that has LoadCredentialEncrypted={self._name}")
         root = _parse(text.reveal())
         if root is None:
             raise IntegrityError(

@@ -15,7 +15,7 @@ from tokenctl.backends.local import retaining, sealing
 from tokenctl.backends.local.journal import Journal, Opened
 from tokenctl.backends.local.root_secret import Place
 from tokenctl.backends.local.view import Change
-from tokenctl.errors import Conflict, NotFound, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import Conflict, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 from tokenctl.model.token import Key
 from tokenctl.secret import Secret
@@ -58,7 +58,7 @@ def rotate(journal: Journal, begin: Callable[[int], Callable[[int], None]]) -> R
     with journal.changing(trusted=True) as change:
         opened = journal.opened
         if change is None or opened is None:
-            raise NotFound("there is no store whose root secret could be rotated")
+            raise journal.absent()
         journal.whereabouts.hurry()
         slot = _slot(opened)
         root = Secret(os.urandom(sealing.ROOT_LENGTH))

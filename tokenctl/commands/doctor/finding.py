@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,6 @@ from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.journal import Journal
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration, TemporarilyUnavailable, TokenctlError
-from tokenctl.store.connection import Store
 
 Result = TypeVar("Result")
 
@@ -53,7 +53,8 @@ def warn(check: str, detail: str, mend: str | None = None) -> Finding:
 
 def fail(check: str, error: TokenctlError, mend: str | None = None, place: str | None = None) -> Finding:
     """Tell of a failure; of its advice, what is a command mends it and the rest is told beside the fact."""
-    parts = [part.strip() for part in (error.hint or "").split(";")]
+    told = re.sub(rf"(?:, or)?(?<!, then): (?={'|'.join(_COMMANDS)})", ";", error.hint or "")
+    parts = [part.strip() for part in told.split(";")]
     advice = "; ".join([error.message, *(part for part in parts if part and not part.startswith(_COMMANDS))])
     commands = "; ".join(part for part in parts if part.startswith(_COMMANDS))
     code = error.exit_code if error.exit_code in _TOLD_CODES else InvalidConfiguration.exit_code
@@ -117,15 +118,9 @@ class Examined:
     def root_place(self) -> root_secret.Place | None:
         """Where the store says that its root secret lies; ``None`` where there is none, or it cannot be asked."""
         try:
-            store = Store.open(self.store, only_look=True)
-            if store is None:
-                return None
-            try:
-                facts = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
-            finally:
-                store.close()
-            whereabouts = wiring.whereabouts(self.settings, self.context.surroundings)
-            return root_secret.place_named(facts.get("root_place"), whereabouts, str(facts.get("store_id")))
+            journal = self.journal()
+            recorded = journal.recorded()
+            return None if recorded is None else root_secret.place_named(recorded[1], journal.whereabouts, recorded[0])
         except TokenctlError:
             return None
 
