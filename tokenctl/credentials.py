@@ -36,6 +36,8 @@ ALLOWED = (
     "keyring.backends.macOS.Keyring",
 )
 _CHOICE = "PYTHON_KEYRING_BACKEND"
+_PROPERTIES = "KEYRING_PROPERTY_"  # the library sets properties of a backend by these, the collection that is used too
+_BUS = "DBUS_SESSION_BUS_ADDRESS"  # libdbus starts a program that unixexec: names
 _LOCKED = frozenset({"InitError", "KeyringLocked", "LockedException", "PromptDismissedException"})
 _ABSENT = frozenset({"NoKeyringError", "SecretServiceNotAvailableException", "ModuleNotFoundError"})
 _CREDENTIAL_LIMIT = 256  # bytes
@@ -127,7 +129,13 @@ class Keyring:
         return done.wait(patience - _ANNOUNCED_AFTER)
 
     def _names(self) -> tuple[str, ...]:
-        """Return the classes that may be used, those that fit the system best first."""
+        """Return the classes that may be used, those that fit the system best first; raises what the environment bends."""
+        for name in self._environment:
+            if name.startswith(_PROPERTIES):
+                raise AccessDenied(f"{name} would bend the keyring", hint=f"unset {name}", reason="keyring_refused")
+        buses = self._environment.get(_BUS, "").split(";")
+        if any(bus and not bus.startswith("unix:") for bus in buses):
+            raise AccessDenied(f"{_BUS} names something else than a socket", hint=f"unset {_BUS}", reason="keyring_refused")
         chosen = self._environment.get(_CHOICE)
         if chosen and chosen != self._backend and chosen not in ALLOWED:
             raise AccessDenied(

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,32 +97,34 @@ def under_strace(cli: Cli, expressions: Iterable[str], *arguments: str, output: 
 
 
 @contextmanager
-def waiting(cli: Cli, name: str, *arguments: str) -> Iterator[list[Result]]:
+def waiting(cli: Cli, name: str, *arguments: str, then: Sequence[tuple[str, ...]] = ()) -> Iterator[list[Result]]:
     """Hold a lock beside the store until the block ends, with the program waiting for it in there.
 
-    The list holds its result once the block has ended.
+    The list holds its result once the block has ended, and those of the commands of ``then``, which wait behind it in order.
     """
     results: list[Result] = []
     descriptor = os.open(cli.store.with_name(name), os.O_RDWR | os.O_CREAT, 0o600)
-    started = None
+    started: list[subprocess.Popen[str]] = []
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        started = subprocess.Popen(
-            [*PROGRAM, *arguments],
-            env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        wanted = re.compile(rf"-> FLOCK .* {started.pid} ")
-        deadline = time.monotonic() + 30
-        while not wanted.search(Path("/proc/locks").read_text()):
-            assert started.poll() is None, started.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        for command in (arguments, *then):
+            one = subprocess.Popen(
+                [*PROGRAM, *command],
+                env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            started.append(one)
+            wanted = re.compile(rf"-> FLOCK .* {one.pid} ")
+            deadline = time.monotonic() + 30
+            while not wanted.search(Path("/proc/locks").read_text()):
+                assert one.poll() is None, one.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
         yield results
     finally:
         os.close(descriptor)
-        if started is not None:
-            out, err = started.communicate(timeout=60)
-            results.append(Result(started.returncode, out, err))
+        for one in started:
+            out, err = one.communicate(timeout=60)
+            results.append(Result(one.returncode, out, err))
 
 
 class Homes:

@@ -30,6 +30,7 @@ from tokenctl.store.rows import Protector
 BATCH_SECONDS = 0.1  # how long one change of many holds the lock
 _TRIES = 5  # at a store that others exchange, or whose root secret they rotate, meanwhile
 _PAUSE = 0.02  # seconds
+_ROOT_FACTS = ("root_check", "root_place", "root_version")  # sorted
 
 
 class Opened(NamedTuple):
@@ -37,7 +38,8 @@ class Opened(NamedTuple):
 
     Attributes:
         file: Device and number of its file: another one may come to stand in its place.
-        check: What its root secret was checked against: it may be rotated meanwhile.
+        check: What its root secret was checked against.
+        facts: What the store says of its root secret: it may be moved or rotated meanwhile.
         unsettled: Whether the root secret still lies in the slot of a new one.
     """
 
@@ -46,6 +48,7 @@ class Opened(NamedTuple):
     store_id: str
     file: tuple[int, int]
     check: bytes
+    facts: tuple[object, ...]
     place: root_secret.Place
     root: Secret
     unsettled: bool
@@ -132,13 +135,13 @@ class Journal:
     def moved(self, place: root_secret.Place) -> None:
         """Learn that the root secret lies elsewhere now."""
         assert self._opened is not None
-        self._opened = self._opened._replace(place=place, unsettled=False)
+        self._opened = self._opened._replace(place=place, facts=_root_facts(self._opened.store), unsettled=False)
 
     def rekeyed(self, keys: sealing.Keys, root: Secret) -> None:
         """Learn that the root secret is another one, which lies in the slot of a new one, and let it take its own."""
         assert self._opened is not None
-        check = sealing.check_value(root, self._opened.store_id)
-        self._opened = self._opened._replace(keys=keys, root=root, check=check, unsettled=True)
+        check, facts = sealing.check_value(root, self._opened.store_id), _root_facts(self._opened.store)
+        self._opened = self._opened._replace(keys=keys, root=root, check=check, facts=facts, unsettled=True)
         self._settle()
 
     @contextmanager
@@ -155,11 +158,11 @@ class Journal:
                 return
             with opened.store.transaction(write=False):
                 view = View(opened.store, opened.keys, opened.store_id, self.clock, self.anchor_path)
-                if view.fact("root_check") == opened.check:
+                if _root_facts(opened.store) == opened.facts:
                     self._tell_of_anchor(view)
                     yield view
                     return
-            self.close()  # the root secret was rotated meanwhile
+            self.close()  # the root secret was moved or rotated meanwhile
         raise _restless()
 
     @contextmanager
@@ -207,18 +210,19 @@ class Journal:
         raise _restless()
 
     def _is_current(self) -> bool:
-        """Whether what was opened before the lock was taken still stands there, under the same root secret."""
+        """Whether what was opened before the lock was taken still stands there, its root secret the same in the same place."""
         opened = self._opened
-        if opened is None or _file_at(self.path) != opened.file:
-            return False
-        return opened.store.value("SELECT value FROM meta WHERE name = 'root_check'") == opened.check
+        return opened is not None and _file_at(self.path) == opened.file and _root_facts(opened.store) == opened.facts
 
     def _settle(self) -> None:
         """Finish what a rotation of the root secret that died has left; called under the lock."""
         opened = self._opened
         if opened is not None and opened.unsettled and not opened.store.read_only and not self._left_unsettled:
+            self.whereabouts.hurry()
             try:
-                opened.place.settle()
+                # Another command may have finished it since the store was opened.
+                if root_secret.unlock(opened.place, opened.check, opened.store_id, self.shown_path).unsettled:
+                    opened.place.settle(lambda root: root_secret.fits(root, opened.check, opened.store_id))
             except TokenctlError as error:
                 self._left_unsettled = True  # the next command tries again
                 self._warn(f"the new root secret does not lie at {opened.place.shown} yet: {error.message}")
@@ -234,7 +238,11 @@ class Journal:
         except TemporarilyUnavailable:
             wiped = False
         if not wiped:
-            self._warn(f"{what} lies in the store's log until the last other process closes the store")
+            self.warn_left(what)
+
+    def warn_left(self, what: str) -> None:
+        """Warn that another process keeps in the store's files what a change overwrote."""
+        self._warn(f"{what} lies in the store's log until the last other process closes the store")
 
     def _change(self, opened: Opened, *, trusted: bool) -> Iterator[Change]:
         if opened.store.read_only:
@@ -307,7 +315,8 @@ class Journal:
             keys = sealing.derive(root, version if isinstance(version, int) else sealing.FIRST_VERSION)
             require_own(meta, Protector(key=keys.row, store_id=store_id), self.shown_path)
             assert isinstance(check, bytes)
-            return Opened(store, keys, store_id, file, check, place, root, unsettled)
+            facts = tuple(meta[name] for name in _ROOT_FACTS)
+            return Opened(store, keys, store_id, file, check, facts, place, root, unsettled)
         raise _restless()
 
     def _create(self) -> None:
@@ -327,8 +336,8 @@ class Journal:
             raise
         store = store.adopt(self.path)
         place = root_secret.place_named("file", self.whereabouts, store_id)
-        check = sealing.check_value(root, store_id)
-        self._opened = Opened(store, keys, store_id, _file_at(self.path), check, place, root, unsettled=False)
+        check, facts = sealing.check_value(root, store_id), _root_facts(store)
+        self._opened = Opened(store, keys, store_id, _file_at(self.path), check, facts, place, root, unsettled=False)
         verb = "made a store; root secret:" if made else "made a store; found its root secret:"
         self._notice(f"{verb} {place.shown} (0600)")
 
@@ -353,6 +362,12 @@ class Journal:
 
 def _restless() -> TemporarilyUnavailable:
     return TemporarilyUnavailable("the store or its root secret is exchanged by others all the time", hint="run again")
+
+
+def _root_facts(store: Store) -> tuple[object, ...]:
+    """Return what the store says of its root secret, by the names of ``_ROOT_FACTS``."""
+    sql = "SELECT value FROM meta WHERE name IN ('root_check', 'root_place', 'root_version') ORDER BY name"
+    return tuple(row[0] for row in store.rows(sql))
 
 
 def _file_at(path: str) -> tuple[int, int]:

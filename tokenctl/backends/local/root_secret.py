@@ -84,8 +84,12 @@ class Place(Protocol):
         """Return the slot of a new secret on its way here; ``None`` where none can be put."""
         ...
 
-    def settle(self) -> None:
-        """Let the new secret take the main slot, and destroy the old one; safe to call again after a crash."""
+    def settle(self, fits: Callable[[Secret], bool]) -> None:
+        """Let the new secret take the main slot, and destroy the old one; safe to call again after a crash.
+
+        Args:
+            fits: Whether a secret is the store's: nothing else comes to lie in the main slot, nor anything there away.
+        """
         ...
 
 
@@ -179,11 +183,31 @@ def fits(root: Secret, check: object, store_id: str) -> bool:
     return isinstance(check, bytes) and hmac.compare_digest(check, sealing.check_value(root, store_id))
 
 
+def _ready(fresh: Place, main: Place, fits: Callable[[Secret], bool]) -> bool:
+    """Whether a slot holds the secret that is to take the main one; where it holds none, the main one must hold it already."""
+    try:
+        if fits(fresh.read()):
+            return True
+        fault: TokenctlError = IntegrityError(f"{fresh.shown} is not the root secret of the store", reason="root_differs")
+    except (AccessDenied, IntegrityError) as error:
+        if error.reason not in UNFIT:
+            raise
+        fault = error
+    if fits(main.read()):
+        return False
+    raise fault
+
+
 def _parse(text: bytes) -> Secret | None:
     text = text.removesuffix(b"\n")
     if len(text) != 2 * sealing.ROOT_LENGTH or not set(text) <= set(b"0123456789abcdef"):
         return None
     return Secret(bytes.fromhex(text.decode("ascii")))
+
+
+def _is_rest(data: bytes) -> bool:
+    """Whether data is what a cut writing or wiping of a root secret leaves, and nobody's secret."""
+    return not data.strip(b"\0") or (len(data) < 2 * sealing.ROOT_LENGTH and set(data) <= set(b"0123456789abcdef"))
 
 
 def _written(root: Secret) -> Secret:
@@ -224,8 +248,9 @@ class FilePlace:
         data = files.read_owned(self._path, limit=_FILE_LIMIT, secret=True)
         there = _parse(data) if data is not None else None
         if there != root:
-            if there is not None and not self._own_slot:
-                raise Conflict(f"another root secret lies at {self.shown}", hint="look whose it is, and move it away")
+            if not self._own_slot and data is not None and not _is_rest(data):
+                what = "something" if there is None else "another root secret"
+                raise Conflict(f"{what} lies at {self.shown}", hint="look whose it is, and move it away")
             self.wipe()
             _make(self._path, root)
         if self.read() != root:
@@ -260,11 +285,13 @@ class FilePlace:
         # No profile's name holds a plus sign: it would be another's main slot.
         return FilePlace(f"{self._path}+new", self._shown, own_slot=True)
 
-    def settle(self) -> None:
-        fresh = f"{self._path}+new"
+    def settle(self, fits: Callable[[Secret], bool]) -> None:
+        fresh = FilePlace(f"{self._path}+new", self._shown, own_slot=True)
+        if not _ready(fresh, self, fits):
+            return
         try:
             self._overwrite()
-            os.rename(fresh, self._path)
+            os.rename(fresh.locator, self._path)
             files.sync_directory(os.path.dirname(self._path))
         except OSError as error:
             raise files.unusable(self._path, error) from None
@@ -349,10 +376,11 @@ class KeyringPlace:
     def pending(self) -> Place | None:
         return KeyringPlace(self._keyring, f"{self._account}/new")
 
-    def settle(self) -> None:
+    def settle(self, fits: Callable[[Secret], bool]) -> None:
         fresh = KeyringPlace(self._keyring, f"{self._account}/new")
-        self.write(fresh.read())
-        fresh.wipe()
+        if _ready(fresh, self, fits):
+            self.write(fresh.read())
+            fresh.wipe()
 
     def _told(self, cause: AccessDenied) -> Unreachable:
         return Unreachable(self.shown, cause, cause.hint or _REMEDY)
@@ -394,5 +422,5 @@ class CredentialPlace:
     def pending(self) -> Place | None:
         return None
 
-    def settle(self) -> None:
+    def settle(self, fits: Callable[[Secret], bool]) -> None:
         return

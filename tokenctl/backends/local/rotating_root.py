@@ -117,4 +117,5 @@ def _settle(journal: Journal, keys: sealing.Keys, root: Secret) -> None:
     journal.rekeyed(keys, root)
     # What was sealed under the old secret is not to stay in the log beside the store. Where someone reads from that, the last
     # one to close the store does it.
-    opened.store.truncate_log(wait=False)
+    if not opened.store.truncate_log(wait=False):
+        journal.warn_left("what was sealed under the old root secret")
