@@ -349,7 +349,7 @@ def test_a_quarantined_store_is_backed_up_with_a_warning_and_stays_what_it_is(cl
     )  # fmt: skip
     restored = cli("store", "restore", "b.age", "--identity", key.path, "--yes")
     assert (restored.code, restored.err) == (
-        0, "warning: the backup is of a quarantined store, and stays so: SEALED: evidence\n"
+        0, "warning: the store is quarantined, and stays so: SEALED: evidence\n"
     )  # fmt: skip
     assert cli("issue", "--subject", "s").code == 10
     assert cli("store", "release", "--reason", "looked at", "--yes", "-q").code == 0

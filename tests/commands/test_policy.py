@@ -339,7 +339,7 @@ def test_uses_are_given_once_within_one_transaction(cli):
     backend = wiring.open_backend(None, surroundings)
     child = TokenRequest(subject="x", owner="a", parent=parent, max_uses=2)
     with backend.journal.changing() as change:
-        minting = issuing.Minting(change, backend.policy, config.Profile(name="local"), surroundings.now)
+        minting = issuing.Minting(change, backend.policy, config.Profile(name="local"), surroundings.now, lambda _: None)
         minting.add(child)
         with pytest.raises(PolicyDenied, match="parent-max-uses: the parent has 1 use left, its children have 2"):
             minting.add(child)
@@ -450,7 +450,7 @@ def test_a_limit_holds_within_one_transaction(cli):
     personal = TokenRequest(subject="x", owner="a", kind="personal", scope=("repo:read",))
     profile = config.Profile(name="local")
     with backend.journal.changing(create=True) as change:
-        minting = issuing.Minting(change, backend.policy, profile, surroundings.now)
+        minting = issuing.Minting(change, backend.policy, profile, surroundings.now, lambda _: None)
         for request in (personal, personal._replace(kind="access", scope=()), personal._replace(owner="b"), personal):
             assert minting.add(request).token.kind == request.kind
         with pytest.raises(PolicyDenied, match="rule people: limit-per-owner: a has 2 living tokens of at most 2"):

@@ -59,7 +59,10 @@ BACK = {
         "ALTER TABLE token DROP COLUMN run", "ALTER TABLE token DROP COLUMN batch",
         next(statement for statement in schema.MIGRATIONS[0] if "TABLE run" in statement),
     ),
-    3: ("DROP INDEX token_by_replaced", "DROP INDEX token_in_grace", "ALTER TABLE token DROP COLUMN grace"),
+    3: (
+        "DROP INDEX token_by_replaced", "DROP INDEX token_in_grace", "DROP INDEX record_of_keys",
+        "ALTER TABLE token DROP COLUMN grace",
+    ),
 }  # fmt: skip
 
 

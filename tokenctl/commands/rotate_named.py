@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from tokenctl import process
 from tokenctl.backends.base import SigningKeys
@@ -40,9 +41,11 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
         errors += unseen
         try:
             backend.require_trust()
+            keys.keys()
         except IntegrityError as error:
             errors.append(IntegrityError(f"no fresh key was made: {error.message}", hint=error.hint, reason=error.reason))
-        rotate_toll.conclude(context, keys, kid, did=did, toll=toll, watched=watched)
+        with suppress(IntegrityError):  # told above
+            rotate_toll.conclude(context, keys, kid, did=did, toll=toll, watched=watched)
     return end(context, errors)
 
 

@@ -194,7 +194,7 @@ def _lost(lost: examining.Lost) -> str:
 def _tell(context: Context, profile: str, backup: examining.Backup, done: restoring.Done, *, dry_run: bool) -> None:
     console = context.console
     if done.quarantine is not None:
-        console.warn(f"the backup is of a quarantined store, and stays so: {done.quarantine}")
+        console.warn(f"the store is quarantined, and stays so: {done.quarantine}")
     if done.fault is not None:
         console.warn(f"nothing was taken over from the store before it, which does not check out: {done.fault}")
     _warn_of_keys(context, done)
@@ -214,7 +214,9 @@ def _tell(context: Context, profile: str, backup: examining.Backup, done: restor
     for line in _facts(context, done, would):
         say(console.fold(f"  {line[0]:<11}", line[1]))
     if done.suspended and not dry_run:
-        console.chat(f"next    {console.command} list --state suspended; {console.command} revoke --lift --subject S")
+        told = f"{console.command} audit log --operation token.suspend --request-id {done.request_id} -o jsonl"
+        console.chat(f"next    {console.command} list --state suspended")
+        console.chat(f"        {told} | jq -r .target | {console.command} revoke - --lift")
 
 
 def _warn_of_keys(context: Context, done: restoring.Done) -> None:

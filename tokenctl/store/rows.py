@@ -403,6 +403,18 @@ class Rows:
             *(getattr(key, name) for name in _KEY_COLUMNS),
         )
 
+    def keys_made(self) -> int:
+        """Return how many keys the log knows."""
+        return self._store.integer("SELECT count(*) FROM record WHERE operation = 'key.create'")
+
+    def condemn_key(self, key: Key, *changed: str) -> None:
+        """Write a denial into a row whose MAC does not hold, and leave the MAC broken: it stays evidence."""
+        self._store.run(
+            f"UPDATE key SET {', '.join(f'{name} = ?' for name in changed)} WHERE kid = ?",
+            *(getattr(key, name) for name in changed),
+            key.kid,
+        )
+
     def update_key(self, key: Key, *changed: str) -> None:
         """Write the named columns of a key, and its MAC."""
         self._store.run(

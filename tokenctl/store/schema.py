@@ -77,6 +77,7 @@ _VERSION_3 = (
     "ALTER TABLE token ADD COLUMN grace INTEGER",
     "CREATE INDEX token_by_replaced ON token (replaces) WHERE replaces IS NOT NULL",
     "CREATE INDEX token_in_grace ON token (grace_until) WHERE grace_until IS NOT NULL AND revoked_at IS NULL",
+    "CREATE INDEX record_of_keys ON record (seq) WHERE operation = 'key.create'",
 )
 
 # MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.

@@ -254,6 +254,9 @@ def _believed(journal: Journal, backup: Backup, store: Store) -> tuple[View | No
         damage = store.damage()
         if damage or not view.head_intact:
             return None, 0, f"its file is damaged: {damage[0]}" if damage else view.quarantine
+        report = verify(store, view.rows, view.head, head_intact=True, judged=None, anchored=False, state=False)
+        if not report.sound:
+            return None, 0, f"its log does not check out: {report.flaws[0]}"
         return view, _agreed(backup.store, store), None
     except IntegrityError as error:
         return None, 0, error.message

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tokenctl import files
 from tokenctl.backends.local.journal import Journal
-from tokenctl.backends.local.standing import intact_keys
+from tokenctl.backends.local.standing import keys_as_they_are
 from tokenctl.backends.local.view import View
 from tokenctl.config import Profile
 from tokenctl.errors import InvalidConfiguration
@@ -55,7 +55,7 @@ class JwksFile:
 
     def _wanted(self, keys: Sequence[Key], held: Sequence[object], *, trusted: bool) -> list[dict[str, object]]:
         wanted = [public_jwk(key, self._profile) for key in keys if key.state in SERVED_STATES]
-        # A store that is behind its anchor may not know what became of a key: it takes away, and brings nothing back.
+        # A store that does not check out may not know what became of a key: it takes away, and brings nothing back.
         return wanted if trusted else [key for key in wanted if key in held]
 
     def write(self, view: View) -> None:
@@ -67,7 +67,8 @@ class JwksFile:
         """
         if self._journal.owns(self.path):
             raise InvalidConfiguration(f"the jwks_file {self.path} lies among tokenctl's own files", hint="name another one")
-        wanted = self._wanted(intact_keys(view), self._held(), trusted=view.quarantine is None)
+        keys, sound = keys_as_they_are(view)
+        wanted = self._wanted(keys, self._held(), trusted=sound and view.quarantine is None)
         data = json.dumps({"keys": wanted}, sort_keys=True).encode("ascii") + b"\n"
         delivery = files.Delivery(self.path, mode=_PUBLIC_FILE, setting="jwks_file")
         try:

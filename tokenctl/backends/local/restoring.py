@@ -21,7 +21,7 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.suspending import Suspending
 from tokenctl.backends.local.terms import Terms, terms_of
 from tokenctl.backends.local.view import Change
-from tokenctl.errors import Conflict
+from tokenctl.errors import Conflict, IntegrityError
 from tokenctl.model.identifier import new_id
 from tokenctl.model.record import Event
 from tokenctl.model.token import Reason
@@ -131,6 +131,11 @@ def _change(
     journal: Journal, backup: Backup, there: Present, *, reason: str | None, keep_active: bool
 ) -> tuple[Done, anchors.Anchor | None]:
     """Bring the copy into the state that it is to have, in one transaction; return what was done and its anchor."""
+    if keep_active and there.exists and there.view is None:
+        raise IntegrityError(
+            f"what the present store denies cannot be taken over, {there.fault}: its revoked tokens would be accepted again",
+            hint="restore without --keep-active, then lift what you know: tokenctl revoke --lift",
+        )
     store = backup.store
     with store.transaction(write=True):
         store.migrate()
@@ -150,7 +155,7 @@ def _change(
             moved = moving_root.told(backup.recorded_place, backup.found.place.name)
             change.append(Event(operation=moving_root.OPERATION, target=backup.store_id, reason=moved, request_id=request_id))
             change.write_fact("root_place", backup.found.place.name)
-        inherited = inheriting.inherit(change, there.view, request_id, suspensions=keep_active)
+        inherited = inheriting.inherit(change, there.view, there.agreed, request_id)
         suspended = 0 if keep_active else _suspend_living(change, request_id)
         keys = [(key.row.kid, key.row.alg, key.row.state) for key in change.rows.every_key()]
         change.write_head()
@@ -162,15 +167,25 @@ def _change(
 
 
 def _suspend_living(change: Change, request_id: str) -> int:
-    """Suspend every token that may be accepted again, until somebody lifts it; return how many."""
-    deed = Suspending(Reason(note=_NOTE, request_id=request_id), duration=None, then=None, keep_children=False)
+    """Suspend every token that may be accepted again, until somebody lifts it; return how many were not suspended before.
+
+    What was suspended before stays so under its own terms; only a lift at its end is taken from it, with a record under
+    another id: who lifts what the restoring suspended is not to lift that too.
+    """
+    deed, harder = (
+        Suspending(Reason(note=_NOTE, request_id=named), duration=None, then=None, keep_children=False)
+        for named in (request_id, new_id(change.clock))
+    )
     suspended = 0
     for chunk in change.rows.in_chunks("revoked_at IS NULL AND expires_at > ?", change.now, size=_CHUNK):
         known = Known(change, chunk)
         for identifier in chunk:
             read = known.get(identifier)
-            if read is not None and terms_of(read[0].row) != _HARDEST:
+            terms = terms_of(read[0].row) if read is not None else None
+            if terms is None:
                 suspended += deed.settle(change, known, identifier).outcome.outcome == "suspended"
+            elif terms.then == "lift" or terms.keep_children:
+                harder.settle(change, known, identifier)
         known.flush()
     return suspended
 

@@ -64,23 +64,26 @@ def retire(change: Change, key: Key) -> Step:
     return Step("retire", key.kid, key.alg, change.now)
 
 
-def compromise(change: Change, key: Key, *, replaced: bool) -> Step:
+def compromise(change: Change, key: Key, *, replaced: bool, intact: bool) -> Step:
     """Deny a key and every token that it signed: by this one row.
 
     Args:
         replaced: Whether another key signs in its place, if it was the one that did.
+        intact: Whether its row checks out; one that does not stays broken.
     """
     outcome = "done" if replaced else UNREPLACED
     _move(
         change, key, "key.compromise", outcome=outcome, reason="compromised", state="compromised",
-        compromised_at=change.now, sealed=None,
+        compromised_at=change.now, sealed=None, intact=intact,
     )  # fmt: skip
     return Step("compromise", key.kid, key.alg, change.now)
 
 
 def _move(
-    change: Change, key: Key, operation: str, *, outcome: str = "done", reason: str | None = None, **columns: object
+    change: Change, key: Key, operation: str, *, outcome: str = "done", reason: str | None = None, intact: bool = True,
+    **columns: object,
 ) -> None:  # fmt: skip
     event = Event(operation=operation, target=key.kid, kid=key.kid, format=key.alg, outcome=outcome, reason=reason)
     moved = key._replace(leaf=change.append(event).seq, **columns)  # type: ignore[arg-type]  # names are checked by the tuple
-    change.rows.update_key(moved, "leaf", *columns)
+    write = change.rows.update_key if intact else change.rows.condemn_key
+    write(moved, "leaf", *columns)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.backends.local import rotating, sealing
+from tokenctl.backends.local.standing import require_all
 from tokenctl.backends.local.view import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, IntegrityError
@@ -99,6 +100,7 @@ class Signers:
 
     def _key(self, algorithm: str | None) -> Key:
         stored = self._change.rows.every_key()
+        require_all(self._change, len(stored))
         if not stored:
             return self._first(algorithm or DEFAULT_ALGORITHM)
         active = {key.row.alg: key for key in stored if key.row.state == "active"}

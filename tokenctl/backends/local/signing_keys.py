@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from tokenctl.backends.local import rotating
+from tokenctl.backends.local.issuing import require_clock
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.published import file_of, key_set
-from tokenctl.backends.local.standing import intact_keys, require_intact
+from tokenctl.backends.local.standing import intact_keys, keys_as_they_are, require_intact
 from tokenctl.backends.local.view import Change, View
 from tokenctl.config import Profile
 from tokenctl.errors import Conflict, InvalidRequest, NotFound
@@ -16,6 +17,7 @@ from tokenctl.formats import signing
 from tokenctl.model.rotation import Outlook, Rotation, Step, Toll, Wish, plan
 from tokenctl.model.times import format_distance, format_instant
 from tokenctl.model.token import Key
+from tokenctl.store.rows import Stored
 
 _View = TypeVar("_View", bound=View)
 
@@ -92,6 +94,8 @@ class LocalSigningKeys:
             if change is None:
                 return []
             keys = intact_keys(change)
+            if step.action in ("publish", "activate", "retire"):  # they go by how long something has been so
+                require_clock(change, self._journal.clock)
             due = [now for now in self._plan(change, keys, wish, now=change.now) if now.at <= change.now]
             if not any(now[:3] == step[:3] for now in due):
                 return []
@@ -132,7 +136,11 @@ class LocalSigningKeys:
             if len(able) > 1:
                 raise InvalidRequest(f"several algorithms could go back: {', '.join(able)}", hint="name one with --algorithm")
             back = next(key for key in keys if key.kid == waiting[-1][1])
-            return rotating.activate(change, back, old=active[back.alg], operation="key.roll_back")
+            done = rotating.activate(change, back, old=active[back.alg], operation="key.roll_back")
+            if self._file is not None and not self._file.holds(intact_keys(change)):
+                self.publish(change)  # inside: where it fails nothing is done, and running again does not swap back
+                done.append(Step("mend", None, None, change.now, self._file.path))
+            return done
 
     def retire(self, kid: str) -> list[Step]:
         with self._journal.changing(trusted=True) as view:
@@ -157,20 +165,20 @@ class LocalSigningKeys:
         return done
 
     def compromise(self, kid: str) -> list[Step]:
-        """Deny a key, in quarantine too; only there no fresh one is made."""
+        """Deny a key, also in quarantine or where a key's row does not check out; only there no fresh one is made."""
         with self._journal.reading() as view:
-            _, key = self._known(view, kid)
+            _, key, _ = self._named(view, kid)
         fresh = signing.generate(key.alg) if key.state in ("published", "active") else None
         with self._journal.changing() as view:
-            change, key = self._known(view, kid)
-            if key.state == "compromised":
+            change, key, intact = self._named(view, kid)
+            if key.state == "compromised" and (intact or change.rows.newest_operation(kid) == "key.compromise"):
                 return []
-            signed, trusted = key.state == "active", change.quarantine is None
-            done = [rotating.compromise(change, key, replaced=trusted or not signed)]
+            signed, trusted = key.state == "active", change.quarantine is None and keys_as_they_are(change)[1]
+            done = [rotating.compromise(change, key, replaced=trusted or not signed, intact=intact)]
             if signed:
                 # The private part of its successor lay beside it.
-                beside = [other for other in intact_keys(change) if other.state == "published" and other.alg == key.alg]
-                done += [rotating.retire(change, other) for other in beside]
+                beside = [other.row for other in change.rows.every_key() if other.intact and other.row.alg == key.alg]
+                done += [rotating.retire(change, other) for other in beside if other.state == "published"]
             if signed and trusted:
                 new = rotating.make_key(change, fresh or signing.generate(key.alg), "active")
                 done.append(Step("activate", new.kid, new.alg, change.now))
@@ -181,17 +189,18 @@ class LocalSigningKeys:
         if self._file is None:
             return []
         with self._journal.changing() as change:
-            keys = intact_keys(change) if change is not None else []
-            if change is None or self._file.holds(keys, trusted=change.quarantine is None):
+            keys, sound = keys_as_they_are(change) if change is not None else ([], True)
+            trusted = sound and (change is None or change.quarantine is None)
+            if change is None or self._file.holds(keys, trusted=trusted):
                 return []
-            if change.quarantine is not None:
+            if not trusted:
                 self._file.write(change)
                 return [Step("mend", None, None, change.now, self._file.path)]
             return self._take(change, Step("mend", None, None, change.now, self._file.path), keys, None)
 
     def toll(self, kid: str) -> Toll:
         with self._journal.reading() as view:
-            view, _ = self._known(view, kid)
+            view, _, _ = self._named(view, kid)
             last = view.rows.last_expiry_under(kid, revoked=True) or 0
             return Toll(view.rows.owners_under(kid, view.now), last if last > view.now else None)
 
@@ -202,9 +211,14 @@ class LocalSigningKeys:
 
     def _known(self, view: _View | None, kid: str) -> tuple[_View, Key]:
         """Return a key whose row checks out, and the view that it was found in."""
+        found, key, intact = self._named(view, kid)
+        require_intact(found, Stored(row=key, intact=intact))
+        return found, key
+
+    def _named(self, view: _View | None, kid: str) -> tuple[_View, Key, bool]:
+        """Return the view that a key was found in, the key, and whether its row checks out."""
         stored = view.rows.key(kid) if view is not None else None
         if view is None or stored is None:
             place = f"profile {self._profile.name} (local, {self._journal.shown_path})"
             raise NotFound(f"no key {kid} in {place}", hint="tokenctl rotate-keys status")
-        require_intact(view, stored)
-        return view, stored.row
+        return view, stored.row, stored.intact and view.rows.newest_leaf(kid) == stored.row.leaf

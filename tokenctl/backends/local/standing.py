@@ -123,12 +123,26 @@ def survey(view: View, tokens: Iterable[Token]) -> Iterator[tuple[str, Standing]
 
 
 def intact_keys(view: View) -> list[Key]:
-    """Return every signing key; raises IntegrityError where a row does not check out (exit 10)."""
-    keys = []
-    for stored in view.rows.every_key():
-        require_intact(view, stored)
-        keys.append(stored.row)
-    return keys
+    """Return every signing key; raises IntegrityError where a row does not check out, or is gone (exit 10)."""
+    stored = view.rows.every_key()
+    for each in stored:
+        require_intact(view, each)
+    require_all(view, len(stored))
+    return [each.row for each in stored]
+
+
+def keys_as_they_are(view: View) -> tuple[list[Key], bool]:
+    """Return every signing key as its row says, for denying alone, and whether all of them check out and none is gone."""
+    try:
+        return intact_keys(view), True
+    except IntegrityError:
+        return [stored.row for stored in view.rows.every_key()], False
+
+
+def require_all(view: View, found: int) -> None:
+    """Refuse to go by keys of which the log knows more (exit 10): rows are never deleted."""
+    if found != view.rows.keys_made():
+        raise IntegrityError("the row of a signing key is gone", hint="tokenctl audit verify")
 
 
 def require_intact(view: View, stored: Stored[Key]) -> None:
@@ -163,20 +177,20 @@ class Due(NamedTuple):
     cause: str  # undelivered, run, suspension or grace
 
 
-def due(view: View) -> list[Due]:
+def due(view: View, *, most: int = _MOST_AT_ONCE) -> list[Due]:
     """Return what has come due and is not recorded yet."""
-    causes = dict.fromkeys(_ended_suspensions(view), "suspension")
+    causes = dict.fromkeys(_ended_suspensions(view, most), "suspension")
     causes |= {identifier: "run" for identifier, run in view.rows.running() if view.run_ended(run)}
-    causes |= dict.fromkeys(view.rows.ended_graces(view.now, limit=_MOST_AT_ONCE), "grace")
-    causes |= dict.fromkeys(view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=_MOST_AT_ONCE), "undelivered")
-    return [Due(identifier, cause) for identifier, cause in causes.items()][:_MOST_AT_ONCE]
+    causes |= dict.fromkeys(view.rows.ended_graces(view.now, limit=most), "grace")
+    causes |= dict.fromkeys(view.rows.undelivered(view.now - DELIVERY_DEADLINE, limit=most), "undelivered")
+    return [Due(identifier, cause) for identifier, cause in causes.items()][:most]
 
 
-def _ended_suspensions(view: View) -> list[str]:
+def _ended_suspensions(view: View, most: int) -> list[str]:
     """Return the tokens whose suspension has ended. One that ends in a lift waits for what could lift it: a row that checks
     out, in a store that does, by a clock that does not stand behind the log.
     """
-    ended = view.rows.ended_suspensions(view.now, limit=_MOST_AT_ONCE)
+    ended = view.rows.ended_suspensions(view.now, limit=most)
     lifts = [identifier for identifier, then in ended if then != "revoke"]
     lifted: set[str] = set()
     if lifts and view.quarantine is None and view.last_time <= view.clock:
