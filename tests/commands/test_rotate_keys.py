@@ -837,3 +837,71 @@ def test_an_algorithm_without_a_key_that_signs_names_the_command_that_publishes_
     issue(cli, T0)
     refused = cli.at(T0, "issue", "--subject", "s", *JWT, "--algorithm", "EdDSA")
     assert (refused.code, "tokenctl rotate-keys --algorithm EdDSA" in refused.err) == (6, True)
+
+
+# Rows that do not check out, and a clock that is known to be wrong
+
+
+def damaged(cli, kid):
+    change(cli.store, f"UPDATE key SET created_at = created_at + 1 WHERE kid = '{kid}'")
+
+
+@pytest.mark.parametrize("which", ["its own", "a neighbour's"])
+def test_a_damaged_row_keeps_nobody_from_denying_a_key(cli, published, which):
+    token = cli.token("--format", "jwt", "--audience", "api")
+    assert cli("rotate-keys", "--algorithm", "EdDSA").code == 0
+    leaked = kid_of(cli, "active")
+    damaged(cli, leaked if which == "its own" else kid_of(cli, "published", "EdDSA"))
+    assert cli("rotate-keys").code == 10
+    done = cli("rotate-keys", "--compromised", leaked)
+    assert done.code == 10
+    assert "no fresh key was made: the row of a signing key does not check out" in done.err
+    assert rows(cli.store, f"SELECT state, sealed FROM key WHERE kid = '{leaked}'") == [("compromised", None)]
+    assert leaked not in kids(published)
+    assert cli("inspect", "-", "--any-audience", input=token).code in (3, 10)
+    assert cli("issue", "--subject", "x", "--format", "jwt", "--audience", "api").code in (6, 10)
+
+
+def test_a_row_that_is_gone_empties_no_file_and_makes_no_first_key_anew(cli, published):
+    issue(cli, T0)
+    before = published.read_bytes()
+    change(cli.store, "DELETE FROM key")
+    for arguments in (("rotate-keys",), ("rotate-keys", "--check"), ("rotate-keys", "jwks")):
+        refused = cli.at(T0 + HOUR, *arguments)
+        assert (refused.code, refused.out) == (10, ""), arguments
+    assert cli.at(T0 + HOUR, "issue", "--subject", "x", "--format", "jwt", "--audience", "api").code == 10
+    assert published.read_bytes() == before
+
+
+def test_no_step_goes_by_a_clock_that_stands_behind_the_log(cli, published):
+    issue(cli, T0)
+    now = T0 + 90 * DAY
+    assert len(did(cli.at(now, "rotate-keys"))) == 1
+    other = cli.at(now, "issue", "--subject", "x", "-o", "json").json["id"]
+    assert cli.at(now + 2 * DAY, "revoke", str(other), "--yes").code == 0  # a glitch
+    early = cli.at(now + 10 * MINUTE, "rotate-keys")
+    assert (early.code, early.out) == (7, "")
+    assert "the clock stands" in early.err
+    assert states(cli) == ["active", "published"]
+    assert cli.at(now + 10 * MINUTE, "store", "accept-clock", "--reason", "ntp", "--yes").code == 0
+    assert did(cli.at(now + 11 * MINUTE, "rotate-keys")) == []
+    assert states(cli) == ["active", "published"]
+    assert cli.at(now + 10 * MINUTE, "rotate-keys", "--compromised", kid_of(cli, "active")).code == 0
+    assert_sound(cli)
+
+
+def test_a_roll_back_whose_file_cannot_be_written_is_not_done_so_that_it_can_be_run_again(cli, published):
+    issue(cli, T0)
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    cli.at(now + DAY, "rotate-keys")
+    bad = kid_of(cli, "active")
+    published.unlink()
+    published.mkdir()
+    for _ in range(2):
+        assert cli.at(now + DAY + HOUR // 2, "rotate-keys", "rollback").code == 9
+        assert kid_of(cli, "active") == bad
+    published.rmdir()
+    assert cli.at(now + DAY + HOUR // 2, "rotate-keys", "rollback").code == 0
+    assert kid_of(cli, "active") != bad
+    assert_sound(cli)
