@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROGRAM, missing
+from tests.faults.conftest import assert_sound
 from tokenctl import config, wiring
 from tokenctl.commands.issue_request import Wish, parameters_of
 from tokenctl.model.record import Event
@@ -736,3 +737,24 @@ def test_a_dry_run_names_the_true_end_of_the_old_one(cli):
     assert re.fullmatch(rf"replaces     {old}, which goes on for (13m|12m \d+s) at most, when it expires", told)
     none = cli("issue", "--replace", old, "--grace", "0s", "-n").out.splitlines()[1]
     assert none == f"replaces     {old}, which ends with the delivery"
+
+
+def test_a_successor_of_a_token_that_was_compromised_meanwhile_is_revoked(cli):
+    old = str(cli("issue", "--subject", "x", "-o", "json").json["id"])
+    code = (
+        "import os, sys\n"
+        "from tokenctl.backends.local.authority import LocalAuthority\n"
+        "from tokenctl.cli.boundary import run\n"
+        "from tokenctl.model.token import Reason, Target\n"
+        "real = LocalAuthority.delivered\n"
+        "def meanwhile(self, identifiers):\n"
+        f"    list(self.revoke([Target({old!r})], Reason('compromised')))\n"
+        "    return real(self, identifiers)\n"
+        "LocalAuthority.delivered = meanwhile\n"
+        f"sys.exit(run(['issue', '--replace', {old!r}, '--request-id', 'r'], environment=os.environ, program='tokenctl'))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
+    assert done.returncode == 7, done.stderr
+    new = next(token for token in cli("list", "--state", "all", "-o", "jsonl").lines if token["id"] != old)
+    assert (new["state"], new["replaces"]) == ("revoked", old)
+    assert_sound(cli)

@@ -905,3 +905,18 @@ def test_a_roll_back_whose_file_cannot_be_written_is_not_done_so_that_it_can_be_
     assert cli.at(now + DAY + HOUR // 2, "rotate-keys", "rollback").code == 0
     assert kid_of(cli, "active") != bad
     assert_sound(cli)
+
+
+@pytest.mark.parametrize("spoil", ["utf-16", "bom", "twice", "mode"])
+def test_a_file_that_a_strict_verifier_cannot_read_counts_as_none(cli, published, spoil):
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    text = published.read_text()
+    if spoil == "mode":
+        published.chmod(0o600)
+    else:
+        twice = b'{"keys":[],' + text[1:].encode()
+        published.write_bytes({"utf-16": text.encode("utf-16"), "bom": text.encode("utf-8-sig"), "twice": twice}[spoil])
+    assert did(cli.at(now + DAY, "rotate-keys")) == [(kid_of(cli, "published"), "publish", "ES256")]
+    assert (published.read_text(), stat.S_IMODE(published.stat().st_mode)) == (text, 0o644)
+    assert states(cli) == ["active", "published"]

@@ -77,6 +77,7 @@ class Run:
         self._observation = observation
         self._tried: Counter[tuple[object, ...]] = Counter()
         self._now = 0
+        self._unwritten: TokenctlError | None = None
         self.did: list[Step] = []
         self.blocked_by: list[Asked] = []
         self.errors: list[TokenctlError] = []
@@ -84,22 +85,29 @@ class Run:
     def steps(self) -> Iterator[Step]:
         """Take every due step; yield each once it is durable. An interrupt waits until the step under way was told."""
         with process.Unbroken() as unbroken:
-            while (step := self._next()) is not None:
-                unbroken.pause()
-                self._tried[step[:3]] += 1
-                try:
-                    if step.action == "activate":
-                        self._observe(step)
-                    unbroken.resume()
-                    done = self._keys.advance(step, self._wish)
-                except TokenctlError as error:
-                    self._tried[step[:3]] = _MOST_OFTEN
-                    self.errors.append(still_published(error, self._gone()) if step.action == "mend" else error)
-                    if isinstance(error, IntegrityError) or error.reason == "lock":
-                        return
-                    continue
-                self.did += done
-                yield from done
+            yield from self._taken(unbroken)
+        if self._unwritten is not None:  # told only now: a key may be retired after the file could not be written
+            self.errors[self.errors.index(self._unwritten)] = still_published(self._unwritten, self._gone())
+
+    def _taken(self, unbroken: process.Unbroken) -> Iterator[Step]:
+        while (step := self._next()) is not None:
+            unbroken.pause()
+            self._tried[step[:3]] += 1
+            try:
+                if step.action == "activate":
+                    self._observe(step)
+                unbroken.resume()
+                done = self._keys.advance(step, self._wish)
+            except TokenctlError as error:
+                self._tried[step[:3]] = _MOST_OFTEN
+                self.errors.append(error)
+                if step.action == "mend":
+                    self._unwritten = error
+                if isinstance(error, IntegrityError) or error.reason == "lock":
+                    return
+                continue
+            self.did += done
+            yield from done
 
     def _next(self) -> Step | None:
         outlook = self._keys.outlook(self._wish)

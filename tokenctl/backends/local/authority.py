@@ -157,7 +157,7 @@ class LocalAuthority:
             if successors:
                 from tokenctl.backends.local import succeeding
 
-                succeeding.hand_over(change, set(successors).difference(late), now)
+                late += succeeding.hand_over(change, set(successors).difference(late), now)
             return late
 
     # Introspection and use

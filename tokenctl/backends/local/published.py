@@ -15,12 +15,13 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.standing import keys_as_they_are
 from tokenctl.backends.local.view import View
 from tokenctl.config import Profile
-from tokenctl.errors import InvalidConfiguration
+from tokenctl.errors import InvalidConfiguration, InvalidRequest
+from tokenctl.formats.jwk import MAX_KEY_SET
+from tokenctl.formats.strict_json import read_object
 from tokenctl.model.rotation import SERVED_STATES
 from tokenctl.model.token import Key
 
 _PUBLIC_FILE = 0o644
-_LIMIT = 256 * 1024  # bytes
 
 
 def public_jwk(key: Key, profile: Profile) -> dict[str, object]:
@@ -77,20 +78,21 @@ class JwksFile:
             raise files.unusable(self.path, error) from None
 
     def _held(self) -> list[object]:
-        """Return the keys in it; none where it is absent, planted or no JWK Set: it is written anew then."""
+        """Return the keys in it; none where a strict verifier could not read them: it is written anew then."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return []
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return []
-            document = json.loads(os.read(descriptor, _LIMIT))
-        except (OSError, ValueError, RecursionError):
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode) or mode & _PUBLIC_FILE != _PUBLIC_FILE:
+                return []  # the server in front of it could not read it
+            data = os.read(descriptor, MAX_KEY_SET + 1)
+            keys = read_object(data, what="it").get("keys") if len(data) <= MAX_KEY_SET else None
+        except (OSError, InvalidRequest):
             return []
         finally:
             os.close(descriptor)
-        keys = document.get("keys") if isinstance(document, dict) else None
         return keys if isinstance(keys, list) else []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tokenctl.backends.local.standing import denied_for_good, look, record_about, supersede
+from tokenctl.backends.local.standing import denied_for_good, look, record_about, revoke_due, supersede
 from tokenctl.backends.local.view import Change, View
 from tokenctl.errors import Conflict, IntegrityError, InvalidRequest, NotFound
 from tokenctl.model.introspection import Found
@@ -55,18 +55,27 @@ def reappearing(view: View, identifier: str) -> int:
     return int(before is not None and before.row.replaced_by == identifier and _lives(view, before))
 
 
-def hand_over(change: Change, successors: Iterable[str], now: int) -> None:
+def hand_over(change: Change, successors: Iterable[str], now: int) -> list[str]:
     """Let the grace of what these delivered tokens replace begin; what is denied for good by now stays so.
 
     Args:
         now: When they were delivered, milliseconds UTC.
+
+    Returns:
+        Those that were revoked, because what they replace was revoked as compromised meanwhile.
     """
+    refused = []
     for identifier in sorted(successors):
         stored = change.rows.token(identifier)
         if stored is None or not stored.intact or stored.row.replaces is None:
             continue
         successor, replaced = stored.row, change.rows.token(stored.row.replaces)
-        if replaced is None or denied_for_good(change, look(change, replaced)):
+        if replaced is None:
+            continue
+        if denied_for_good(change, look(change, replaced)):
+            if replaced.row.reason == "compromised":
+                revoke_due(change, stored, reason="compromised", note=f"what it replaces, {replaced.row.id}, was compromised")
+                refused.append(identifier)
             continue
         until = min(now + (successor.grace or 0), replaced.row.expires_at)
         facts: dict[str, object] = {
@@ -76,12 +85,15 @@ def hand_over(change: Change, successors: Iterable[str], now: int) -> None:
         token = record_about(change, replaced, "token.replace", facts, replaced_by=successor.id, grace_until=until)
         if until <= now:
             supersede(change, replaced._replace(row=token))
+    return refused
 
 
 def take_place(change: Change, successor: Token) -> None:
     """Revoke what an accepted token replaces; one that was not delivered yet has not taken its place."""
     replaced = change.rows.token(successor.replaces or "")
-    if replaced is None or replaced.row.replaced_by != successor.id:
+    if replaced is None or replaced.row.replaced_by not in (None, successor.id):
+        return
+    if replaced.row.replaced_by is None and successor.delivered_at is None:
         return
     if not denied_for_good(change, look(change, replaced)):
         supersede(change, replaced)
@@ -137,10 +149,10 @@ def _obstacle(found: Found) -> Conflict | None:
 
 
 def _revoked(token: Token, cause: str | None) -> Conflict:
-    if token.replaced_by is not None and (cause is not None or token.reason == "superseded"):
+    compromised = token.reason == "compromised" or "compromised" in (cause or "")
+    if token.replaced_by is not None and not compromised and (cause is not None or token.reason == "superseded"):
         told = f"token {token.id} was replaced by {token.replaced_by}"
         return Conflict(told, hint=f"tokenctl inspect {token.replaced_by}", reason="replaced")
-    compromised = token.reason == "compromised" or "compromised" in (cause or "")
     why = cause or token.reason
     return Conflict(
         f"token {token.id} is revoked ({why}): it cannot be replaced", hint=_ANEW,
