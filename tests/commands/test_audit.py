@@ -203,7 +203,7 @@ def test_a_quarantined_store_is_released_with_a_record(cli):
 
 def test_a_sound_store_needs_no_release(cli):
     none = cli("store", "release", "--reason", "r", "--yes")
-    assert (none.code, none.out, none.err) == (5, "", "tokenctl: profile local has no store\n")
+    assert (none.code, none.out, none.err) == (5, "", "tokenctl: profile local has no store\nhint: the first issue makes it\n")
     assert list(cli.home.iterdir()) == []
     cli.token()
     before = cli("audit", "log").out

@@ -267,7 +267,10 @@ def test_an_algorithm_without_a_key_is_a_conflict(cli):
     assert cli(*given).code == 0
     done = cli(*given, "--algorithm", "EdDSA")
     assert (done.code, done.out) == (6, "")
-    assert done.err == "tokenctl: no active key for EdDSA; active: ES256\nhint: python -m tokenctl rotate-keys status\n"
+    assert done.err == (
+        "tokenctl: no active key for EdDSA; active: ES256\nhint: publish one: python -m tokenctl rotate-keys --algorithm EdDSA; "
+        "what is to come: python -m tokenctl rotate-keys status\n"
+    )
     assert cli(*given, "--algorithm", "HS256").code == 2
 
 
