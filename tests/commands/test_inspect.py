@@ -467,7 +467,7 @@ def test_what_is_denied_by_its_key_leads_with_that_whatever_was_not_asked(cli):
 
 def test_a_child_of_what_is_suspended_leads_with_that(cli):
     parent = cli.id_of(cli.token("--audience", "a"))
-    child = cli.token("--audience", "a", "--parent", parent)
+    child = cli.token("--audience", "a", "--parent", parent, "--ttl", "5m")
     assert cli("revoke", parent, "--suspend", "--yes", "-q").code == 0
     lines = cli("inspect", "-", input=child).out.splitlines()
     assert lines[0] == f"not active: suspended: parent {parent} suspended"
