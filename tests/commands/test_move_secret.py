@@ -533,7 +533,7 @@ def test_doctor_names_what_bends_the_keyring(cli, desktop):
             "PYTHON_KEYRING_BACKEND: names the keyring to use; one that is not admitted is refused",
             "unset PYTHON_KEYRING_BACKEND",
         ),
-        ("warn", "KEYRING_PROPERTY_APPID: changes how the keyring is used", "unset KEYRING_PROPERTY_APPID"),
+        ("warn", "KEYRING_PROPERTY_APPID: would bend the keyring: it is refused", "unset KEYRING_PROPERTY_APPID"),
         ("ok", "DBUS_SESSION_BUS_ADDRESS leads to the keyring, where the root secret lies", None),
     ]
 
@@ -578,7 +578,7 @@ def test_a_copy_that_a_killed_move_left_is_wiped_by_running_it_again(kept):
     kept.root_secret.write_bytes(text)
     kept.root_secret.chmod(0o600)
     found = {finding["detail"]: finding["mend"] for finding in kept("doctor", "-o", "json").json["findings"]}
-    told = "~/.config/tokenctl/keys/local is still there, but the root secret lies elsewhere"
+    told = "~/.config/tokenctl/keys/local holds a copy of the root secret, or the rest of one"
     assert found[told] == "python -m tokenctl store move-secret keyring"
     assert kept("store", "move-secret", "keyring", "-q").code == 0
     assert not kept.root_secret.exists()

@@ -25,6 +25,7 @@ class Kept(KeyringBackend):
 
     priority = 1
     calls = 0
+    broken = False
 
     def _items(self) -> dict[str, str]:
         Kept.calls += 1
@@ -34,7 +35,7 @@ class Kept(KeyringBackend):
             time.sleep(3600)
         if FAULT == "sleeps":
             time.sleep(float(WHEN))
-        if FAULT == "raises":
+        if FAULT == "raises" or Kept.broken:
             raise ValueError(LEAKED)
         if FAULT == "exits":
             raise SystemExit(LEAKED)
@@ -59,6 +60,9 @@ class Kept(KeyringBackend):
         items = self._items()
         if FAULT != "loses":
             self._keep(items | {f"{service} {username}": password})
+        Kept.broken = FAULT == "breaks-having-kept"
+        if Kept.broken or FAULT == "raises-having-kept":
+            raise ValueError(LEAKED)
 
     def delete_password(self, service: str, username: str) -> None:
         items = self._items()

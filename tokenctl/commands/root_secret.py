@@ -24,7 +24,7 @@ def move(context: Context, place: str) -> int:
         raise InvalidRequest(f"a root secret lies in one of {', '.join(PLACES)}", hint="tokenctl store move-secret --help")
     console = context.console
     with context.backend() as backend:
-        moved = moving_root.move(backend.journal, place, console.warn)
+        moved = moving_root.move(backend.journal, place, lambda text: console.warn(console.advice(text)))
     where = f"root secret: {moved.place.shown}{' (0600)' if place == 'file' else ''}"
     if moved.before == place:
         console.chat(f"nothing to move; {where}")

@@ -40,26 +40,27 @@ def move(journal: Journal, name: str, warn: Callable[[str], None]) -> Moved:
         target, source = root_secret.place_named(name, journal.whereabouts, view.store_id), journal.opened.place
     if source.name != name:
         _require_reach(target, source)  # a person may be asked for a password now, and nobody waits for the lock
-    with journal.changing() as change:
-        opened = journal.opened
-        if change is None or opened is None:
-            raise journal.absent()
-        journal.whereabouts.hurry()
-        source = opened.place
-        if source.name == name:
-            before = _came_from(change)
-            change.afterwards = lambda: _wipe_left(journal, opened, before, warn)
-            return Moved(opened.place, name)
-        _require_reach(target, source)
-        with _staying(target, source):
-            _put(opened, target)
-        try:
-            change.write_fact("root_place", name)
-            change.append(Event(operation=OPERATION, target=change.store_id, reason=told(source.name, name)))
-        except BaseException:
-            _take_back(target)
-            raise
-        change.afterwards = lambda: _leave(journal, source, target)
+    copied = False
+    try:
+        with journal.changing() as change:
+            opened = journal.opened
+            if change is None or opened is None:
+                raise journal.absent()
+            journal.whereabouts.hurry()
+            source = opened.place
+            if source.name == name:
+                before = _came_from(change)
+                change.afterwards = lambda: _wipe_left(journal, opened, before, warn)
+                return Moved(source, name)
+            _require_reach(target, source)
+            _copy(change, opened, target, warn)
+            copied = True
+            change.afterwards = lambda: _leave(journal, source, target)
+    except BaseException:
+        # Whether a commit that failed is durable after all nobody knows now, and another command may hold the lock.
+        if copied and journal.opened is not None and journal.opened.place is not target:
+            _tell_of_copy(target, source, warn)
+        raise
     return Moved(target, source.name)
 
 
@@ -104,6 +105,18 @@ def _how_to_place(target: Place, source: Place) -> str:
     return f"as root: {command}; then run this as a service with LoadCredentialEncrypted={name}: man 7 tokenctl-security"
 
 
+def _copy(change: Change, opened: Opened, target: Place, warn: Callable[[str], None]) -> None:
+    source = opened.place
+    try:
+        with _staying(target, source):
+            _put(opened, target)
+        change.write_fact("root_place", target.name)
+        change.append(Event(operation=OPERATION, target=change.store_id, reason=told(source.name, target.name)))
+    except BaseException:
+        _take_back(target, opened, warn)
+        raise
+
+
 def _put(opened: Opened, target: Place) -> None:
     if target.name != "credential":
         target.write(opened.root)
@@ -111,9 +124,20 @@ def _put(opened: Opened, target: Place) -> None:
         raise IntegrityError(f"{target.shown} is not the root secret of this store", hint="place the one that is in the file")
 
 
-def _take_back(target: Place) -> None:
-    with suppress(TokenctlError):  # what made it necessary is told
-        target.wipe()
+def _take_back(target: Place, opened: Opened, warn: Callable[[str], None]) -> None:
+    if target.name == "credential":
+        return  # its operator placed it
+    try:
+        if target.holds(opened.root):
+            target.wipe()
+    except TokenctlError:  # what made it necessary is told
+        _tell_of_copy(target, opened.place, warn)
+
+
+def _tell_of_copy(target: Place, source: Place, warn: Callable[[str], None]) -> None:
+    if target.name != "credential":
+        mend = f"tokenctl store move-secret {source.name}"
+        warn(f"a copy of the root secret may be left at {target.shown}: {mend} wipes it")
 
 
 def _leave(journal: Journal, source: Place, target: Place) -> None:
@@ -144,25 +168,22 @@ def _came_from(change: Change) -> str | None:
 
 
 def _wipe_left(journal: Journal, opened: Opened, before: str | None, warn: Callable[[str], None]) -> None:
-    """Wipe what a move or a rotation that died has left: a copy in the place before, and the slot of a new secret."""
+    """Wipe what a move or a rotation that died has left: copies in the other places, and the slot of a new secret."""
     slot = opened.place.pending()
     if slot is not None and not opened.unsettled:
         slot.wipe()
-    if before not in ("file", "keyring") or before == opened.place.name:
-        return
-    place = root_secret.place_named(before, journal.whereabouts, opened.store_id)
-    try:
-        if _is_ours(place, opened):
-            _wipe(place)
-    except TokenctlError as error:
-        warn(f"whether a copy is left at {place.shown} cannot be told: {error.message}")
+    for name in ("file", "keyring"):
+        if name == opened.place.name:
+            continue
+        place = root_secret.place_named(name, journal.whereabouts, opened.store_id)
+        try:
+            for each in (place, place.pending()):
+                if each is not None and each.holds(opened.root):
+                    each.wipe()
+        except TokenctlError as error:
+            if error.reason != "keyring_absent" or name == before:
+                warn(f"whether a copy is left at {place.shown} cannot be told: {_cause(error)}")
 
 
-def _is_ours(place: Place, opened: Opened) -> bool:
-    """Whether what lies at a place is this store's secret, or the rest of one that was being wiped."""
-    try:
-        return place.read() == opened.root
-    except (AccessDenied, IntegrityError) as error:
-        if error.reason not in root_secret.UNFIT:
-            raise
-        return error.reason == "root_malformed"
+def _cause(error: TokenctlError) -> str:
+    return error.cause.message if isinstance(error, root_secret.Unreachable) else error.message

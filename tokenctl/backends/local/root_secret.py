@@ -76,6 +76,10 @@ class Place(Protocol):
         """
         ...
 
+    def holds(self, root: Secret) -> bool:
+        """Whether a secret lies there, or what a cut writing or wiping of it leaves; raises as :meth:`read` if unknown."""
+        ...
+
     def wipe(self) -> bool:
         """Destroy what lies there; return whether anything did. Raises as :meth:`write`."""
         ...
@@ -205,13 +209,13 @@ def _parse(text: bytes) -> Secret | None:
     return Secret(bytes.fromhex(text.decode("ascii")))
 
 
-def _is_rest(data: bytes) -> bool:
-    """Whether data is what a cut writing or wiping of a root secret leaves, and nobody's secret."""
-    return not data.strip(b"\0") or (len(data) < 2 * sealing.ROOT_LENGTH and set(data) <= set(b"0123456789abcdef"))
-
-
 def _written(root: Secret) -> Secret:
     return Secret(root.reveal().hex())
+
+
+def _is_rest(data: bytes, root: Secret) -> bool:
+    """Whether data is what a cut writing or wiping of a root secret leaves: whatever else it is, is somebody's."""
+    return not data.strip(b"\0") or _written(root).reveal().startswith(data)
 
 
 # The place "file"
@@ -248,13 +252,17 @@ class FilePlace:
         data = files.read_owned(self._path, limit=_FILE_LIMIT, secret=True)
         there = _parse(data) if data is not None else None
         if there != root:
-            if not self._own_slot and data is not None and not _is_rest(data):
+            if not self._own_slot and data is not None and not _is_rest(data, root):
                 what = "something" if there is None else "another root secret"
                 raise Conflict(f"{what} lies at {self.shown}", hint="look whose it is, and move it away")
             self.wipe()
             _make(self._path, root)
         if self.read() != root:
             raise IntegrityError(f"{self.shown} does not hold what was written", hint="check its medium")
+
+    def holds(self, root: Secret) -> bool:
+        data = files.read_owned(self._path, limit=_FILE_LIMIT, secret=True)
+        return data is not None and (_parse(data) == root or _is_rest(data, root))
 
     def wipe(self) -> bool:
         try:
@@ -367,6 +375,14 @@ class KeyringPlace:
         except AccessDenied as error:
             raise self._told(error) from None
 
+    def holds(self, root: Secret) -> bool:
+        try:
+            return self.read() == root
+        except AccessDenied as error:
+            if error.reason not in UNFIT:
+                raise
+            return error.reason == "root_malformed"  # nobody else's: the account names the store
+
     def wipe(self) -> bool:
         try:
             return self._keyring.delete(self._account)
@@ -415,6 +431,14 @@ class CredentialPlace:
 
     def write(self, root: Secret) -> None:
         raise Conflict(f"only its operator can place {self.shown}", hint="tokenctl store move-secret file")
+
+    def holds(self, root: Secret) -> bool:
+        try:
+            return self.read() == root
+        except (AccessDenied, IntegrityError) as error:
+            if error.reason not in UNFIT:
+                raise
+            return False
 
     def wipe(self) -> bool:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 
 from tokenctl.audit import anchor as anchors
@@ -121,9 +122,41 @@ def _secrets_left(examined: Examined, opened: Opened) -> Iterator[Finding]:
         yield warn("secret", f"{place.shown} is not the new root secret yet: the next change finishes its rotation", mend)
     elif slot is not None and _holds_something(slot):
         yield warn("secret", f"{slot.shown} was left by a rotation that did not end", mend)
-    path = examined.places.root_secret(examined.profile)
-    if place.name != "file" and os.path.lexists(path):
-        yield warn("secret", f"{examined.places.shown(path)} is still there, but the root secret lies elsewhere", mend)
+    yield from _copies(examined, opened)
+
+
+def _copies(examined: Examined, opened: Opened) -> Iterator[Finding]:
+    """Tell of what lies in the places where the root secret could lie and does not."""
+    whereabouts = examined.journal().whereabouts
+    whereabouts.hurry()
+    for name in root_secret.PLACES:
+        if name == opened.place.name or (name == "keyring" and not _has_keyring(examined)):
+            continue
+        other = root_secret.place_named(name, whereabouts, opened.store_id)
+        for each in (other, other.pending()):
+            if each is None:
+                continue
+            try:
+                held = each.holds(opened.root)
+            except AccessDenied:
+                break  # a keyring out of reach: move-secret tells of it
+            if held:
+                yield _copy(each, opened.place)
+            elif each is other and name == "file" and os.path.lexists(each.locator):
+                yield warn("secret", f"{each.shown} is not the root secret, which lies elsewhere")
+
+
+def _copy(there: root_secret.Place, place: root_secret.Place) -> Finding:
+    if there.name == "credential":
+        mend = "tokenctl store move-secret credential" if place.name == "file" else None
+        return warn("secret", f"{there.shown} holds a copy of the root secret", mend)
+    told = f"{there.shown} holds a copy of the root secret, or the rest of one"
+    return warn("secret", told, f"tokenctl store move-secret {place.name}")
+
+
+def _has_keyring(examined: Examined) -> bool:
+    """Whether this is a session that may have a keyring: a look elsewhere would only cost time."""
+    return sys.platform == "darwin" or bool(examined.environment.get("DBUS_SESSION_BUS_ADDRESS"))
 
 
 def _holds_something(place: root_secret.Place) -> bool:

@@ -92,7 +92,7 @@ def _bending(given: dict[str, str]) -> Iterator[Finding]:
     if "TOKENCTL_CONFIG" in given and not os.path.isabs(given["TOKENCTL_CONFIG"]):
         told.append(("TOKENCTL_CONFIG", "is relative: every working directory has another configuration"))
     told += [
-        (name, "changes how the keyring is used")
+        (name, "would bend the keyring: it is refused")
         for name in sorted(given)
         if name.startswith(_KEYRING_PROPERTY) and name.isascii() and name.isidentifier()
     ]
