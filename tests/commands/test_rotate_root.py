@@ -276,6 +276,26 @@ def test_a_reader_in_the_middle_sees_the_state_before(cli):
     verify(cli)
 
 
+def test_who_still_reads_keeps_the_sealed_keys_of_before_in_the_log_and_a_warning_says_so(cli):
+    cli.token("--format", "jwt", "--audience", "api")
+    sealed = bytes(rows(cli.store, "SELECT sealed FROM key")[0][0])
+    journal = journal_of(cli)
+    with journal.reading():
+        told = "what was sealed under the old root secret lies in the store's log until the last other process closes the store"
+        assert told in rotate(cli)["warnings"]
+        assert holding(cli, sealed)
+    journal.close()
+    assert cli("list", "-q").code == 0
+    assert not holding(cli, sealed)
+    assert told not in rotate(cli)["warnings"]
+    verify(cli)
+
+
+def holding(cli: Cli, data: bytes) -> list[str]:
+    """The files of the store that hold some bytes."""
+    return [path.name for path in cli.store.parent.iterdir() if data in path.read_bytes()]
+
+
 def test_a_store_that_was_exchanged_is_opened_again_before_it_is_changed(cli):
     cli.token()
     journal = journal_of(cli)
