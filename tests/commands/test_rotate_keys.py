@@ -920,3 +920,33 @@ def test_a_file_that_a_strict_verifier_cannot_read_counts_as_none(cli, published
     assert did(cli.at(now + DAY, "rotate-keys")) == [(kid_of(cli, "published"), "publish", "ES256")]
     assert (published.read_text(), stat.S_IMODE(published.stat().st_mode)) == (text, 0o644)
     assert states(cli) == ["active", "published"]
+
+
+@pytest.mark.parametrize("spoil", ["plain", "mode", "bom", "twice", "utf-16"])
+@pytest.mark.parametrize("distrust", ["sealed", "a damaged row"])
+def test_a_leaked_key_is_taken_out_of_a_file_that_no_strict_verifier_reads(cli, published, spoil, distrust):
+    assert cli("rotate-keys", "--algorithm", "EdDSA").code == 0
+    leaked = kid_of(cli, "active")
+    if distrust == "sealed":
+        assert cli("store", "seal", "--reason", "incident").code == 0
+    else:
+        damaged(cli, kid_of(cli, "published", "EdDSA"))
+    text = published.read_text()
+    made = {"bom": text.encode("utf-8-sig"), "twice": b'{"keys":[],' + text[1:].encode(), "utf-16": text.encode("utf-16")}
+    published.write_bytes(made.get(spoil, text.encode()))
+    published.chmod(0o600 if spoil == "mode" else 0o644)
+    done = cli("rotate-keys", "--compromised", leaked)
+    assert (done.code, "\tmend\t" in done.out) == (10, True)
+    assert leaked.encode() not in published.read_bytes().replace(b"\0", b"")
+    assert kids(published) == [kid_of(cli, "published", "EdDSA")]
+
+
+@pytest.mark.parametrize("text", [None, "no set of keys"])
+def test_a_store_that_is_not_trusted_puts_no_empty_set_where_none_was(cli, published, text):
+    leaked = kid_of(cli, "active")
+    assert cli("store", "seal", "--reason", "incident").code == 0
+    published.unlink()
+    if text is not None:
+        published.write_text(text)
+    assert cli("rotate-keys", "--compromised", leaked).code == 10
+    assert (published.read_text() if published.exists() else None) == text

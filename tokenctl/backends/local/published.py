@@ -46,18 +46,23 @@ class JwksFile:
 
     def lacking(self, keys: Sequence[Key]) -> set[str]:
         """Return which published keys it does not hold."""
-        held = self._held()
+        held = self._held() or []
         return {key.kid for key in keys if key.state == "published" and public_jwk(key, self._profile) not in held}
 
     def holds(self, keys: Sequence[Key], *, trusted: bool = True) -> bool:
         """Whether it holds exactly the keys that verifiers need."""
         held = self._held()
-        return sorted(map(_canonical, held)) == sorted(map(_canonical, self._wanted(keys, held, trusted=trusted)))
+        if held is None:
+            return not trusted and not self._there()  # then there is nothing to take away
+        return sorted(map(_canonical, held)) == sorted(map(_canonical, self._wanted(keys, trusted=trusted)))
 
-    def _wanted(self, keys: Sequence[Key], held: Sequence[object], *, trusted: bool) -> list[dict[str, object]]:
+    def _wanted(self, keys: Sequence[Key], *, trusted: bool) -> list[dict[str, object]]:
         wanted = [public_jwk(key, self._profile) for key in keys if key.state in SERVED_STATES]
+        if trusted:
+            return wanted
         # A store that does not check out may not know what became of a key: it takes away, and brings nothing back.
-        return wanted if trusted else [key for key in wanted if key in held]
+        there = self._there()
+        return [key for key in wanted if key in there]
 
     def write(self, view: View) -> None:
         """Publish the keys as they stand in the caller's transaction; durable when this returns.
@@ -69,7 +74,7 @@ class JwksFile:
         if self._journal.owns(self.path):
             raise InvalidConfiguration(f"the jwks_file {self.path} lies among tokenctl's own files", hint="name another one")
         keys, sound = keys_as_they_are(view)
-        wanted = self._wanted(keys, self._held(), trusted=sound and view.quarantine is None)
+        wanted = self._wanted(keys, trusted=sound and view.quarantine is None)
         data = json.dumps({"keys": wanted}, sort_keys=True).encode("ascii") + b"\n"
         delivery = files.Delivery(self.path, mode=_PUBLIC_FILE, setting="jwks_file")
         try:
@@ -77,23 +82,39 @@ class JwksFile:
         except OSError as error:
             raise files.unusable(self.path, error) from None
 
-    def _held(self) -> list[object]:
-        """Return the keys in it; none where a strict verifier could not read them: it is written anew then."""
+    def _held(self) -> list[object] | None:
+        """Return the keys in it; ``None`` where it is absent, or a strict verifier could not read it: it is written anew then."""
+        data, mode = self._read()
+        if mode & _PUBLIC_FILE != _PUBLIC_FILE or len(data) > MAX_KEY_SET:  # the server in front of it could not read it
+            return None
+        try:
+            keys = read_object(data, what="it").get("keys")
+        except InvalidRequest:
+            return None
+        return keys if isinstance(keys, list) else None
+
+    def _there(self) -> list[object]:
+        """Return the keys that even a lenient verifier may find in it."""
+        try:
+            document = json.loads(self._read()[0])
+        except (ValueError, RecursionError):
+            return []
+        keys = document.get("keys") if isinstance(document, dict) else None
+        return keys if isinstance(keys, list) else []
+
+    def _read(self) -> tuple[bytes, int]:
+        """Return what stands in it, up to one byte beyond the limit, and its mode; nothing where it is no regular file."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            return []
+            return b"", 0
         try:
             mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode) or mode & _PUBLIC_FILE != _PUBLIC_FILE:
-                return []  # the server in front of it could not read it
-            data = os.read(descriptor, MAX_KEY_SET + 1)
-            keys = read_object(data, what="it").get("keys") if len(data) <= MAX_KEY_SET else None
-        except (OSError, InvalidRequest):
-            return []
+            return (os.read(descriptor, MAX_KEY_SET + 1), mode) if stat.S_ISREG(mode) else (b"", 0)
+        except OSError:
+            return b"", 0
         finally:
             os.close(descriptor)
-        return keys if isinstance(keys, list) else []
 
 
 def _canonical(key: object) -> str:
