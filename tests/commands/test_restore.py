@@ -816,3 +816,45 @@ def test_a_store_that_was_sealed_by_hand_stays_sealed(cli, back_up, restore):
     assert cli("store", "release", "--reason", "over", "--yes").code == 0
     assert cli("issue", "--subject", "s").code == 0
     assert_sound(cli)
+
+
+def test_a_present_store_that_is_an_old_copy_itself_keeps_nothing_active(cli, back_up, restore):
+    one = issued(cli)
+    back_up()
+    copy = cli.home / "copy.db"
+    shutil.copy(cli.store, copy)
+    assert cli("revoke", one, "--yes").code == 0
+    for name in ("store.db-wal", "store.db-shm"):
+        cli.store.with_name(name).unlink(missing_ok=True)
+    shutil.copy(copy, cli.store)
+    assert cli("inspect", one).code == 10
+    before = cli.store.read_bytes()
+    refused = restore("--keep-active")
+    assert (refused.code, refused.out, cli.store.read_bytes()) == (10, "", before)
+    assert "TRUNCATED" in refused.err
+    done = restore()
+    assert done.code == 0
+    assert "warning: what was revoked is taken over only as far as the store before it knew: TRUNCATED" in done.err
+    assert states(cli) == {one: "suspended"}
+    assert_sound(cli)
+
+
+def test_what_keep_active_risks_is_said_where_no_store_tells_what_was_revoked(cli, back_up, restore, tmp_path):
+    issued(cli)
+    back_up()
+    new = new_home(cli, tmp_path, "b.age")
+    done = restore("--keep-active", by=new)
+    assert done.code == 0
+    assert "warning: with --keep-active, tokens that were revoked after the backup are accepted again" in done.err
+
+
+def test_what_a_lost_child_used_of_its_parent_is_not_given_back(cli, back_up, restore):
+    parent = cli.token("--max-uses", "2", "--ttl", "1h")
+    back_up()
+    child = cli.token("--parent", cli.id_of(parent), "--max-uses", "2", "--ttl", "30m")
+    grandchild = cli.token("--parent", cli.id_of(child), "--max-uses", "1", "--ttl", "20m")
+    assert [cli("inspect", "--use", "-", input=token).code for token in (child, grandchild)] == [0, 0]
+    done = restore("--keep-active", "-o", "json")
+    assert (done.code, done.json["taken_over"]["uses"]) == (0, 2)
+    assert cli("inspect", "--use", "-", input=parent).code == 3
+    assert_sound(cli)

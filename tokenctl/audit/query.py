@@ -10,7 +10,7 @@ _COLUMNS = "seq, time, operation, target, request, actor, body, hash, nonce"
 
 
 class Filter(NamedTuple):
-    """Which records are meant; instants in milliseconds."""
+    """Which records are meant; instants in milliseconds, ``behind`` the number of the record before the first."""
 
     since: int | None = None
     until: int | None = None
@@ -18,16 +18,18 @@ class Filter(NamedTuple):
     actor: tuple[str, ...] = ()
     request_id: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
+    behind: int | None = None
 
 
 def records(store: Store, chosen: Filter, *, limit: int | None = None) -> Iterator[Record]:
     """Yield records in their order; with a limit the newest ones."""
     conditions: list[str] = []
     parameters: list[object] = []
-    for column, operator, instant in (("time", ">=", chosen.since), ("time", "<", chosen.until)):
-        if instant is not None:
+    bounds = (("time", ">=", chosen.since), ("time", "<", chosen.until), ("seq", ">", chosen.behind))
+    for column, operator, bound in bounds:
+        if bound is not None:
             conditions.append(f"{column} {operator} ?")
-            parameters.append(instant)
+            parameters.append(bound)
     for column, values in (
         ("operation", chosen.operation), ("actor", chosen.actor), ("request", chosen.request_id), ("target", chosen.target)
     ):  # fmt: skip

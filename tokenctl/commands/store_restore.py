@@ -22,6 +22,7 @@ from tokenctl.secret import Secret
 from tokenctl.store import copies, schema
 
 _LONGEST_REASON = 200  # characters
+_RISK = "with --keep-active, tokens that were revoked after the backup are accepted again: nothing here tells which"
 
 
 def restore(
@@ -151,6 +152,8 @@ def _restore(
         console.confirm("Replace the present store by this backup?", 1, "restored")
     done = restoring.carry_out(journal, backup, reason=reason, keep_active=keep_active, replacing=loses)
     _publish(context, backend)
+    if keep_active and not done.believed:
+        console.warn(_RISK)
     if backup.found.lacking:
         console.notice(f"root secret: {backup.found.place.shown} (0600), from the backup")
     elif backup.found.place.name != backup.recorded_place:
@@ -180,8 +183,8 @@ def _preview(
     ]
     if there.fault is not None:
         lines.append(f"present  does not check out, nothing is taken over from it: {there.fault}")
-    if keep_active:
-        lines.append("tokens revoked in what is lost are accepted again: --keep-active")
+    if keep_active and there.view is None:
+        lines.append(_RISK)
     return lines
 
 
@@ -197,6 +200,8 @@ def _tell(context: Context, profile: str, backup: examining.Backup, done: restor
         console.warn(f"the store is quarantined, and stays so: {done.quarantine}")
     if done.fault is not None:
         console.warn(f"nothing was taken over from the store before it, which does not check out: {done.fault}")
+    if done.behind is not None:
+        console.warn(f"what was revoked is taken over only as far as the store before it knew: {done.behind}")
     _warn_of_keys(context, done)
     if console.machine:
         console.document(_document(context, profile, backup, done, dry_run=dry_run))

@@ -66,8 +66,8 @@ class _Since:
         self._request_id = request_id
 
     def _records(self, *operations: str) -> Iterator[tuple[Record, dict[str, object]]]:
-        for record in query.records(self._present.store, query.Filter(operation=operations)):
-            if record.seq > self._agreed and record.target is not None:
+        for record in query.records(self._present.store, query.Filter(operation=operations, behind=self._agreed)):
+            if record.target is not None:
                 yield record, record.facts()
 
     def _ours(self, identifier: str) -> Stored[Token] | None:
@@ -135,8 +135,15 @@ class _Since:
         return revoked
 
     def uses(self) -> int:
-        """Count again the uses of tokens that have only so many."""
-        counts = Counter(str(record.target) for record, _ in self._records("token.use"))
+        """Count again the uses of tokens that have only so many; those of a lost child were its parent's."""
+        lost = {str(record.target): facts.get("parent") for record, facts in self._records("token.issue")}
+        counts: Counter[str] = Counter()
+        for record, _ in self._records("token.use"):
+            user: object = record.target
+            while isinstance(user, str) and user in lost and self._change.rows.token(user) is None:
+                user = lost[user]
+            if isinstance(user, str):
+                counts[user] += 1
         added = 0
         for identifier, count in counts.items():
             ours = self._ours(identifier)

@@ -38,6 +38,7 @@ class Done(NamedTuple):
 
     Attributes:
         believed: Whether the present store told what was denied since.
+        behind: What the anchor says against that store, which is an old copy then; ``None`` where they agree.
         aside: Where the store before it is kept; ``None`` where there was none.
         records: How many records the store has now.
     """
@@ -49,6 +50,7 @@ class Done(NamedTuple):
     keys: list[tuple[str, str, str]]
     fault: str | None
     believed: bool
+    behind: str | None
     quarantine: str | None
     records: int
     aside: str | None = None
@@ -131,9 +133,10 @@ def _change(
     journal: Journal, backup: Backup, there: Present, *, reason: str | None, keep_active: bool
 ) -> tuple[Done, anchors.Anchor | None]:
     """Bring the copy into the state that it is to have, in one transaction; return what was done and its anchor."""
-    if keep_active and there.exists and there.view is None:
+    left = there.view.left_anchor if there.view is not None else None
+    if keep_active and there.exists and (there.view is None or left is not None):
         raise IntegrityError(
-            f"what the present store denies cannot be taken over, {there.fault}: its revoked tokens would be accepted again",
+            f"what was denied since cannot be taken over, {left or there.fault}: revoked tokens would be accepted again",
             hint="restore without --keep-active, then lift what you know: tokenctl revoke --lift",
         )
     store = backup.store
@@ -161,7 +164,7 @@ def _change(
         change.write_head()
     done = Done(
         request_id=request_id, lost=there.lost, suspended=suspended, inherited=inherited, keys=keys, fault=there.fault,
-        believed=there.view is not None, quarantine=change.quarantine, records=change.head.size,
+        believed=there.view is not None, behind=left, quarantine=change.quarantine, records=change.head.size,
     )  # fmt: skip
     return done, change.anchor_of()
 
