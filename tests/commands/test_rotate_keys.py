@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROGRAM
-from tests.faults.conftest import assert_refused, assert_sound, change, database, rows
+from tests.faults.conftest import assert_refused, assert_sound, change, database, rows, waiting
 from tests.store.test_migrations import made_old
 from tests.stub import answer, serving
 from tokenctl.model.times import DAY, HOUR, MINUTE, SECOND, format_instant
@@ -950,3 +950,73 @@ def test_a_store_that_is_not_trusted_puts_no_empty_set_where_none_was(cli, publi
         published.write_text(text)
     assert cli("rotate-keys", "--compromised", leaked).code == 10
     assert (published.read_text() if published.exists() else None) == text
+
+
+def test_a_key_that_stopped_ahead_of_a_clock_accepted_since_keeps_its_grace(cli, published):
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    assert len(did(cli.at(now + DAY, "rotate-keys"))) == 2  # by a clock that is a day ahead
+    stopped = kid_of(cli, "retiring")
+    assert cli.at(now, "store", "accept-clock", "--reason", "ntp", "--yes").code == 0
+    done = did(cli.at(now + MINUTE, "rotate-keys"))
+    assert [action for _, action, _ in done] == ["publish", "retiring"]  # the active one's age is not known either
+    assert done[1][0] == stopped
+    assert states(cli) == ["retiring", "active", "published"]
+    assert did(cli.at(now + HOUR, "rotate-keys")) == []
+    assert did(cli.at(now + HOUR + MINUTE, "rotate-keys"))[0] == (stopped, "retire", "ES256")
+    assert_sound(cli)
+
+
+def test_no_key_is_retired_by_name_by_a_clock_that_stands_behind_the_log(cli, published):
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    issue(cli, now + HOUR, "--ttl", "24h")
+    assert len(did(cli.at(now + DAY, "rotate-keys"))) == 2
+    other = str(cli.at(now + DAY, "issue", "--subject", "x", "--ttl", "24h", "-o", "json").json["id"])
+    assert cli.at(now + 9 * DAY, "revoke", other, "--yes").code == 0  # a glitch
+    refused = cli.at(now + DAY + MINUTE, "rotate-keys", "retire", kid_of(cli, "retiring"))
+    assert (refused.code, refused.out) == (7, "")
+    assert states(cli) == ["retiring", "active"]
+
+
+def test_a_key_retired_while_the_file_cannot_be_written_may_still_be_accepted(cli, published):
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    assert len(did(cli.at(now + DAY, "rotate-keys"))) == 2
+    old = kid_of(cli, "retiring")
+    assert cli.at(now + DAY, "rotate-keys", "--if-older-than", "0s").code == 0  # a published one, which the file loses
+    published.unlink()
+    published.mkdir()
+    (published / "x").touch()
+    done = cli.at(now + DAY + 2 * HOUR, "rotate-keys")
+    assert (done.code, (old, "retire") in [tuple(line.split("\t")[:2]) for line in done.out.splitlines()]) == (11, True)
+    assert f"what {old} signed may still be accepted" in done.err
+
+
+def test_of_two_roll_backs_at_once_one_works(cli, published):
+    now = T0 + 90 * DAY
+    cli.at(now, "rotate-keys")
+    assert len(did(cli.at(now + DAY, "rotate-keys"))) == 2
+    before = kid_of(cli, "retiring")
+    with waiting(cli, "store.lock", "rotate-keys", "rollback", then=[("rotate-keys", "rollback")]) as done:
+        pass
+    assert [result.code for result in done] == [0, 6]
+    assert "another key became active meanwhile" in done[1].err
+    assert kid_of(cli, "active") == before
+    assert cli("rotate-keys", "rollback").code == 0  # on purpose, forward again
+    assert kid_of(cli, "active") != before
+
+
+@pytest.mark.parametrize("option", ["--compromised", "--algorithm", "--if-older-than"])
+def test_an_empty_value_is_no_absent_one(cli, published, option):
+    before = cli.root_secret.read_bytes()
+    for arguments in (("--root", option, ""), (option, "")):
+        refused = cli("rotate-keys", *arguments)
+        assert (refused.code, refused.out) == (2, ""), arguments
+    assert cli.root_secret.read_bytes() == before
+    assert states(cli) == ["active"]
+
+
+def test_a_dry_run_foresees_no_first_key_where_a_row_is_gone(cli, published):
+    change(cli.store, "DELETE FROM key")
+    assert cli("issue", "--subject", "x", *JWT, "--dry-run").code == 10

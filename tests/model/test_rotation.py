@@ -68,7 +68,7 @@ SEEN = key("p", "published", published=24 * HOUR)
         ([ACTIVE, key("p", "published", published=-1)], {}, [("publish", "p", 0)]),
         (
             [ACTIVE, key("r", "retiring", retiring=-DAY)], {"last_expiry": {"r": NOW}},
-            [("retire", "r", HOUR), ("publish", None, 80 * DAY)],
+            [("retiring", "r", 0), ("publish", None, 80 * DAY)],
         ),
         ([OLD, key("e", "active", alg="EdDSA", activated=DAY)], {}, [("publish", None, 0), ("publish", None, 89 * DAY)]),
         ([OLD, key("e", "active", alg="EdDSA", activated=DAY)], {"algorithm": "EdDSA"}, [("publish", None, 89 * DAY)]),

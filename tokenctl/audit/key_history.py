@@ -21,7 +21,8 @@ _SEALED = ("published", "active", "retiring")
 # What a record may follow: a key that ended never returns, and only one that others could see signs.
 _BEFORE = {
     "created": (None,), "published": ("created", "published"), "active": ("created", "published", "retiring"),
-    "retiring": ("active",), "retired": ("published", "retiring"), "compromised": ("published", "active", "retiring", "retired"),
+    "retiring": ("active", "retiring"), "retired": ("published", "retiring"),
+    "compromised": ("published", "active", "retiring", "retired"),
 }  # fmt: skip
 
 

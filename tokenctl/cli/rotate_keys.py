@@ -77,7 +77,8 @@ def rotate_keys(
     if root:
         from tokenctl.commands.root_secret import rotate as rotate_root
 
-        alone = not any((algorithm, if_older_than, check, dry_run, verifier, unobserved, compromised))
+        named = (algorithm, if_older_than, compromised)
+        alone = named == (None, None, None) and not any((check, dry_run, verifier, unobserved))
         return rotate_root(ctx.obj.context(), alone=alone)
     from tokenctl.commands.rotate_keys import Order, rotate
 

@@ -29,6 +29,8 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
         Partial: it is still published, or a verifier still serves it (exit 11).
         IntegrityError: denied, but in quarantine no fresh key is made (exit 10).
     """
+    if not kid:
+        raise InvalidRequest("--compromised: names no key", hint="tokenctl rotate-keys status")
     with context.backend() as backend:
         keys = backend.signing_keys
         if dry_run:
@@ -59,7 +61,11 @@ def roll_back(context: Context, *, algorithm: str | None) -> int:
     check_algorithm(algorithm)
     with context.backend() as backend:
         keys = backend.signing_keys
-        did, errors = _take(context, keys, lambda: keys.roll_back(algorithm))
+        did, errors = _take(context, keys, lambda: keys.roll_back(algorithm), mending=False)
+        listed = keys.keys()
+        for kid in [key.kid for key, _ in listed if (key.state, key.alg) == ("published", did[0].alg)]:
+            told = f"{kid} is published and signs when its time has come; to keep it from that: tokenctl rotate-keys retire {kid}"
+            context.console.chat(context.console.advice(told), folded=True)
         screen.conclude(context, keys, keys.outlook(Wish()), screen.Told(did=did))
     return end(context, errors)
 
@@ -84,19 +90,20 @@ def retire(context: Context, kid: str) -> int:
 
 
 def _take(
-    context: Context, keys: SigningKeys, take: Callable[[], list[Step]], *, gone: str | None = None
+    context: Context, keys: SigningKeys, take: Callable[[], list[Step]], *, gone: str | None = None, mending: bool = True,
 ) -> tuple[list[Step], list[TokenctlError]]:
     """Take a step that was named, mend the published file after it, and tell both; an interrupt waits until then.
 
     Args:
         gone: The key that is to be published no more.
+        mending: Whether the step leaves the published file to be mended after it.
     """
     errors: list[TokenctlError] = []
     with process.Unbroken() as unbroken:
         unbroken.resume()
         did = take()
         try:
-            did += keys.mend()
+            did += keys.mend() if mending else []
         except TokenctlError as error:
             errors.append(still_published(error, [gone] if gone is not None else []))
         for step in did:

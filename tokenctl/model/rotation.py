@@ -108,9 +108,10 @@ def plan(
         own = [key for key in keys if key.alg == alg]
         steps += _successor(alg, own, rotation, now=now, lacking=lacking, first=algorithm is not None)
         for key in own:
-            if key.state == "retiring":
-                stopped = key._replace(retiring_at=_believed(key.retiring_at, now))
-                steps.append(Step("retire", key.kid, alg, retires_at(stopped, rotation, last_expiry.get(key.kid))))
+            if key.state == "retiring" and _believed(key.retiring_at, now) is None:
+                steps.append(Step("retiring", key.kid, alg, now))  # its time begins anew
+            elif key.state == "retiring":
+                steps.append(Step("retire", key.kid, alg, retires_at(key, rotation, last_expiry.get(key.kid))))
     return sorted(steps, key=lambda step: (step.at, step.alg, step.action, step.kid or ""))
 
 

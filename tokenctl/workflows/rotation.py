@@ -77,7 +77,6 @@ class Run:
         self._observation = observation
         self._tried: Counter[tuple[object, ...]] = Counter()
         self._now = 0
-        self._unwritten: TokenctlError | None = None
         self.did: list[Step] = []
         self.blocked_by: list[Asked] = []
         self.errors: list[TokenctlError] = []
@@ -86,8 +85,8 @@ class Run:
         """Take every due step; yield each once it is durable. An interrupt waits until the step under way was told."""
         with process.Unbroken() as unbroken:
             yield from self._taken(unbroken)
-        if self._unwritten is not None:  # told only now: a key may be retired after the file could not be written
-            self.errors[self.errors.index(self._unwritten)] = still_published(self._unwritten, self._gone())
+            if self._gone():
+                yield from self._cleared()
 
     def _taken(self, unbroken: process.Unbroken) -> Iterator[Step]:
         while (step := self._next()) is not None:
@@ -101,13 +100,22 @@ class Run:
             except TokenctlError as error:
                 self._tried[step[:3]] = _MOST_OFTEN
                 self.errors.append(error)
-                if step.action == "mend":
-                    self._unwritten = error
                 if isinstance(error, IntegrityError) or error.reason == "lock":
                     return
                 continue
             self.did += done
             yield from done
+
+    def _cleared(self) -> list[Step]:
+        """Make sure that what was retired is published no more: the file could perhaps not be written before."""
+        try:
+            done = self._keys.mend()
+        except TokenctlError as error:
+            self.errors = [other for other in self.errors if other.message != error.message]
+            self.errors.append(still_published(error, self._gone()))
+            return []
+        self.did += done
+        return done
 
     def _next(self) -> Step | None:
         outlook = self._keys.outlook(self._wish)

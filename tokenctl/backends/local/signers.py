@@ -138,6 +138,8 @@ class ForeseenKeys:
         """
         if self._active is None:
             keys = self._view.rows.every_key() if self._view is not None else []
+            if self._view is not None:
+                require_all(self._view, len(keys))
             # The first JWT of a store makes its first key.
             first = {request.algorithm or DEFAULT_ALGORITHM}
             self._active = {key.row.alg for key in keys if key.row.state == "active"} if keys else first

@@ -111,6 +111,8 @@ class LocalSigningKeys:
             return rotating.activate(change, own[step.kid], old=active)
         if step.kid is not None and step.action == "retire":
             return [rotating.retire(change, own[step.kid])]
+        if step.kid is not None and step.action == "retiring":
+            return [rotating.stop(change, own[step.kid])]
         # What is left writes the file, and what it did not hold begins its time anew.
         lacking = self._file.lacking(keys) if self._file is not None else set()
         again = lacking | ({step.kid} if step.kid is not None else set())
@@ -124,6 +126,7 @@ class LocalSigningKeys:
         return done
 
     def roll_back(self, algorithm: str | None) -> list[Step]:
+        seen = {key.kid for key, _ in self.keys() if key.state == "active"}
         with self._journal.changing(trusted=True) as change:
             keys = intact_keys(change) if change is not None else []
             active = {key.alg: key for key in keys if key.state == "active" and algorithm in (None, key.alg)}
@@ -136,6 +139,8 @@ class LocalSigningKeys:
             if len(able) > 1:
                 raise InvalidRequest(f"several algorithms could go back: {', '.join(able)}", hint="name one with --algorithm")
             back = next(key for key in keys if key.kid == waiting[-1][1])
+            if active[back.alg].kid not in seen:  # two at once are not to undo each other
+                raise Conflict("another key became active meanwhile", hint="tokenctl rotate-keys status", reason="key_active")
             done = rotating.activate(change, back, old=active[back.alg], operation="key.roll_back")
             if self._file is not None and not self._file.holds(intact_keys(change)):
                 self.publish(change)  # inside: where it fails nothing is done, and running again does not swap back
@@ -153,6 +158,7 @@ class LocalSigningKeys:
                     hint="publish another one, which takes its place when verifiers have had time to fetch it: "
                     f"tokenctl rotate-keys --algorithm {key.alg} --if-older-than 0s",
                 )  # fmt: skip
+            require_clock(change, self._journal.clock)
             last = change.rows.last_expiry_under(kid) or 0
             if last > change.now:
                 raise Conflict(
