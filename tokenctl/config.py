@@ -7,6 +7,7 @@ is kept as it stands and read where something is issued: a mistake in a rule mus
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -175,6 +176,17 @@ def profile_names(places: Places) -> list[str]:
         raise files.unusable(places.config, error) from None
     names = {entry[:-5] for entry in entries if entry.endswith(".toml") and _NAME.fullmatch(entry[:-5])}
     return sorted(names | {DEFAULT_PROFILE})
+
+
+def sharing(places: Places, name: str, jwks_file: str) -> list[str]:
+    """Return the other profiles whose public keys are written to the same file; one whose file is not understood has none."""
+    found = []
+    for other in profile_names(places):
+        with suppress(InvalidConfiguration, NotFound):
+            path = load_profile(places, other).jwks_file if other != name else None
+            if path is not None and os.path.realpath(path) == os.path.realpath(jwks_file):
+                found.append(other)
+    return found
 
 
 def load_profile(places: Places, name: str) -> Profile:

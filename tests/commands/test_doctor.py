@@ -822,7 +822,7 @@ def test_keys_whose_steps_nobody_takes_are_told(cli):
     profile.parent.mkdir(mode=0o700)
     profile.write_text(f'jwks_file = "{cli.home}/jwks.json"\n')
     profile.chmod(0o600)
-    assert told(now) == [("warn", "the jwks_file does not hold the keys that verifiers need", mend)]
+    assert told(now) == [("warn", "the jwks_file does not hold exactly the keys that verifiers need", mend)]
     assert cli.at(now, "rotate-keys").code == 0
     assert told(now)[0][0] == "ok"
 

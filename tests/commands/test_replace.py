@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROGRAM, missing
-from tests.faults.conftest import assert_sound
+from tests.faults.conftest import assert_sound, change
 from tokenctl import config, wiring
 from tokenctl.commands.issue_request import Wish, parameters_of
 from tokenctl.model.record import Event
@@ -739,8 +739,13 @@ def test_a_dry_run_names_the_true_end_of_the_old_one(cli):
     assert none == f"replaces     {old}, which ends with the delivery"
 
 
-def test_a_successor_of_a_token_that_was_compromised_meanwhile_is_revoked(cli):
-    old = str(cli("issue", "--subject", "x", "-o", "json").json["id"])
+@pytest.mark.parametrize("by", ["itself", "its key"])
+def test_a_successor_of_a_token_that_was_compromised_meanwhile_is_revoked(cli, by):
+    jwt = ("--format", "jwt", "--audience", "a") if by == "its key" else ()
+    made = cli("issue", "--subject", "x", *jwt, "-o", "json").json
+    old, deed = str(made["id"]), f"self.revoke([Target({made['id']!r})], Reason('compromised'))"
+    if by == "its key":
+        deed = f"self.signing_keys.compromise({made['kid']!r})"
     code = (
         "import os, sys\n"
         "from tokenctl.backends.local.authority import LocalAuthority\n"
@@ -748,7 +753,7 @@ def test_a_successor_of_a_token_that_was_compromised_meanwhile_is_revoked(cli):
         "from tokenctl.model.token import Reason, Target\n"
         "real = LocalAuthority.delivered\n"
         "def meanwhile(self, identifiers):\n"
-        f"    list(self.revoke([Target({old!r})], Reason('compromised')))\n"
+        f"    list({deed})\n"
         "    return real(self, identifiers)\n"
         "LocalAuthority.delivered = meanwhile\n"
         f"sys.exit(run(['issue', '--replace', {old!r}, '--request-id', 'r'], environment=os.environ, program='tokenctl'))\n"
@@ -758,3 +763,24 @@ def test_a_successor_of_a_token_that_was_compromised_meanwhile_is_revoked(cli):
     new = next(token for token in cli("list", "--state", "all", "-o", "jsonl").lines if token["id"] != old)
     assert (new["state"], new["replaces"]) == ("revoked", old)
     assert_sound(cli)
+
+
+def test_a_successor_that_was_marked_as_delivered_by_hand_is_found(cli):
+    old = str(cli("issue", "--subject", "x", "--ttl", "2h", "-o", "json").json["id"])
+    code = (
+        "import os\n"
+        "from tokenctl.backends.local.authority import LocalAuthority\n"
+        "from tokenctl.cli.boundary import run\n"
+        "LocalAuthority.delivered = lambda self, identifiers: os._exit(9)\n"
+        f"run(['issue', '--replace', {old!r}, '-q'], environment=os.environ, program='tokenctl')\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=cli.env, cwd=cli.home, capture_output=True, check=False)
+    assert done.returncode == 9, done.stderr
+    assert_sound(cli)
+    change(cli.store, "UPDATE token SET delivered_at = issued_at WHERE replaces IS NOT NULL")
+    verified = cli("audit", "verify")
+    assert verified.code == 10
+    assert "it is delivered, and what it replaces does not say so" in verified.out + verified.err
+    assert cli("store", "release", "--reason", "seen", "--yes").code == 0
+    assert cli("inspect", "--use", "-", input=done.stdout).code == 0
+    assert cli("inspect", old).code == 3

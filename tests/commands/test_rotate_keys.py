@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -317,7 +318,10 @@ def test_a_file_that_holds_something_else_is_mended(cli, published, text):
     else:
         published.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert cli.at(T0, "rotate-keys", "--check").code == 3
-    assert did(cli.at(T0, "rotate-keys")) == [("-", "mend", "-")]
+    mended = cli.at(T0, "rotate-keys")
+    foreign = f"warning: {published} held keys that are not this store's, taken out now: x\n" if text and '"x"' in text else ""
+    assert mended.err == foreign
+    assert did(replace(mended, err="")) == [("-", "mend", "-")]
     assert kids(published) == [kid_of(cli, "active")]
     assert did(cli.at(T0, "rotate-keys")) == []
     assert published.read_text() == cli.at(T0, "rotate-keys", "jwks").out
@@ -1020,3 +1024,38 @@ def test_an_empty_value_is_no_absent_one(cli, published, option):
 def test_a_dry_run_foresees_no_first_key_where_a_row_is_gone(cli, published):
     change(cli.store, "DELETE FROM key")
     assert cli("issue", "--subject", "x", *JWT, "--dry-run").code == 10
+
+
+# Others that write the published file
+
+
+def test_a_key_that_somebody_put_into_the_file_is_taken_out_and_told(cli, published):
+    own = published.read_text()
+    (key,) = json.loads(own)["keys"]
+    published.write_text(json.dumps({"keys": [key, key | {"kid": "evil"}, key | {"kid": "\x1b[2J"}, {}]}))
+    done = cli("rotate-keys", "-o", "json")
+    assert (done.code, done.json["warnings"]) == (
+        0,
+        [f"{published} held keys that are not this store's, taken out now: evil" + 2 * ", one without a usual kid"],
+    )
+    assert published.read_text() == own
+    assert cli("rotate-keys", "-o", "json").json["warnings"] == []
+
+
+def test_two_profiles_have_no_file_in_common(cli, published):
+    linked = cli.home / "linked"
+    linked.symlink_to(published.parent)
+    for path in (published, linked / "jwks.json"):
+        refused = cli("profile", "add", "other", "--jwks-file", str(path))
+        assert (refused.code, refused.out) == (6, "")
+        assert "profile local writes its keys there" in refused.err
+    assert cli("profile", "add", "local", "--jwks-file", str(published)).code == 0
+    other = cli.home / ".config/tokenctl/profiles/other.toml"
+    other.write_text(f'jwks_file = "{published}"\n')
+    other.chmod(0o600)
+    published.parent.chmod(0o777)
+    told = {line.split("\t")[2] for line in cli("doctor").out.splitlines() if line.startswith("warn\tkeys\t")}
+    assert "profile other has the same jwks_file: each run takes out the other's keys" in told
+    assert f"{published.parent} can be written by other users" in told
+    published.parent.chmod(0o1777)
+    assert f"{published.parent} can be written" not in cli("doctor").out

@@ -155,6 +155,13 @@ def _check_state(store: Store, rows: Rows, report: Report) -> None:
              (SELECT 1 FROM token AS next WHERE next.id = token.replaced_by AND next.replaces = token.id)"""
     for (token,) in store.rows(sql):
         report.flaw(f"token {token}: what replaced it does not say so")
+    # One that was denied before its successor was delivered stays as it was; what denies these stands in other rows.
+    sql = """SELECT next.id FROM token AS next JOIN token AS old ON old.id = next.replaces
+             WHERE next.delivered_at IS NOT NULL AND next.revoked_at IS NULL AND old.revoked_at IS NULL
+             AND old.replaced_by IS NULL AND old.parent IS NULL AND old.suspended_at IS NULL
+             AND (old.kid IS NULL OR old.kid NOT IN (SELECT kid FROM key WHERE state = 'compromised'))"""
+    for (token,) in store.rows(sql):
+        report.flaw(f"token {token}: it is delivered, and what it replaces does not say so")
     for (token,) in store.rows("SELECT DISTINCT token FROM tag WHERE token NOT IN (SELECT id FROM token)"):
         report.flaw(f"a tag belongs to no token: {token}")
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tokenctl import age, files, process, terminal
 from tokenctl.commands.context import Context
-from tokenctl.commands.inputs import read_file
+from tokenctl.commands.inputs import read_all, read_file
 from tokenctl.errors import InvalidConfiguration, InvalidRequest, naming
 from tokenctl.secret import Secret
 
@@ -95,7 +95,7 @@ def _given(context: Context, source: Passphrase) -> Secret:
     )  # fmt: skip
     try:
         with naming("--passphrase-fd"):
-            return _checked(_read_all(descriptor, f"{source.fd}", limit=_PASSPHRASE_LIMIT))
+            return _checked(read_all(descriptor, f"{source.fd}", limit=_PASSPHRASE_LIMIT))
     finally:
         os.close(descriptor)
 
@@ -129,7 +129,7 @@ def _read_private(path: str, *, limit: int) -> bytes:
             raise InvalidRequest(f"cannot read {path}: not a regular file")
         if stat.S_ISREG(facts.st_mode):
             _require_private(path, facts)
-        return _read_all(descriptor, path, limit=limit)
+        return read_all(descriptor, path, limit=limit)
     finally:
         os.close(descriptor)
 
@@ -139,16 +139,3 @@ def _require_private(path: str, facts: os.stat_result) -> None:
         raise InvalidConfiguration(f"{path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
     if facts.st_mode & 0o077:
         raise InvalidConfiguration(f"{path} is open to other users", hint=f"chmod 600 {path}")
-
-
-def _read_all(descriptor: int, what: str, *, limit: int) -> bytes:
-    data = b""
-    try:
-        while len(data) <= limit:
-            part = os.read(descriptor, limit + 1 - len(data))
-            if not part:
-                return data
-            data += part
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {what}: {files.cause_of(error)}") from None
-    raise InvalidRequest(f"{what} is larger than {limit} bytes")

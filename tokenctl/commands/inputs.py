@@ -85,17 +85,23 @@ def read_file(path: str, *, limit: int) -> bytes:
     """Read a whole file named on the command line; raises InvalidRequest (exit 2)."""
     descriptor = open_file(path)
     try:
-        data = b""
+        return read_all(descriptor, path, limit=limit)
+    finally:
+        os.close(descriptor)
+
+
+def read_all(descriptor: int, what: str, *, limit: int) -> bytes:
+    """Read a descriptor to its end; raises InvalidRequest (exit 2)."""
+    data = b""
+    try:
         while len(data) <= limit:
             part = os.read(descriptor, limit + 1 - len(data))
             if not part:
                 return data
             data += part
     except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {files.cause_of(error)}") from None
-    finally:
-        os.close(descriptor)
-    raise InvalidRequest(f"{path} is larger than {limit} bytes")
+        raise InvalidRequest(f"cannot read {what}: {files.cause_of(error)}") from None
+    raise InvalidRequest(f"{what} is larger than {limit} bytes")
 
 
 def presented_lines(context: Context, *, stdin: bool, file: str | None, fd: int | None) -> list[str]:

@@ -84,5 +84,7 @@ def tell_of_predecessor(context: Context, backend: LocalAuthority, identifier: s
     children = backend.directory.kin([identifier])
     if children:
         console.chat(f"old     its {children} child{'ren' * (children != 1)} {'dies' if children == 1 else 'die'} with it")
+    if token.format == "jwt":
+        console.chat("new     has the claims that were given now: those of the old one are not stored")
     if token.format == "jwt" and token.expires_at > now:
         console.chat(f"old     verifiers that do not ask accept it until {format_clock(token.expires_at, now)}")

@@ -56,6 +56,8 @@ def _jwks_file(context: Context, name: str, path: str | None) -> str | None:
         return None
     if not path.isprintable() or not os.path.basename(path) or context.places.owns(path, name):
         raise InvalidRequest("--jwks-file: names no file, or one of tokenctl's own", hint="name another file")
+    for other in config.sharing(context.places, name, path):
+        raise Conflict(f"--jwks-file: profile {other} writes its keys there", hint="name another file")
     return os.path.abspath(path)
 
 

@@ -80,7 +80,7 @@ class Journal:
         self._owns = places.owns
         self._profile = profile
         self._notice = notice
-        self._warn = warn
+        self.warn = warn
         self._started = _elapsed()
         self._opened: Opened | None = None
         self._left_unsettled = False
@@ -225,7 +225,7 @@ class Journal:
                     opened.place.settle(lambda root: root_secret.fits(root, opened.check, opened.store_id))
             except TokenctlError as error:
                 self._left_unsettled = True  # the next command tries again
-                self._warn(f"the new root secret does not lie at {opened.place.shown} yet: {error.message}")
+                self.warn(f"the new root secret does not lie at {opened.place.shown} yet: {error.message}")
             else:
                 self._opened = opened._replace(unsettled=False)
 
@@ -242,7 +242,7 @@ class Journal:
 
     def warn_left(self, what: str) -> None:
         """Warn that another process keeps in the store's files what a change overwrote."""
-        self._warn(f"{what} lies in the store's log until the last other process closes the store")
+        self.warn(f"{what} lies in the store's log until the last other process closes the store")
 
     def _change(self, opened: Opened, *, trusted: bool) -> Iterator[Change]:
         if opened.store.read_only:
@@ -272,12 +272,12 @@ class Journal:
         try:
             anchors.write(self.anchor_path, anchor)
         except OSError as error:
-            self._warn(f"the anchor {self.shown(self.anchor_path)} was not written: {files.cause_of(error)}")
+            self.warn(f"the anchor {self.shown(self.anchor_path)} was not written: {files.cause_of(error)}")
 
     def _tell_of_anchor(self, view: View) -> None:
         if view.anchor is None and not self._warned and view.head.size > 1:
             self._warned = True
-            self._warn(f"no anchor at {self.shown(self.anchor_path)}: the next change makes it anew")
+            self.warn(f"no anchor at {self.shown(self.anchor_path)}: the next change makes it anew")
 
     def _open(self) -> Opened | None:
         if self._opened is None:
@@ -291,7 +291,7 @@ class Journal:
                 store.close()
                 raise
             if store.read_only and not self.only_looks:
-                self._warn("the store's medium is read-only or full: nothing can be changed or recorded")
+                self.warn("the store's medium is read-only or full: nothing can be changed or recorded")
         return self._opened
 
     def _believe(self, store: Store, file: tuple[int, int]) -> Opened:

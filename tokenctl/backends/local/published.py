@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tokenctl import files
 from tokenctl.backends.local.journal import Journal
@@ -22,6 +23,8 @@ from tokenctl.model.rotation import SERVED_STATES
 from tokenctl.model.token import Key
 
 _PUBLIC_FILE = 0o644
+_KID = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_TOLD = 5  # foreign keys that are named
 
 
 def public_jwk(key: Key, profile: Profile) -> dict[str, object]:
@@ -75,12 +78,21 @@ class JwksFile:
             raise InvalidConfiguration(f"the jwks_file {self.path} lies among tokenctl's own files", hint="name another one")
         keys, sound = keys_as_they_are(view)
         wanted = self._wanted(keys, trusted=sound and view.quarantine is None)
+        self._tell_of_foreign({key.kid for key in keys})
         data = json.dumps({"keys": wanted}, sort_keys=True).encode("ascii") + b"\n"
         delivery = files.Delivery(self.path, mode=_PUBLIC_FILE, setting="jwks_file")
         try:
             delivery.write(data)
         except OSError as error:
             raise files.unusable(self.path, error) from None
+
+    def _tell_of_foreign(self, own: Collection[str]) -> None:
+        """Warn of keys that the file held and that are none of this store's: somebody else writes there."""
+        kids = [key.get("kid") if isinstance(key, dict) else None for key in self._there()]
+        foreign = [kid for kid in kids if not isinstance(kid, str) or kid not in own]
+        named = [kid if isinstance(kid, str) and _KID.fullmatch(kid) else "one without a usual kid" for kid in foreign[:_TOLD]]
+        if foreign:
+            self._journal.warn(f"{self.path} held keys that are not this store's, taken out now: {', '.join(named)}")
 
     def _held(self) -> list[object] | None:
         """Return the keys in it; ``None`` where it is absent, or a strict verifier could not read it: it is written anew then."""

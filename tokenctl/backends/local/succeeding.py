@@ -72,8 +72,9 @@ def hand_over(change: Change, successors: Iterable[str], now: int) -> list[str]:
         successor, replaced = stored.row, change.rows.token(stored.row.replaces)
         if replaced is None:
             continue
-        if denied_for_good(change, look(change, replaced)):
-            if replaced.row.reason == "compromised":
+        found = look(change, replaced)
+        if denied_for_good(change, found):
+            if replaced.row.reason == "compromised" or "compromised" in (found.standing.cause or ""):
                 revoke_due(change, stored, reason="compromised", note=f"what it replaces, {replaced.row.id}, was compromised")
                 refused.append(identifier)
             continue

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tokenctl import files, wiring
+from tokenctl import config, files, wiring
 from tokenctl.backends.local.signing_keys import LocalSigningKeys
 from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patiently, shell, warn
 from tokenctl.errors import InvalidConfiguration, TokenctlError
@@ -67,9 +67,23 @@ def _file(examined: Examined) -> Iterator[Finding]:
         elif examined.journal().owns(path):
             error = InvalidConfiguration(f"the jwks_file {path} lies among tokenctl's own files", hint="name another one")
             yield fail("keys", error)
+        yield from _others(examined, path, directory)
     except OSError as failed:
         missing = failed.errno == errno.ENOENT
         yield fail("keys", _unwritable(path, failed.errno or errno.EIO), shell("mkdir", "-p", directory) if missing else None)
+
+
+def _others(examined: Examined, path: str, directory: str) -> Iterator[Finding]:
+    """Warn where somebody else writes the published file: whoever does decides which tokens verifiers accept."""
+    for profile in config.sharing(examined.places, examined.profile, path):
+        yield warn("keys", f"profile {profile} has the same jwks_file: each run takes out the other's keys", None)
+    for place in (directory, path):
+        if os.path.lexists(place) and _open_to_others(os.lstat(place)):
+            yield warn("keys", f"{place} can be written by other users", shell("chmod", "go-w", place))
+
+
+def _open_to_others(facts: os.stat_result) -> bool:
+    return bool(facts.st_mode & 0o022) and not (stat.S_ISDIR(facts.st_mode) and facts.st_mode & stat.S_ISVTX)
 
 
 def _unwritable(path: str, number: int) -> InvalidConfiguration:
@@ -91,7 +105,7 @@ def _late(step: Step, now: int) -> Finding:
     if step.action == "renew":
         return warn("keys", f"no key signs {step.alg}", _MEND)
     if step.action == "mend":
-        return warn("keys", "the jwks_file does not hold the keys that verifiers need", _MEND)
+        return warn("keys", "the jwks_file does not hold exactly the keys that verifiers need", _MEND)
     return warn("keys", f"a step ({step.action} {step.alg}) is due since {format_distance(step.at, now)}", _MEND)
 
 
