@@ -19,7 +19,8 @@ from tokenctl.backends.local import sealing
 from tokenctl.formats import opaque
 from tokenctl.secret import Secret
 from tokenctl.store.connection import Store
-from tokenctl.store.rows import Protector, Rows
+from tokenctl.store.protection import Protector
+from tokenctl.store.rows import Rows
 
 HOUR = 3_600_000
 

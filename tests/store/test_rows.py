@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenctl.model.identifier import new_id
-from tokenctl.store.rows import Protector
+from tokenctl.store.protection import Protector
 
 
 @given(seq=st.integers(1, 2**53), nonce=st.binary(min_size=32, max_size=32))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tokenctl import terminal
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.facts import StoreFacts, facts_of
-from tokenctl.backends.local.root_secret import Place, place_named
+from tokenctl.backends.local.root_places import Place
+from tokenctl.backends.local.root_secret import place_named
 from tokenctl.commands.context import Context
 from tokenctl.errors import AccessDenied
 from tokenctl.model.times import format_distance, format_instant

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tokenctl.model.token import Key
 from tokenctl.store.connection import Store
-from tokenctl.store.rows import Protector, Rows
+from tokenctl.store.protection import NONCE_TAG_LENGTH, Protector
+from tokenctl.store.rows import Rows
 
 _CHUNK = 1000  # rows
 
@@ -65,5 +66,5 @@ def _records(store: Store, rows: Rows, fresh: Protector) -> Iterator[int]:
 def _tagged(rows: Rows, fresh: Protector, chunk: Sequence[Sequence[object]]) -> Iterator[tuple[bytes, int]]:
     for seq, stored in chunk:
         if isinstance(seq, int) and isinstance(stored, bytes) and rows.nonce_intact(seq, stored):
-            nonce = stored[: -rows.NONCE_TAG]
+            nonce = stored[: -NONCE_TAG_LENGTH]
             yield nonce + fresh.nonce_tag(seq, nonce), seq

@@ -1,19 +1,19 @@
-"""Rows of the store and what protects them.
+"""Rows of the store, read with their MACs and written with them.
 
-Every token and key row carries an HMAC over all its columns but the observations; a token's also covers its tags.
-Nothing is called active, and no key signs, before that is checked.
+Nothing is called active, and no key signs, before its MAC is checked.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
+from tokenctl.store.protection import NONCE_TAG_LENGTH, TAGS, Protector
 from tokenctl.store.schema import ADDED_COLUMNS
 
 if TYPE_CHECKING:
@@ -21,18 +21,10 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
-_NONCE_TAG = 16  # bytes
-_TAGS = ("scope", "audience", "labels")
-_TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in _TAGS)
-_FIRST_COLUMNS = tuple(name for name in _TOKEN_COLUMNS if name not in ADDED_COLUMNS)
+_TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in TAGS)
 _TAGS_AT = Token._fields.index("scope")  # the tags stand together in a token
 _KEY_COLUMNS = Key._fields
-_UNPROTECTED = frozenset({"last_used_at", "delivered_at"})
 _token_columns = attrgetter(*_TOKEN_COLUMNS)
-_limited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED))
-# Uses are an observation where they are not limited.
-_unlimited_columns = attrgetter(*(name for name in _FIRST_COLUMNS if name not in _UNPROTECTED | {"uses"}))
-_written = json.JSONEncoder(separators=(",", ":"), default=bytes.hex).encode
 _SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
 _CHOSEN = "(SELECT value FROM json_each(?))"  # a list of ids, bound as one parameter
 # Of the children of ?1: those that nothing accepts any more, at ?2, with all that died below them.
@@ -54,39 +46,6 @@ class Stored(NamedTuple, Generic[Row]):
     intact: bool
 
 
-class Protector(NamedTuple):
-    """Makes and checks the MACs of one store's rows."""
-
-    key: bytes
-    store_id: str
-
-    def token_mac(self, token: Token) -> bytes:
-        protected = _limited_columns if token.max_uses is not None else _unlimited_columns
-        columns = protected(token)
-        # A column that came later counts where it is filled, so that the rows of an older store keep their MAC.
-        added = [[name, getattr(token, name)] for name in ADDED_COLUMNS if getattr(token, name) is not None]
-        return self._mac("token", [*columns, sorted(token.scope), sorted(token.audience), sorted(token.labels), *added])
-
-    def key_mac(self, key: Key) -> bytes:
-        return self._mac("key", [_plain(getattr(key, name)) for name in _KEY_COLUMNS])
-
-    def meta_mac(self, meta: Mapping[str, object]) -> bytes:
-        return self._mac("meta", [[name, _plain(value)] for name, value in sorted(meta.items()) if name != "mac"])
-
-    def nonce_tag(self, seq: int, nonce: bytes) -> bytes:
-        # What _mac would write: an id needs no escaping, and every record has such a tag.
-        text = f'["tokenctl/row/v1","{self.store_id}","nonce",[{seq},"{nonce.hex()}"]]'
-        return hmac.digest(self.key, text.encode("ascii"), "sha256")[:_NONCE_TAG]
-
-    def _mac(self, table: str, columns: list[object]) -> bytes:
-        text = _written(["tokenctl/row/v1", self.store_id, table, columns])
-        return hmac.digest(self.key, text.encode("ascii"), "sha256")
-
-
-def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else value
-
-
 def _untagged(row: Sequence[object]) -> Token:
     """Return a row as a token; its tags are not read and its MAC, the first column, is not checked."""
     return Token._make((*row[1 : _TAGS_AT + 1], (), (), (), *row[_TAGS_AT + 1 :]))
@@ -94,8 +53,6 @@ def _untagged(row: Sequence[object]) -> Token:
 
 class Rows:
     """Reads and writes the rows of one store inside the caller's transaction."""
-
-    NONCE_TAG = _NONCE_TAG
 
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
@@ -115,7 +72,7 @@ class Rows:
         return self._protector.nonce_tag(seq, nonce)
 
     def nonce_intact(self, seq: int, stored: bytes) -> bool:
-        nonce, tag = stored[:-_NONCE_TAG], stored[-_NONCE_TAG:]
+        nonce, tag = stored[:-NONCE_TAG_LENGTH], stored[-NONCE_TAG_LENGTH:]
         return hmac.compare_digest(tag, self._protector.nonce_tag(seq, nonce))
 
     # Tokens

@@ -15,7 +15,7 @@ from tokenctl.formats.archive import Manifest
 from tokenctl.model.record import Event
 from tokenctl.secret import Secret
 from tokenctl.store import copies
-from tokenctl.store.rows import Protector
+from tokenctl.store.protection import Protector
 
 _TRIES = 5  # at a store whose root secret is rotated meanwhile
 

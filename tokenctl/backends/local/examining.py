@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.verify import verify
-from tokenctl.backends.local import root_secret, sealing
+from tokenctl.backends.local import root_places, root_secret, sealing
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.view import FACTS, View, read_meta, require_own
 from tokenctl.errors import AccessDenied, Conflict, IntegrityError, TemporarilyUnavailable
@@ -19,14 +19,14 @@ from tokenctl.model.identifier import is_id
 from tokenctl.secret import Secret
 from tokenctl.store import copies
 from tokenctl.store.connection import Store
-from tokenctl.store.rows import Protector
+from tokenctl.store.protection import Protector
 
 
 class FoundRoot(NamedTuple):
     """A store's root secret and its place here; ``lacking`` where it is in the backup alone and is to be put there."""
 
     root: Secret
-    place: root_secret.Place
+    place: root_places.Place
     lacking: bool
 
 
@@ -167,7 +167,7 @@ def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archive
             return FoundRoot(root_secret.unlock(place, check, store_id, "the store in the backup").root, place, lacking=False)
         except AccessDenied as error:
             # A credential that is missing in this process is there for another one.
-            if here and (error.reason not in root_secret.UNFIT or name == "credential"):
+            if here and (error.reason not in root_places.UNFIT or name == "credential"):
                 raise _out_of_reach(journal, error, name) from None
             first = first or error
         except IntegrityError as error:
@@ -176,7 +176,7 @@ def _find_root(journal: Journal, meta: dict[str, object], store_id: str, archive
                     f"another root secret than the backup's lies at {place.shown}: it is not overwritten",
                     hint="restore into another profile: tokenctl -p NAME store restore FILE; or move that secret away first",
                 ) from None
-            if archived is None or error.reason not in root_secret.UNFIT:
+            if archived is None or error.reason not in root_places.UNFIT:
                 raise
     if archived is None:
         assert first is not None

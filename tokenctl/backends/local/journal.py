@@ -16,7 +16,7 @@ from tokenctl import files
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit.actor import Actor
 from tokenctl.audit.tree import CompactRange, Head
-from tokenctl.backends.local import root_secret, sealing
+from tokenctl.backends.local import root_places, root_secret, sealing
 from tokenctl.backends.local.view import FACTS, Change, View, read_meta, require_own
 from tokenctl.config import Places
 from tokenctl.errors import AccessDenied, IntegrityError, NotFound, TemporarilyUnavailable, TokenctlError
@@ -25,7 +25,7 @@ from tokenctl.model.record import Event
 from tokenctl.secret import Secret
 from tokenctl.store import lock
 from tokenctl.store.connection import Store, refuse_network
-from tokenctl.store.rows import Protector
+from tokenctl.store.protection import Protector
 
 BATCH_SECONDS = 0.1  # how long one change of many holds the lock
 _TRIES = 5  # at a store that others exchange, or whose root secret they rotate, meanwhile
@@ -49,7 +49,7 @@ class Opened(NamedTuple):
     file: tuple[int, int]
     check: bytes
     facts: tuple[object, ...]
-    place: root_secret.Place
+    place: root_places.Place
     root: Secret
     unsettled: bool
 
@@ -132,7 +132,7 @@ class Journal:
         """The store and its root secret, where they were needed already."""
         return self._opened
 
-    def moved(self, place: root_secret.Place) -> None:
+    def moved(self, place: root_places.Place) -> None:
         """Learn that the root secret lies elsewhere now."""
         assert self._opened is not None
         self._opened = self._opened._replace(place=place, facts=_root_facts(self._opened.store), unsettled=False)
@@ -326,7 +326,7 @@ class Journal:
                 hint=f"restore the store, or begin anew: rm {self.shown(self.anchor_path)}",
             )
         refuse_network(os.path.dirname(self.path))
-        root, made = root_secret.make_root(self.whereabouts.path)
+        root, made = root_places.make_root(self.whereabouts.path)
         store, store_id = Store.create(self.path), new_id(self.clock)
         keys = sealing.derive(root, sealing.FIRST_VERSION)
         try:

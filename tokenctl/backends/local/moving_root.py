@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl.audit import query
-from tokenctl.backends.local import root_secret
+from tokenctl.backends.local import root_places, root_secret
 from tokenctl.backends.local.journal import Journal, Opened
-from tokenctl.backends.local.root_secret import Place
+from tokenctl.backends.local.root_places import Place
 from tokenctl.backends.local.view import Change
 from tokenctl.errors import AccessDenied, Conflict, IntegrityError, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
@@ -79,7 +79,7 @@ def _require_reach(target: Place, source: Place) -> None:
         with _staying(target, source):
             target.read()
     except (AccessDenied, IntegrityError) as error:
-        if error.reason not in root_secret.UNFIT or target.name == "credential":
+        if error.reason not in root_places.UNFIT or target.name == "credential":
             raise
 
 
@@ -88,7 +88,7 @@ def _staying(target: Place, source: Place) -> Iterator[None]:
     """Tell of a place that the root secret cannot come to, and that it stays where it is."""
     try:
         yield
-    except root_secret.Unreachable as error:
+    except root_places.Unreachable as error:
         where, hint = "the keyring", error.cause.hint or "unlock the keyring, or run this in a session that has one"
         if target.name == "credential":
             where, hint = target.shown, _how_to_place(target, source)
@@ -186,4 +186,4 @@ def _wipe_left(journal: Journal, opened: Opened, before: str | None, warn: Calla
 
 
 def _cause(error: TokenctlError) -> str:
-    return error.cause.message if isinstance(error, root_secret.Unreachable) else error.message
+    return error.cause.message if isinstance(error, root_places.Unreachable) else error.message

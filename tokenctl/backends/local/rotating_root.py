@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from tokenctl.backends.local import retaining, sealing
 from tokenctl.backends.local.journal import Journal, Opened
-from tokenctl.backends.local.root_secret import Place
+from tokenctl.backends.local.root_places import Place
 from tokenctl.backends.local.view import Change
 from tokenctl.errors import Conflict, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 from tokenctl.model.token import Key
 from tokenctl.secret import Secret
 from tokenctl.store import remaking
-from tokenctl.store.rows import Protector
+from tokenctl.store.protection import Protector
 
 
 class Rotated(NamedTuple):

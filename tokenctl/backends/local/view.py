@@ -17,7 +17,8 @@ from tokenctl.backends.local import sealing
 from tokenctl.errors import IntegrityError
 from tokenctl.model.record import Event, Record, body_of, canonical
 from tokenctl.store.connection import Store
-from tokenctl.store.rows import Protector, Rows
+from tokenctl.store.protection import Protector
+from tokenctl.store.rows import Rows
 
 _INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OF_ANCHOR = ("TRUNCATED", "DIVERGED")  # verdicts that an anchor speaks

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from tokenctl import config, wiring
-from tokenctl.backends.local import clock, root_secret
+from tokenctl.backends.local import clock, root_places, root_secret
 from tokenctl.backends.local import journal as journals
 from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.journal import Journal
@@ -115,7 +115,7 @@ class Examined:
             return config.Profile(name=self.profile)
 
     @cached_property
-    def root_place(self) -> root_secret.Place | None:
+    def root_place(self) -> root_places.Place | None:
         """Where the store says that its root secret lies; ``None`` where there is none, or it cannot be asked."""
         try:
             journal = self.journal()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tokenctl.audit import anchor as anchors
 from tokenctl.backends.local import clock as clocks
-from tokenctl.backends.local import root_secret
+from tokenctl.backends.local import root_places, root_secret
 from tokenctl.backends.local.journal import Opened
 from tokenctl.commands.doctor.finding import Examined, Finding, fail, ok, patiently, shell, warn
 from tokenctl.commands.store_info import megabytes
@@ -146,7 +146,7 @@ def _copies(examined: Examined, opened: Opened) -> Iterator[Finding]:
                 yield warn("secret", f"{each.shown} is not the root secret, which lies elsewhere")
 
 
-def _copy(there: root_secret.Place, place: root_secret.Place) -> Finding:
+def _copy(there: root_places.Place, place: root_places.Place) -> Finding:
     if there.name == "credential":
         mend = "tokenctl store move-secret credential" if place.name == "file" else None
         return warn("secret", f"{there.shown} holds a copy of the root secret", mend)
@@ -159,7 +159,7 @@ def _has_keyring(examined: Examined) -> bool:
     return sys.platform == "darwin" or bool(examined.environment.get("DBUS_SESSION_BUS_ADDRESS"))
 
 
-def _holds_something(place: root_secret.Place) -> bool:
+def _holds_something(place: root_places.Place) -> bool:
     try:
         place.read()
     except TokenctlError as error:
