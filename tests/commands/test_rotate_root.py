@@ -16,6 +16,7 @@ from tests.faults.conftest import change, database, rows
 from tests.secret_service import session
 from tokenctl import config, wiring
 from tokenctl.backends.local import sealing
+from tokenctl.errors import IntegrityError
 from tokenctl.formats import opaque
 from tokenctl.secret import Secret
 from tokenctl.store.connection import Store
@@ -103,7 +104,7 @@ def test_the_old_root_secret_opens_nothing(cli):
     for each in keys:
         try:
             opened.append(len(sealing.unseal(each, own, kid, alg, sealed).reveal()))
-        except Exception as error:  # noqa: BLE001
+        except IntegrityError as error:
             opened.append(type(error).__name__)
     assert opened == ["IntegrityError", 32, "IntegrityError"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_rotate_keys import LEFT
 from tests.conftest import Cli
 from tests.faults.conftest import ISSUE, Homes, assert_sound, rows, under_strace
 from tests.faults.test_killed import _PARTS, _assert_one_active_key, _calls, _killed
@@ -36,6 +37,13 @@ def _published(path: Path) -> set[str]:
     return {key["kid"] for key in json.loads(path.read_text())["keys"]}
 
 
+def _told_of_lost(cli: Cli, published: Path) -> str:
+    """What the next run says of a key that is in the file and, since its step was killed before the commit, not in the store."""
+    lost = _published(published) - {str(row[0]) for row in rows(cli.store, "SELECT kid FROM key")}
+    assert len(lost) <= 1
+    return "".join(f"warning: {published} held keys that are not this store's, taken out now: {kid}{LEFT}\n" for kid in lost)
+
+
 def _signing(cli: Cli) -> set[object]:
     return {row[0] for row in rows(cli.store, "SELECT kid FROM key WHERE state = 'active'")}
 
@@ -61,8 +69,9 @@ def test_a_rotation_killed_anywhere_leaves_one_active_key_that_verifiers_can_fet
         assert _signing(cli) <= _published(published), call
         told = [line.split("\t")[1] for line in died.out.splitlines()]
         assert told == ["publish", "retiring", "activate", "retire", "mend"][: len(told)], call
+        warning = _told_of_lost(cli, published)
         again = cli(*command)
-        assert (again.code, again.err) == (0, ""), (call, again)
+        assert (again.code, again.err) == (0, warning), (call, again)
         _assert_one_active_key(cli, "ES256")
         assert rows(cli.store, "SELECT count(*) FROM key") == [(2,)], call
         assert _published(published) == _signing(cli) != {first}, call
@@ -86,8 +95,9 @@ def test_a_compromise_killed_anywhere_denies_the_key_when_it_is_run_again(cli, t
         _assert_one_active_key(cli, "ES256")
         if died.out:
             assert _published(published) == _signing(cli), call
+        warning = _told_of_lost(cli, published)
         again = cli(*command)
-        assert (again.code, again.err) == (0, ""), (call, again)
+        assert (again.code, again.err) == (0, warning), (call, again)
         _assert_one_active_key(cli, "ES256")
         assert rows(cli.store, "SELECT kid FROM key WHERE state = 'compromised'") == [(gone,)], call
         assert _published(published) == _signing(cli), call

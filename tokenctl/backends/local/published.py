@@ -87,12 +87,18 @@ class JwksFile:
             raise files.unusable(self.path, error) from None
 
     def _tell_of_foreign(self, own: Collection[str]) -> None:
-        """Warn of keys that the file held and that are none of this store's: somebody else writes there."""
+        """Warn of keys that the file held and that are none of this store's.
+
+        A publication that was killed behind the file and before its commit leaves one, and so does anybody else who writes there.
+        """
         kids = [key.get("kid") if isinstance(key, dict) else None for key in self._there()]
         foreign = [kid for kid in kids if not isinstance(kid, str) or kid not in own]
         named = [kid if isinstance(kid, str) and _KID.fullmatch(kid) else "one without a usual kid" for kid in foreign[:_TOLD]]
         if foreign:
-            self._journal.warn(f"{self.path} held keys that are not this store's, taken out now: {', '.join(named)}")
+            self._journal.warn(
+                f"{self.path} held keys that are not this store's, taken out now: {', '.join(named)}"
+                " (left by a step that was killed, or written by another)"
+            )
 
     def _held(self) -> list[object] | None:
         """Return the keys in it; ``None`` where it is absent, or a strict verifier could not read it: it is written anew then."""
