@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tokenctl.audit.verify import Report, verify
+from tokenctl.audit.verdict import Report
+from tokenctl.audit.verify import verify
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, TemporarilyUnavailable, TokenctlError
