@@ -74,13 +74,14 @@ def test_a_replacement_tells_how_long_the_old_token_goes_on_and_what_ends_with_i
         cli.token("--parent", old, "--audience", "a", "--ttl", "1h")
     code, screen = ended(at_terminal(f"tokenctl issue --replace {old} --grace 1h"))
     assert code == 0
-    _, issued, whom, until, children, offline, look, _, _ = screen.split("\n")
+    _, issued, whom, until, children, claims, offline, look, _, _ = screen.split("\n")
     assert re.fullmatch(r"issued  \w{22}  access, jwt, until \d\d:\d\d:\d\dZ \(3h\)", issued)
     assert whom == "for     ci, no scope: it grants nothing, profile local"
     assert re.fullmatch(
         rf"old     {old}  goes on until \d\d:\d\d:\d\dZ \(in (1h|59m 5\ds)\), or the first inspect --use of the new one", until
     )  # fmt: skip
     assert children == "old     its 2 children die with it"
+    assert claims == "new     has the claims that were given now: those of the old one are not stored"
     assert re.fullmatch(r"old     verifiers that do not ask accept it until \d\d:\d\d:\d\dZ", offline)
     assert look.endswith(f" inspect {issued.split()[1]}")
     _, screen = ended(at_terminal(f"tokenctl issue --replace {issued.split()[1]} --grace 0s"))
