@@ -80,9 +80,9 @@ def bare(store: Path, batch: int) -> float:
             seq += 1
             leaf = body + identifier.encode()
             digest = hashlib.sha256(b"\0" + leaf).digest()
-            records.append((seq, now, "token.revoke", identifier, request, actor, leaf, digest, os.urandom(48)))
+            records.append((seq, now, "token.revoke", identifier, request, actor, leaf, digest, os.urandom(48), None))
             updates.append((os.urandom(32), seq, now, actor, "other", None, None, request, 0, identifier))
-        connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
+        connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
         connection.executemany(
             """UPDATE token SET mac = ?, leaf = ?, revoked_at = ?, revoked_by = ?, reason = ?, revoked_note = ?, ticket = ?,
                revoked_request = ?, children_kept = ? WHERE id = ?""",

@@ -63,6 +63,12 @@ BACK = {
         "DROP INDEX token_by_replaced", "DROP INDEX token_in_grace", "DROP INDEX record_of_keys",
         "ALTER TABLE token DROP COLUMN grace",
     ),
+    4: (
+        "DROP INDEX record_by_ticket", "DROP INDEX record_by_operation", "DROP INDEX record_by_actor",
+        "ALTER TABLE record DROP COLUMN ticket",
+        next(statement for statement in schema.MIGRATIONS[0] if "record_by_time" in statement),
+        next(statement for statement in schema.MIGRATIONS[2] if "record_of_keys" in statement),
+    ),
 }  # fmt: skip
 
 
@@ -93,6 +99,15 @@ def test_a_store_of_an_older_version_is_read_as_it_is_and_brought_forward_by_the
     assert cli("inspect", "-", "-q", input=token).code == 0
     assert cli("audit", "verify").code == 0
 
+
+def test_a_ticket_beside_the_body_that_the_body_does_not_say_is_found(cli):
+    identifier = cli.id_of(cli.token())
+    cli("revoke", identifier, "--ticket", "INC-1", "--yes")
+    connection = apsw.Connection(str(cli.store))
+    connection.execute("UPDATE record SET ticket = 'INC-2' WHERE ticket IS NOT NULL")
+    connection.close()
+    done = cli("audit", "verify")
+    assert (done.code, "record 3: its columns differ from its body" in done.out) == (10, True)
 
 
 def test_a_token_of_an_older_store_is_replaced_there_as_anywhere(cli):

@@ -78,5 +78,6 @@ def _columns_agree(record: Record) -> bool:
         return False
     actor = facts.get("actor")
     name = f"{actor.get('name')}@{actor.get('host')}" if isinstance(actor, dict) else None
-    told = [facts.get(name) for name in ("seq", "time", "operation", "target", "request_id")]
-    return told == [record.seq, record.time, record.operation, record.target, record.request] and name == record.actor
+    told = [facts.get(name) for name in ("seq", "time", "operation", "target", "request_id", "ticket")]
+    columns = [record.seq, record.time, record.operation, record.target, record.request, record.ticket]
+    return told == columns and name == record.actor

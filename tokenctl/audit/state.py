@@ -36,7 +36,7 @@ def check_state(store: Store, rows: Rows, corrections: Sequence[Correction], rep
             report.flaw(f"the row of {target} is missing")
     for actor, request in store.rows("SELECT actor, id FROM request"):
         # The records of a bulk issue carry the request id of the whole, its tokens their own.
-        sql = """SELECT EXISTS (SELECT 1 FROM record WHERE request = ?1 AND actor = ?2)
+        sql = """SELECT EXISTS (SELECT 1 FROM record WHERE request = ?1 AND +actor = ?2)
                  OR EXISTS (SELECT 1 FROM token WHERE request = ?1 AND issued_by = ?2)"""
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
@@ -68,7 +68,7 @@ def _check_corrections(store: Store, corrections: Sequence[Correction], report: 
     sql = (
         "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1"
         # A grace that began after the correction has nothing to do with it.
-        " OR (grace_until <= ?2 AND (SELECT max(seq) FROM record WHERE target = token.id AND operation = 'token.replace') < ?3))"
+        " OR (grace_until <= ?2 AND (SELECT max(seq) FROM record WHERE target = token.id AND +operation = 'token.replace') < ?3))"
         " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"
     )
     for correction in corrections:

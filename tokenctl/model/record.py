@@ -54,6 +54,7 @@ class Record(NamedTuple):
     body: bytes
     hash: bytes
     nonce: bytes
+    ticket: str | None = None
 
     def facts(self) -> dict[str, object]:
         """Return the body's members."""

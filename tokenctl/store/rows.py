@@ -176,7 +176,7 @@ class Rows:
         """Return the number of the newest record about a target, or of its newest one of an operation; zero for none."""
         if operation is None:
             return self._store.integer("SELECT max(seq) FROM record WHERE target = ?", target)
-        return self._store.integer("SELECT max(seq) FROM record WHERE target = ? AND operation = ?", target, operation)
+        return self._store.integer("SELECT max(seq) FROM record WHERE target = ? AND +operation = ?", target, operation)
 
     def newest_leaves(self, targets: Sequence[str]) -> dict[str, int]:
         """Return :meth:`newest_leaf` of each target that has one."""

@@ -68,7 +68,7 @@ def facts_of(view: View) -> StoreFacts:
 
 
 def _last_backup(view: View) -> int | None:
-    sql = "SELECT max(time) FROM record WHERE operation = 'store.backup' AND target = ?"
+    sql = "SELECT max(time) FROM record WHERE +operation = 'store.backup' AND target = ?"
     value = view.store.value(sql, view.store_id)
     return value if isinstance(value, int) else None
 

@@ -20,7 +20,7 @@ from tokenctl.store.connection import Store
 from tokenctl.store.protection import Protector
 from tokenctl.store.rows import Rows
 
-_INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OF_ANCHOR = ("TRUNCATED", "DIVERGED")  # verdicts that an anchor speaks
 FACTS = {"store_id", "root_place", "root_check", "root_version"}  # names in meta without which no store is believed
 
@@ -157,6 +157,7 @@ class Change(View):
         record = Record(
             seq=seq, time=self.now, operation=event.operation, target=event.target, request=event.request_id,
             actor=self.actor_name, body=body, hash=leaf_hash(body), nonce=nonce + self.rows.nonce_tag(seq, nonce),
+            ticket=event.ticket,
         )  # fmt: skip
         self._range.append(record.hash)
         self._newest = record.hash
