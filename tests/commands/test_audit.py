@@ -46,7 +46,7 @@ def test_without_a_store_there_is_nothing_to_tell(cli):
     for arguments in (("audit",), ("audit", "log")):
         done = cli(*arguments)
         assert (done.code, done.out, done.err) == (0, "", "")
-    assert cli("audit", "log", "-o", "json").json == {"records": [], "warnings": []}
+    assert cli("audit", "log", "-o", "json").json == {"records": [], "next": None, "previous": None, "warnings": []}
     assert cli("audit", "show", UNKNOWN).code == 5
     assert cli("audit", "verify").code == 0
     assert list(cli.home.iterdir()) == []
@@ -71,7 +71,7 @@ def test_every_change_is_a_record(cli):
     assert (shown.code, shown.lines) == (0, [issued, revoked])
     columns = [line.split("\t") for line in cli("audit", "log").out.splitlines()]
     assert [row[0] for row in columns] == ["1", "2", "3", "4"]
-    assert {len(row) for row in columns} == {7}
+    assert {len(row) for row in columns} == {9}
     assert columns[3][2:4] == ["token.revoke", identifier]
 
 

@@ -45,6 +45,8 @@ EVERY_VERB = [
     ("rotate-keys", "retire", UNKNOWN),
     ("audit",),
     ("audit", "log"),
+    ("audit", "log", "--subject", "s", "--follow", "--timeout", "1s"),
+    ("audit", "log", "--target", UNKNOWN, "--ticket", "t"),
     ("audit", "show", UNKNOWN),
     ("audit", "verify"),
     ("profile", "list"),

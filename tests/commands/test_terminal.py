@@ -279,7 +279,7 @@ def test_the_log_at_a_terminal_names_who_and_why_before_whom(cli, at_terminal):
     actor = cli("audit", "log").out.splitlines()[0].split("\t")[4]
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
     assert code == 0
-    assert re.fullmatch(rf"{moment}  token.revoke   {identifier}  {actor}, test, {subject}", screen.splitlines()[0])
+    assert re.fullmatch(rf"{moment}  token.revoke   {identifier}  {actor}, test, INC-4711, {subject}", screen.splitlines()[0])
     _, screen = ended(at_terminal("tokenctl audit log", columns=80))
     assert max(map(len, screen.splitlines())) <= 80
 
@@ -289,7 +289,7 @@ def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):
     identifier = str(done.json["id"])
     cli("revoke", identifier, "--reason", "test", "--ticket", "INC-4711", "--yes")
     issued, revoked = cli("audit", "show", identifier, "-o", "jsonl").lines
-    code, screen = ended(at_terminal(f"tokenctl audit show {identifier}", columns=80))
+    code, screen = ended(at_terminal(f"tokenctl audit show {identifier}", columns=200))
 
     def moment(text: object) -> str:
         return str(text)[:19].replace("T", " ") + "Z"
@@ -298,10 +298,10 @@ def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):
         actor = record["actor"]
         assert isinstance(actor, dict)
         return [
-            f"{moment(record['time'])}  {record['operation']}",
+            f"{moment(record['time'])}  {record['operation']}  0s ago",
             f"  record    {record['seq']}",
             f"  target    {identifier}",
-            f"  by        {actor['name']}@{actor['host']}",
+            f"  by        {in_words(actor)}",
             "  subject   s",
             f"  owner     {record['owner']}",
             "  kind      access",
@@ -313,8 +313,26 @@ def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):
             f"  request   {record['request_id']}",
         ]
 
+    def in_words(actor: dict[str, object]) -> str:
+        told = [f"{actor['name']}@{actor['host']}, uid {actor['uid']}"]
+        told += [f"logged in as uid {actor['loginuid']}"] if actor["loginuid"] is not None else []
+        asserted = f"sudo from uid {actor['sudo_uid']} (asserted by the environment)"
+        told += [asserted] if actor["sudo_uid"] is not None else []
+        told += [f"machine {str(actor['machine'])[:12]} (hashed)"] if actor["machine"] is not None else []
+        return ", ".join([*told, "profile local"])
+
+    by = in_words(dict(issued["actor"]))
     assert code == 0
-    assert screen.splitlines() == [
+    lines = [re.sub(r"[0-9]+s ago", "0s ago", line) for line in screen.splitlines()]
+    assert re.fullmatch(r"  expires   .*   in 14m [0-9]+s", lines.pop(4))
+    assert lines == [
+        f"token {identifier}: revoked",
+        f"  made      {moment(issued['time'])}   0s ago by {by}",
+        "  rights    access, opaque; scope a b; audience x",
+        f"  subject   s; owner {issued['owner']}",
+        "  used      never seen by this store; uses 0",
+        f"  revoked   {moment(revoked['time'])}   0s ago by {by}; test, INC-4711",
+        "",
         *block(issued), f"  policy    {str(issued['policy'])[:12]}",
         *block(revoked, "  reason    test", "  ticket    INC-4711"),
     ]  # fmt: skip

@@ -100,6 +100,23 @@ def test_a_store_of_an_older_version_is_read_as_it_is_and_brought_forward_by_the
     assert cli("audit", "verify").code == 0
 
 
+def test_the_tickets_of_an_older_store_are_found_there_and_when_it_was_brought_forward(cli):
+    awkward = 'INC-"ticket":null-é'
+    ids = [cli.id_of(cli.token()) for _ in range(3)]
+    for identifier, ticket in zip(ids, (awkward, "INC-2", None), strict=True):
+        assert cli("revoke", identifier, "--yes", *(("--ticket", ticket) if ticket else ())).code == 0
+    made_old(cli.store, 3)
+    for _ in range(2):
+        for identifier, ticket in zip(ids, (awkward, "INC-2"), strict=False):
+            told = cli("audit", "log", "--ticket", ticket, "-o", "jsonl").lines
+            assert [(record["operation"], record["target"]) for record in told] == [("token.revoke", identifier)]
+        cli.token()
+        assert apsw.Connection(str(cli.store)).execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    filled = apsw.Connection(str(cli.store)).execute("SELECT ticket FROM record WHERE ticket IS NOT NULL ORDER BY seq")
+    assert [row[0] for row in filled] == [awkward, "INC-2"]
+    assert cli("audit", "verify").code == 0
+
+
 def test_a_ticket_beside_the_body_that_the_body_does_not_say_is_found(cli):
     identifier = cli.id_of(cli.token())
     cli("revoke", identifier, "--ticket", "INC-1", "--yes")

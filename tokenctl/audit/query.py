@@ -64,9 +64,12 @@ def records(store: Store, chosen: Filter, *, limit: int | None = None, first: bo
     if limit is None or first:
         yield from islice(_walk(store, chosen), limit)
         return
-    newest = [record.seq for record in islice(_walk(store, chosen, backwards=True), limit)]
-    newest.reverse()
-    yield from _fetch(store, newest)
+    yield from fetch(store, newest(store, chosen, limit))
+
+
+def newest(store: Store, chosen: Filter, limit: int) -> list[int]:
+    """Return the numbers of the newest records that are meant, in their order."""
+    return [record.seq for record in islice(_walk(store, chosen, backwards=True), limit)][::-1]
 
 
 def count(store: Store) -> int:
@@ -133,7 +136,7 @@ def _read(
     """Yield the records for which the columns and one more condition hold."""
     sql, values, by_number = statement(store, chosen, condition, bound, backwards=backwards)
     if by_number:
-        yield from _fetch(store, [int(str(seq)) for (seq,) in store.rows(sql, *values)])
+        yield from fetch(store, [int(str(seq)) for (seq,) in store.rows(sql, *values)])
         return
     for row in store.rows(sql, *values):
         yield Record._make(row)
@@ -205,7 +208,7 @@ def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _fetch(store: Store, numbers: Sequence[int]) -> Iterator[Record]:
+def fetch(store: Store, numbers: Sequence[int]) -> Iterator[Record]:
     """Yield records by their numbers, in the order given."""
     sql = f"""SELECT {_COLUMNS}, {_ticket(store)} FROM json_each(?) AS chosen CROSS JOIN record ON record.seq = chosen.value
               ORDER BY chosen.key"""

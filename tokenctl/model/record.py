@@ -11,6 +11,14 @@ from typing import NamedTuple
 
 RECORD_VERSION = 1
 NONCE_LENGTH = 32  # bytes
+OPERATIONS = (
+    "token.issue", "token.deny", "token.revoke", "token.suspend", "token.lift", "token.replace", "token.use",
+    "token.reveal_failed",
+    "key.create", "key.publish", "key.activate", "key.retire", "key.compromise", "key.roll_back",
+    "store.create", "store.backup", "store.restore", "store.move_secret", "store.rotate_root", "store.clock", "store.policy",
+    "store.seal", "store.release",
+    "plan.create", "log.rotate_key", "remote.intent", "remote.outcome",
+)  # fmt: skip
 KEPT = "kept"  # the outcome of a suspension that was softer than the one at hand, which therefore goes on as it was
 UNREPLACED = "unreplaced"  # the outcome of the compromise of an active key where no fresh one could be made
 _written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

@@ -89,17 +89,25 @@ def statement(
     order = f"{expiry}, {'token.id' if leading is None else 'tag.token'}"
     _add_columns(conditions, selector, batches=batches)
     for tag in tagged:
-        alternatives = " OR ".join([f"held.value {tag.operator} ?"] * len(tag.values))
-        conditions.add(
-            f"EXISTS (SELECT 1 FROM tag AS held WHERE held.token = token.id AND held.name = ? AND ({alternatives}))",
-            tag.name, *tag.bound,
-        )  # fmt: skip
+        _add_tag(conditions, tag)
     _add_times(conditions, selector, now, expiry)
     _add_states(conditions, selector.states, now, expiry, runs=batches)
     if after is not None:
         conditions.add(f"({order}) > (?, ?)", *after)
     where = f" WHERE {' AND '.join(conditions.texts)}" if conditions.texts else ""
     return f"{select}{where} ORDER BY {order}", conditions.values
+
+
+def condition(column: str, selector: Selector, *, now: int, batches: bool = True) -> tuple[str, list[object]]:
+    """Return what holds where a column names one of the tokens that a selector means, and the values bound in it."""
+    conditions = _Conditions()
+    conditions.add(f"token.id = {column}")
+    _add_columns(conditions, selector, batches=batches)
+    for tag in _tags_of(selector):
+        _add_tag(conditions, tag)
+    _add_times(conditions, selector, now, "token.expires_at")
+    _add_states(conditions, selector.states, now, "token.expires_at", runs=batches)
+    return f"EXISTS (SELECT 1 FROM token WHERE {' AND '.join(conditions.texts)})", conditions.values
 
 
 def _tags_of(selector: Selector) -> list[_Tagged]:
@@ -124,6 +132,14 @@ def _add_columns(conditions: _Conditions, selector: Selector, *, batches: bool) 
         columns = ("token.request", "token.batch") if batches else ("token.request",)
         alternatives = " OR ".join(f"{column} = ?" for column in columns for _ in selector.batch)
         conditions.add(f"({alternatives})", *[*selector.batch] * len(columns))
+
+
+def _add_tag(conditions: _Conditions, tag: _Tagged) -> None:
+    alternatives = " OR ".join([f"held.value {tag.operator} ?"] * len(tag.values))
+    conditions.add(
+        f"EXISTS (SELECT 1 FROM tag AS held WHERE held.token = token.id AND held.name = ? AND ({alternatives}))",
+        tag.name, *tag.bound,
+    )  # fmt: skip
 
 
 def _add_times(conditions: _Conditions, selector: Selector, now: int, expiry: str) -> None:

@@ -301,6 +301,19 @@ class Rows:
         for row in self._store.rows(sql, *parameters):
             yield _untagged(row)
 
+    def chosen(self, selector: Selector, *, now: int, limit: int) -> list[str]:
+        """Return the ids of the first tokens that a selector's columns choose; states are the caller's to judge."""
+        from tokenctl.store import choosing
+
+        sql, parameters = choosing.statement("SELECT token.id FROM token", selector, now=now, batches=self._has("batch"))
+        return [str(row[0]) for row in self._store.rows(f"{sql} LIMIT ?", *parameters, limit)]
+
+    def choosing(self, column: str, selector: Selector, *, now: int) -> tuple[str, list[object]]:
+        """Return what holds where a column names a token that :meth:`chosen` means, and its values."""
+        from tokenctl.store import choosing
+
+        return choosing.condition(column, selector, now=now, batches=self._has("batch"))
+
     def page(
         self, selector: Selector, *, now: int, after: tuple[int, str] | None = None, limit: int
     ) -> list[tuple[int, str]]:  # fmt: skip
@@ -390,6 +403,10 @@ class Rows:
     def living_under(self, kid: str, now: int) -> int:
         """Return how many unexpired, unrevoked tokens a key signed."""
         return self._store.integer("SELECT count(*) FROM token WHERE kid = ? AND expires_at > ? AND revoked_at IS NULL", kid, now)
+
+    def signed_by(self, kid: str) -> int:
+        """Return how many tokens a key signed, of whatever state."""
+        return self._store.integer("SELECT count(*) FROM token WHERE kid = ?", kid)
 
     def last_expiry_under(self, kid: str, *, revoked: bool = False) -> int | None:
         """Return when the last token that a key signed ends; the revoked ones count only for who cannot know of it."""

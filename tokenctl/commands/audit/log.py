@@ -1,140 +1,230 @@
-"""``audit log`` and ``audit show``: the records."""
+"""``audit log``: the records that a question is about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from tokenctl import terminal
 from tokenctl.audit import query
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.local.view import View
+from tokenctl.commands.audit import screen
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, NotFound, naming
-from tokenctl.formats import opaque
-from tokenctl.model.record import Record
-from tokenctl.model.times import format_instant, parse_instant
-from tokenctl.render.escape import cell, cut, escape, pad
+from tokenctl.commands.selection import Typed, read_selector
+from tokenctl.errors import InvalidRequest, naming
+from tokenctl.model.record import OPERATIONS, Record
+from tokenctl.model.selector import Selector
+from tokenctl.model.times import parse_instant
 from tokenctl.render.machine import record_object
 
 _SCREENFUL = 50
 _MOST = 1_000_000_000
-_SHORT_HASH = 12  # characters of a policy's hash for a person
-_LABELS = {
-    "subject": "subject", "owner": "owner", "kind": "kind", "format": "format", "scope": "scope", "audience": "audience",
-    "expires_at": "expires", "parent": "parent", "kid": "key", "reason": "reason", "ticket": "ticket", "request_id": "request",
-    "policy": "policy",
-}  # fmt: skip
+_LAST_NUMBER = 2**62
+_PAGE = 1_000  # records of one transaction: a slow reader of the answer keeps none open
 
 
-def log(
-    context: Context, *, since: str | None, until: str | None, operation: tuple[str, ...], actor: tuple[str, ...],
-    request_id: tuple[str, ...], limit: int | None,
-) -> int:  # fmt: skip
-    """Print the records that were asked for, oldest first; none is an answer too."""
-    if limit is not None and not 1 <= limit <= _MOST:
-        raise InvalidRequest(f"--limit: 1 to {_MOST}")
-    with naming("--since"):
-        begin = parse_instant(since, context.now, ago=True) if since is not None else None
-    with naming("--until"):
-        end = parse_instant(until, context.now, ago=True) if until is not None else None
-    chosen = query.Filter(since=begin, until=end, operation=operation, actor=actor, request_id=request_id)
-    console = context.console
-    if limit is None and console.on_terminal and not console.machine:
-        limit = _SCREENFUL
-    with context.backend() as backend, backend.journal.reading() as view:
-        found = query.records(view.store, chosen, limit=limit) if view is not None else iter(())
-        shown = _print(context, found, _line)
-        total = query.count(view.store) if view is not None else 0
-        if view is not None and view.quarantine is not None:
-            console.warn(f"the store is quarantined: {view.quarantine}")
-    console.chat(f"{shown:,} of {total:,} records, profile {backend.name}")
-    return 0
+class Question(NamedTuple):
+    """What is asked, as it was typed.
+
+    Attributes:
+        token: ``-`` where tokens are read from standard input.
+        after, before: Numbers of records between which the answer lies.
+        follow: Go on with what is recorded from now on.
+        patience: Seconds after which following ends; ``None`` for never.
+    """
+
+    selectors: Typed = Typed()
+    since: str | None = None
+    until: str | None = None
+    operation: tuple[str, ...] = ()
+    actor: tuple[str, ...] = ()
+    ticket: tuple[str, ...] = ()
+    request_id: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    token: str | None = None
+    limit: int | None = None
+    after: int | None = None
+    before: int | None = None
+    follow: bool = False
+    patience: float | None = None
 
 
-def show(context: Context, target: str) -> int:
-    """Print the life of one token or key.
+class Choice(NamedTuple):
+    """Which records are meant, ready to be asked for; ``selector`` is ``None`` where no tokens are selected."""
+
+    filter: query.Filter
+    selector: Selector | None = None
+
+    def among(self, view: View, *, few: bool = False) -> query.Filter:
+        """Return the filter with the tokens of the selector as they stand now; ``few`` where few records are asked for."""
+        if self.selector is None:
+            return self.filter
+        from tokenctl.backends.local.asking import tokens_of
+
+        return self.filter._replace(tokens=tokens_of(view, self.selector, many=few))
+
+
+def log(context: Context, question: Question) -> int:
+    """Print the records that were asked for, oldest first; none is an answer too. Return 0, or 5 or 10 for ``--token``.
 
     Raises:
-        InvalidRequest: not an id (exit 2).
-        NotFound: no record speaks of it (exit 5).
+        InvalidRequest: malformed (exit 2).
+        NotFound: no token that was presented is known by its secret (exit 5).
+        IntegrityError: a record cannot be read, or what is followed was restored or cut (exit 10).
     """
-    identifier = opaque.named_id(target)
-    if identifier is None:
-        raise InvalidRequest("an argument is no id: an id is 22 letters and digits", hint="tokenctl audit show ID")
-    console = context.console
-    with context.backend() as backend, backend.journal.reading() as view:
-        found = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []
-        if not found:
-            raise NotFound(f"no record of {identifier} in profile {backend.name} ({backend.place})")
-        _print(context, found, _block if console.on_terminal and not console.machine else _line)
-    return 0
+    choice, console = _read(context, question), context.console
+    limit, forward = question.limit, question.after is not None
+    if limit is None and console.on_terminal and not console.machine:
+        limit = _SCREENFUL
+    code = 0
+    with context.backend() as backend:
+        if question.token is not None:
+            from tokenctl.commands.audit import presented
 
-
-def _print(context: Context, found: Iterable[Record], show_one: Callable[[Context, Record], None]) -> int:
-    console = context.console
-    shown = 0
-    documents = []
-    for record in found:
-        shown += 1
-        if console.machine:
-            members = record_object(_facts(record))
-            if console.output == "jsonl":
-                console.document(members)
+            proved = presented.read(backend)
+            code = presented.complain(context, backend, proved)
+            if not proved.ids:
+                return code
+            choice = choice._replace(filter=choice.filter._replace(target=proved.ids))
+        size = _warn(context, backend)
+        ended = choice._replace(filter=_up_to(choice.filter, size))
+        first, last, shown, documents = None, None, 0, []
+        for record in pages(backend, ended, limit=limit, forward=forward):
+            first, last, shown = first or record.seq, record.seq, shown + 1
+            if console.output == "json":
+                documents.append(document(record))
             else:
-                documents.append(members)
-            continue
-        show_one(context, record)
-    if console.output == "json":
-        console.document({"records": documents, "warnings": list(console.warnings)})
-    return shown
+                print_record(context, record)
+        if console.output == "json":
+            newer = _neighbour(backend, ended, behind=last) if forward else None
+            older = _neighbour(backend, ended, before=first) if not forward and limit is not None else None
+            console.document({"records": documents, "next": newer, "previous": older, "warnings": list(console.warnings)})
+        if question.follow:
+            from tokenctl.commands.audit.follow import follow
+
+            follow(context, backend, choice, size, patience=question.patience)
+        else:
+            console.chat(f"{shown:,} of {size:,} records, profile {backend.name}{_more(question, limit, shown, first, last)}")
+    return code
 
 
-def _line(context: Context, record: Record) -> None:
-    facts = _facts(record)
-    outcome = str(facts.get("reason") or facts.get("outcome"))
-    if context.console.on_terminal:
-        what = ", ".join(told for told in (record.actor, _text(facts.get("reason")), _text(facts.get("subject"))) if told)
-        line = f"{_moment(record.time)}  {pad(cell(record.operation), 13)}  {cell(record.target):<22}  {escape(what)}"
-        context.console.answer(cut(line, max(terminal.width(), 68)))
+def _more(question: Question, limit: int | None, shown: int, first: int | None, last: int | None) -> str:
+    if limit is None or shown < limit:
+        return ""
+    return f"; newer: --after {last}" if question.after is not None else f"; older: --before {first}"
+
+
+def _read(context: Context, question: Question) -> Choice:
+    """Read a question; raises InvalidRequest (exit 2)."""
+    for option, number, least in (
+        ("--limit", question.limit, 1),
+        ("--after", question.after, 0),
+        ("--before", question.before, 1),
+    ):
+        if number is not None and not least <= number <= (_MOST if option == "--limit" else _LAST_NUMBER):
+            raise InvalidRequest(f"{option}: {least} to {_MOST if option == '--limit' else 'the number of a record'}")
+    if question.follow and context.console.output == "json":
+        raise InvalidRequest("--follow has no end, and -o json is one document", hint="-o jsonl prints a record a line")
+    if question.follow and (question.until is not None or question.before is not None):
+        raise InvalidRequest("--follow has no end: leave --until and --before out")
+    if question.token not in (None, "-"):
+        raise InvalidRequest("--token reads the token from standard input", hint="tokenctl audit log --token - < FILE")
+    if question.token is not None and (question.target or question.selectors.any):
+        raise InvalidRequest("--token names the tokens: leave --target and the selectors out")
+    with naming("--since"):
+        since = parse_instant(question.since, context.now, ago=True) if question.since is not None else None
+    with naming("--until"):
+        until = parse_instant(question.until, context.now, ago=True) if question.until is not None else None
+    selector = None
+    if question.selectors.any:
+        from tokenctl.backends.local.asking import EVERY_STATE
+
+        selector = read_selector(question.selectors, context.now)
+        if not question.selectors.state:
+            selector = selector._replace(states=EVERY_STATE)
+    chosen = query.Filter(
+        since=since, until=until, operation=_operations(question.operation), actor=question.actor,
+        request_id=question.request_id, target=_targets(question.target), ticket=question.ticket,
+        behind=question.after, before=question.before,
+    )  # fmt: skip
+    return Choice(chosen, selector)
+
+
+def _operations(typed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the operations that are named, ``token.*`` for a whole group; raises InvalidRequest (exit 2)."""
+    meant: list[str] = []
+    for name in typed:
+        found = [known for known in OPERATIONS if known == name or (name.endswith(".*") and known.startswith(name[:-1]))]
+        if not found:
+            raise InvalidRequest("--operation: no such operation", hint=f"one of {', '.join(OPERATIONS)}, or a group, token.*")
+        meant += found
+    return tuple(dict.fromkeys(meant))
+
+
+def _targets(typed: tuple[str, ...]) -> tuple[str, ...]:
+    from tokenctl.formats import opaque
+
+    named = [opaque.named_id(target) for target in typed]
+    if None in named:
+        raise InvalidRequest("--target: not an id: an id is 22 letters and digits")
+    return tuple(name for name in named if name is not None)
+
+
+def _warn(context: Context, backend: LocalAuthority) -> int:
+    """Warn of a quarantined store; return how many records there are."""
+    with backend.journal.reading() as view:
+        if view is not None and view.quarantine is not None:
+            context.console.warn(f"the store is quarantined: {view.quarantine}")
+        return query.count(view.store) if view is not None else 0
+
+
+def _up_to(chosen: query.Filter, size: int) -> query.Filter:
+    """Leave out what is recorded while the answer is printed."""
+    return chosen._replace(before=size + 1 if chosen.before is None else min(chosen.before, size + 1))
+
+
+def pages(backend: LocalAuthority, choice: Choice, *, limit: int | None = None, forward: bool = False) -> Iterator[Record]:
+    """Yield records, page by page, each read in a transaction of its own: the newest of a limit, or the first."""
+    if limit is not None and not forward:
+        with backend.journal.reading() as view:
+            numbers = query.newest(view.store, choice.among(view), limit) if view is not None else []
+        for start in range(0, len(numbers), _PAGE):
+            with backend.journal.reading() as view:
+                page = list(query.fetch(view.store, numbers[start : start + _PAGE])) if view is not None else []
+            yield from page
         return
-    values = [
-        str(record.seq), format_instant(record.time - record.time % 1000), cell(record.operation), cell(record.target),
-        cell(record.actor), cell(_text(facts.get("subject"))), cell(outcome),
-    ]  # fmt: skip
-    context.console.answer("\t".join(values))
+    left = limit
+    while left is None or left > 0:
+        with backend.journal.reading() as view:
+            size = _PAGE if left is None else min(left, _PAGE)
+            page = list(query.records(view.store, choice.among(view), limit=size, first=True)) if view is not None else []
+        yield from page
+        if len(page) < size:
+            return
+        left = None if left is None else left - len(page)
+        choice = choice._replace(filter=choice.filter._replace(behind=page[-1].seq))
 
 
-def _block(context: Context, record: Record) -> None:
-    """Print everything that a record says, for a person."""
-    console, facts = context.console, _facts(record)
-    outcome = _text(facts.get("outcome")) or "-"
-    console.answer(f"{_moment(record.time)}  {cell(record.operation)}{'' if outcome == 'done' else f', {escape(outcome)}'}")
-    told: dict[str, object] = {"record": str(record.seq), "target": record.target, "by": record.actor}
-    told |= {label: facts.get(name) for name, label in _LABELS.items()}
-    for label, value in told.items():
-        text = _told(label, value)
-        if text:
-            console.answer(console.fold(f"  {label:<9} ", text))
+def _neighbour(
+    backend: LocalAuthority, choice: Choice, *, behind: int | None = None, before: int | None = None
+) -> int | None:  # fmt: skip
+    """Return the number to go on from where there is more in that direction; ``None`` where there is none."""
+    if behind is None and before is None:
+        return None
+    filtered = choice.filter
+    bounds = {"behind": behind} if behind is not None else {"before": before, "behind": None}
+    more = pages(backend, choice._replace(filter=filtered._replace(**bounds)), limit=1, forward=behind is not None)
+    return (behind if behind is not None else before) if next(more, None) is not None else None
 
 
-def _told(label: str, value: object) -> str:
-    if isinstance(value, list):
-        return escape(" ".join(map(str, value)))
-    if label == "expires" and isinstance(value, int):
-        return _moment(value)
-    if label == "policy" and isinstance(value, str):
-        return escape(value[:_SHORT_HASH])
-    return escape(str(value)) if value is not None else ""
+def document(record: Record) -> dict[str, object]:
+    """Return a record as JSON has it."""
+    return record_object(screen.facts_of(record))
 
 
-def _moment(instant: int) -> str:
-    return format_instant(instant - instant % 1000).replace("T", " ")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _facts(record: Record) -> dict[str, object]:
-    try:
-        return record.facts()
-    except (ValueError, AssertionError):
-        raise IntegrityError(f"record {record.seq} cannot be read", hint="tokenctl audit verify") from None
+def print_record(context: Context, record: Record) -> None:
+    """Print one record on a line: as JSON, in columns, or for a person."""
+    if context.console.output == "jsonl":
+        context.console.document(document(record))
+    else:
+        screen.line(context, record)

@@ -1,0 +1,54 @@
+"""Declares the questions of ``audit log``, which bare ``audit`` asks too."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tokenctl.cli.options import with_globals
+from tokenctl.cli.selectors import with_selectors
+
+Texts = list[str] | None
+Since = Annotated[str | None, typer.Option("--since", metavar="T", help="From then on; 2h is two hours ago.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="T", help="Before then.")]
+Operation = Annotated[Texts, typer.Option("--operation", metavar="OP", help="By operation: token.issue, or all token.*.")]
+Actor = Annotated[Texts, typer.Option("--actor", metavar="WHO", help="By actor, for example alice@build-07.")]
+Ticket = Annotated[Texts, typer.Option("--ticket", metavar="T", help="By ticket.")]
+RequestId = Annotated[Texts, typer.Option("--request-id", metavar="R", help="By request id.")]
+Target = Annotated[Texts, typer.Option("--target", metavar="ID", help="About this token, key or store.")]
+Token = Annotated[str | None, typer.Option("--token", metavar="-", help="About tokens that prove themselves on stdin.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="The newest N only; with --after the first N.")]
+After = Annotated[int | None, typer.Option("--after", metavar="SEQ", help="Go on behind this record.")]
+Before = Annotated[int | None, typer.Option("--before", metavar="SEQ", help="Go back from this record.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Go on with new records; --timeout ends it.")]
+
+
+def _ask(ctx: typer.Context, values: dict[str, Any]) -> int:
+    from tokenctl.commands.audit.log import Question
+    from tokenctl.commands.audit.log import log as act
+
+    given = {name: value for name, value in values.items() if value is not None}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    context = ctx.obj.context()
+    return act(context, Question(**plain, patience=context.surroundings.timeout if "timeout" in ctx.obj.given else None))
+
+
+@with_globals
+@with_selectors
+def audit(
+    ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
+    actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
+    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False,
+) -> int:  # fmt: skip
+    """Show and check the record of everything that happened."""
+    return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})
+
+
+@with_globals
+@with_selectors
+def log(
+    ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
+    actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
+    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False,
+) -> int:  # fmt: skip
+    """List the records, oldest first."""
+    return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})
