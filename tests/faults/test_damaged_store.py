@@ -253,7 +253,7 @@ def record_put_behind(cli):
     """The log goes on from what was anchored, with a record that nobody made."""
     change(
         cli.store,
-        "INSERT INTO record SELECT seq + 1, time, operation, target, request, actor, body, zeroblob(32), nonce "
+        "INSERT INTO record SELECT seq + 1, time, operation, target, request, actor, body, zeroblob(32), nonce, ticket "
         "FROM record ORDER BY seq DESC LIMIT 1",
     )  # fmt: skip
 

@@ -84,13 +84,13 @@ _VERSION_3 = (
 # is not needed; a ticket stood in the body alone.
 TICKET_OF_BODY = "CASE WHEN json_valid(CAST(body AS TEXT)) THEN json_extract(CAST(body AS TEXT), '$.ticket') END"
 _VERSION_4 = (
+    "DROP INDEX record_of_keys",  # first, so that the new ones take their room
+    "DROP INDEX record_by_time",
     "ALTER TABLE record ADD COLUMN ticket TEXT",
     f"UPDATE record SET ticket = {TICKET_OF_BODY} WHERE instr(body, CAST('\"ticket\":null' AS BLOB)) = 0",
     "CREATE INDEX record_by_ticket ON record (ticket) WHERE ticket IS NOT NULL",
     "CREATE INDEX record_by_operation ON record (operation)",
     "CREATE INDEX record_by_actor ON record (actor)",
-    "DROP INDEX record_of_keys",
-    "DROP INDEX record_by_time",
 )
 
 # MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.
