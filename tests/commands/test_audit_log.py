@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.commands.backups import age_key
 from tests.conftest import PROGRAM
 
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
@@ -389,3 +390,35 @@ def test_following_goes_on_through_a_checkpoint_and_a_migration(cli):
     assert following.line()[0] == "4"
     following.process.send_signal(signal.SIGINT)
     assert following.end(-signal.SIGINT) == ("", "")
+
+
+def test_following_ends_where_a_backup_was_restored_that_lacks_what_was_seen(cli):
+    key = age_key(cli.home)
+    cli.token()
+    assert cli("store", "backup", "b.age", "--recipient", key.recipient).code == 0
+    cli.token()
+    following = Following(cli, "--operation", "token.issue")
+    assert [following.line()[0], following.line()[0]] == ["2", "4"]
+    done = cli("store", "restore", "b.age", "--identity", key.path, "--reason", "drill", "--yes")
+    assert done.code == 0, done.err
+    _, err = following.end(10)
+    assert "the store was restored or cut" in err
+
+
+def test_asking_imports_only_what_it_needs(cli, told):
+    code = (
+        "import os, sys; from tokenctl.cli.boundary import run; code = run(sys.argv[1:], environment=os.environ, "
+        "program='tokenctl'); print(*sorted(sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+
+    def loaded(*arguments):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], env=cli.env, capture_output=True, text=True, check=True)
+        return set(done.stderr.split())
+
+    plain = loaded("audit", "log", "--ticket", "INC-1")
+    slow = {"cryptography", "keyring", "httpx", "jwt", "rich"}
+    assert not slow & plain
+    assert not [name for name in plain if name.startswith(("tokenctl.backends.local.asking", "tokenctl.commands.audit.show",
+        "tokenctl.commands.audit.follow", "tokenctl.commands.audit.presented", "tokenctl.store.choosing"))]  # fmt: skip
+    assert not slow & loaded("audit", "log", "--owner", "alice")
+    assert not slow & loaded("audit", "show", cli.id_of(told["a"]), "-o", "json")

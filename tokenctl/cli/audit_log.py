@@ -1,5 +1,6 @@
 """Declares the questions of ``audit log``, which bare ``audit`` asks too."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="The new
 After = Annotated[int | None, typer.Option("--after", metavar="SEQ", help="Go on behind this record.")]
 Before = Annotated[int | None, typer.Option("--before", metavar="SEQ", help="Go back from this record.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on with new records; --timeout ends it.")]
+_selecting = partial(with_selectors, state="By state; default every one.")
 
 
 def _ask(ctx: typer.Context, values: dict[str, Any]) -> int:
@@ -33,7 +35,7 @@ def _ask(ctx: typer.Context, values: dict[str, Any]) -> int:
 
 
 @with_globals
-@with_selectors
+@_selecting
 def audit(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
@@ -44,7 +46,7 @@ def audit(
 
 
 @with_globals
-@with_selectors
+@_selecting
 def log(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,

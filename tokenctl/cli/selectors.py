@@ -1,4 +1,4 @@
-"""The selectors that ``list`` and ``revoke`` share."""
+"""The selectors that ``list``, ``revoke`` and ``audit log`` share."""
 
 import inspect
 from collections.abc import Callable
@@ -29,8 +29,12 @@ _OPTIONS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-def with_selectors(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the selectors to a declaration; the function gets them as one ``selectors``."""
+def with_selectors(function: Callable[..., int], *, state: str = _OPTIONS["state"][2]) -> Callable[..., int]:
+    """Add the selectors to a declaration; the function gets them as one ``selectors``.
+
+    Args:
+        state: The help of ``--state``, whose default the verb decides.
+    """
     signature = inspect.signature(function)
 
     def verb(**values: Any) -> int:
@@ -47,7 +51,7 @@ def with_selectors(function: Callable[..., int]) -> Callable[..., int]:
             name, inspect.Parameter.KEYWORD_ONLY, default=False if kind is bool else None,
             annotation=Annotated[kind, typer.Option(f"--{name.replace('_', '-')}", metavar=metavar or None, help=text)],
         )
-        for name, (kind, metavar, text) in _OPTIONS.items()
+        for name, (kind, metavar, text) in (_OPTIONS | {"state": (*_OPTIONS["state"][:2], state)}).items()
     ]  # fmt: skip
     kept = [parameter for parameter in signature.parameters.values() if parameter.name != "selectors"]
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
