@@ -237,6 +237,15 @@ def test_a_suspension_and_its_end_are_told(cli):
     assert suspension["by"] == suspension["lifted_by"] == life["issued_by"]
 
 
+def test_children_are_counted_with_those_that_wait(cli):
+    parent = cli.id_of(cli.token("--ttl", "1h"))
+    born = [cli.id_of(cli.token("--parent", parent, "--ttl", "5m")) for _ in range(12)]
+    cli("revoke", born[0], "--yes")
+    cli("revoke", parent, "--suspend", "--for", "1h", "--then", "lift", "--yes")
+    life = cli("audit", "show", parent, "-o", "json").json["token"]
+    assert (life["direct_children"], life["living_children"], life["child_ids"]) == (12, 11, sorted(born)[:10])
+
+
 def test_several_tokens_are_shown_one_after_another(cli, told):
     both = f"{told['a']}\n{told['b']}\n"
     assert cli("audit", "show", "-", "-o", "json", input=both).code == 2

@@ -326,7 +326,7 @@ def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):
     lines = [re.sub(r"[0-9]+s ago", "0s ago", line) for line in screen.splitlines()]
     assert re.fullmatch(r"  expires   .*   in 14m [0-9]+s", lines.pop(4))
     assert lines == [
-        f"token {identifier}: revoked",
+        f"token {identifier}: revoked 0s ago (test, INC-4711)",
         f"  made      {moment(issued['time'])}   0s ago by {by}",
         "  rights    access, opaque; scope a b; audience x",
         f"  subject   s; owner {issued['owner']}",

@@ -9,7 +9,7 @@ from tokenctl.backends.local.standing import look, survey
 from tokenctl.backends.local.view import View
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import KEPT, Record
-from tokenctl.model.token import Key
+from tokenctl.model.token import LIVING_STATES, Key
 
 _NAMED = 10  # children that are named
 _SURVEYED = 10_000  # children whose state is looked at
@@ -31,7 +31,7 @@ class Life(NamedTuple):
         intact: Whether its row checks out, or is not there at all.
         children: Its direct children, the first ones.
         children_total: How many those are.
-        children_living: How many of them may be accepted; ``None`` where they are too many to look at each.
+        children_living: How many of them are active, suspended or not yet valid; ``None`` where they are too many for that.
         successors: Tokens that were issued to replace it.
         tokens: How many tokens a key signed, and how many of them are unexpired and unrevoked.
         needed_until: When the last of these ends, milliseconds; ``None`` where there is none.
@@ -62,7 +62,7 @@ def life_of(view: View, identifier: str, records: Sequence[Record]) -> Life:
         children = view.rows.children(identifier)
         living = None
         if len(children) <= _SURVEYED:
-            living = sum(standing.active for _, standing in survey(view, view.rows.survey(children)))
+            living = sum(standing.state in LIVING_STATES for _, standing in survey(view, view.rows.survey(children)))
         return Life(
             records, found=found, intact=found.intact, children=tuple(children[:_NAMED]), children_total=len(children),
             children_living=living, successors=tuple(view.rows.successors_of(identifier)),

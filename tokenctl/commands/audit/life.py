@@ -9,7 +9,7 @@ from tokenctl.commands.audit.screen import actor_in_words, facts_of, moment, tex
 from tokenctl.commands.context import Context
 from tokenctl.model.introspection import Found
 from tokenctl.model.record import Record
-from tokenctl.model.times import format_duration
+from tokenctl.model.times import format_distance, format_duration
 from tokenctl.model.token import Key, Token
 from tokenctl.render.escape import cell, escape
 from tokenctl.render.machine import instant, token_object
@@ -83,8 +83,14 @@ def _standing(found: Found, now: int) -> str:
     token, standing = found.token, found.standing
     if standing.active:
         return f"active, {format_duration(token.ends_at - now)} left"
-    cause = f" ({escape(standing.cause)})" if standing.cause is not None else ""
-    return f"{standing.state}{cause}"
+    own = {"revoked": token.revoked_at, "expired": token.expires_at, "suspended": token.suspended_at}.get(standing.state)
+    since = own if standing.since is None else standing.since
+    told = standing.state if since is None or since > now else f"{standing.state} {format_distance(since, now)}"
+    why = (token.reason, token.ticket) if standing.state == "revoked" and standing.cause is None else (standing.cause,)
+    if standing.state == "suspended" and token.suspended_until is not None:
+        told += f" until {told_moment(token.suspended_until, now)}, then {token.suspended_then}"
+    reasons = ", ".join(escape(part) for part in why if part)
+    return f"{told} ({reasons})" if reasons else told
 
 
 def _made(life: Life, token: Token, now: int) -> list[tuple[str, str]]:
@@ -121,7 +127,7 @@ def _later(life: Life, token: Token, now: int) -> list[tuple[str, str]]:
     if others:
         lines.append(("successor", f"never took its place: {' '.join(others)}"))
     if life.children_total:
-        living = "" if life.children_living is None else f", {life.children_living:,} active"
+        living = "" if life.children_living is None else f", {life.children_living:,} living"
         more = " …" if life.children_total > len(life.children) else ""
         lines.append(("children", f"{life.children_total:,}{living}: {' '.join(life.children)}{more}"))
     for suspension in life.suspensions:
