@@ -160,6 +160,19 @@ def test_what_is_pasted_is_not_echoed_has_no_length_limit_and_the_terminal_is_pu
     assert re.search(r"(?<!-)\bicanon\b", screen)
 
 
+@pytest.mark.parametrize("asked", ["audit log --token -", "audit show -"])
+def test_a_token_that_is_asked_about_is_not_echoed(cli, at_terminal, asked):
+    token = cli.token()
+    child = at_terminal(f"tokenctl {asked}", columns=200)
+    child.expect_exact("paste, then Ctrl-D")
+    child.expect_exact("\n")
+    child.send(f"{token}\n\x04")
+    code, screen = ended(child)
+    assert code == 0
+    assert cli.id_of(token) in screen
+    assert token[-30:] not in screen
+
+
 def test_a_token_is_asked_for_without_echo_where_none_is_named(cli, at_terminal):
     token = cli.token()
     child = at_terminal("tokenctl inspect")

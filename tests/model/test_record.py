@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenctl.model.record import RECORD_VERSION, Event, body_of, canonical
+from tokenctl.model.record import OPERATIONS, RECORD_VERSION, Event, body_of, canonical
 
 TEXT = st.none() | st.text(st.characters(), max_size=12)
 TEXTS = st.none() | st.lists(st.text(max_size=6), max_size=3).map(tuple)
@@ -24,3 +28,17 @@ def test_the_body_is_the_canonical_json_of_every_member(event, actor, seq, time)
     members |= {"v": RECORD_VERSION, "seq": seq, "time": time, "actor": actor, "commitment": "00" * 32}
     written = body_of(event, seq=seq, time=time, actor=canonical(actor).decode(), commitment="00" * 32)
     assert written == canonical(members)
+
+
+def test_every_operation_that_is_recorded_can_be_asked_for() -> None:
+    written = set()
+    for path in (Path(__file__).parents[2] / "tokenctl").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node.func, "id", None) if isinstance(node, ast.Call) else None
+            if name not in ("Event", "event_about", "record_about", "_move"):
+                continue
+            said = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "operation")]
+            texts = [value.value for value in said if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+            written |= {text for text in texts if re.fullmatch(r"[a-z]+\.[a-z_]+", text)}
+    assert {"token.issue", "key.create", "store.create"} <= written
+    assert written <= set(OPERATIONS)
