@@ -46,12 +46,12 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
       verbs=(log show verify)
-      flags=(--since --until --operation --actor --request-id --limit -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --since --until --operation --actor --request-id --limit -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit log')
       verbs=()
-      flags=(--since --until --operation --actor --request-id --limit -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --since --until --operation --actor --request-id --limit -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit show')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
