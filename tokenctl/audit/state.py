@@ -17,7 +17,10 @@ from tokenctl.store.rows import Rows
 
 
 def check_state(store: Store, rows: Rows, corrections: Sequence[Correction], report: Report) -> None:
-    """Check all rows; flaws go to the report."""
+    """Check all rows, and the nonces, which open what records commit to; flaws go to the report."""
+    for seq, nonce in store.rows("SELECT seq, nonce FROM record ORDER BY seq"):
+        if not rows.nonce_intact(seq, nonce):  # type: ignore[arg-type]  # STRICT columns
+            report.flaw(f"record {seq}: its nonce was changed")
     for stored in rows.every_token():
         report.tokens += 1
         history = list(query.records(store, query.Filter(target=(stored.row.id,))))

@@ -44,6 +44,24 @@ class CompactRange:
         self._roots.append(node)
         self.size += 1
 
+    def extend(self, nodes: list[bytes], level: int = 0) -> None:
+        """Append many leaves, or roots of perfect subtrees of ``2 ** level`` leaves, at a size that is a multiple of that."""
+        size = self.size >> level
+        if size << level != self.size:
+            raise ValueError("a subtree does not begin here")
+        self.size += len(nodes) << level
+        left: list[bytes] = []  # smallest first
+        sha256 = hashlib.sha256
+        while nodes or size:
+            if size & 1:
+                nodes = [self._roots.pop(), *nodes]
+            if len(nodes) & 1:
+                left.append(nodes[-1])
+            pairs = iter(nodes)
+            nodes = [sha256(b"\x01" + one + other).digest() for one, other in zip(pairs, pairs, strict=False)]
+            size >>= 1
+        self._roots = left[::-1]
+
     def root(self) -> bytes:
         """Return the tree's root; of no records, the hash of nothing."""
         if not self._roots:

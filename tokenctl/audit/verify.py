@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tokenctl.audit.chain import check_log
+from tokenctl.audit.chain import Progress, check_log, quiet
 from tokenctl.audit.state import check_state
 from tokenctl.audit.tree import Head
 from tokenctl.audit.verdict import Report
@@ -14,7 +12,7 @@ from tokenctl.store.rows import Rows
 
 def verify(
     store: Store, rows: Rows, head: Head, *, head_intact: bool, judged: str | None, anchored: bool,
-    state: bool = True, progress: Callable[[int], None] = lambda _: None,
+    state: bool = True, progress: Progress = quiet,
 ) -> Report:  # fmt: skip
     """Check the log, and with ``state`` the rows.
 
@@ -23,14 +21,14 @@ def verify(
         head_intact: Whether its MAC holds.
         judged: What opening the store found against head and anchor, for example ``TRUNCATED: …``.
         anchored: Whether an anchor was there to compare with.
-        progress: Told the number of records checked.
+        progress: Told the number of records checked, and of how many.
     """
     report = Report()
     for damage in store.damage():
         report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    chain = check_log(store, rows, head, report, progress)
+    chain = check_log(store, head, report, progress)
     if state:
         check_state(store, rows, chain.corrections, report)
     if report.verdict == "OK" and judged is not None:

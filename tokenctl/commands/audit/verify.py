@@ -9,6 +9,7 @@ from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.record import Event
 from tokenctl.render.escape import escape
+from tokenctl.render.progress import Progress
 
 _MEANING = {
     "OK (anchored locally only)": "log and state check out; the anchor beside them agrees",
@@ -36,11 +37,14 @@ def examine(context: Context, backend: LocalAuthority) -> Report | None:
     with backend.journal.reading() as view:
         if view is None:
             return None
-        report = verify(
-            view.store, view.rows, view.head, head_intact=view.head_intact,
-            judged=view.quarantine, anchored=view.anchor is not None,
-            progress=lambda done: context.console.chat(f"{done:,} records checked"),
-        )  # fmt: skip
+        shown = Progress(context.console, "checked", view.head.size)
+        try:
+            report = verify(
+                view.store, view.rows, view.head, head_intact=view.head_intact,
+                judged=view.quarantine, anchored=view.anchor is not None, progress=lambda done, of: shown.reach(done),
+            )  # fmt: skip
+        finally:
+            shown.finish()
     if not report.sound:
         _seal(context, backend, report)
     return report
