@@ -186,7 +186,7 @@ def test_the_detail_of_an_outcome_calls_the_profile_of_the_run(cli):
     cli("profile", "add", "staging")
     done = cli("-p", "staging", "issue", "--subject", "s", "-o", "json")
     parent = str(done.json["id"])
-    assert cli("-p", "staging", "issue", "--subject", "s", "--parent", parent, "-q").code == 0
+    assert cli("-p", "staging", "issue", "--subject", "s", "--parent", parent, "--ttl", "5m", "-q").code == 0
     assert cli("-p", "staging", "revoke", parent, "--keep-children", "--yes").code == 0
     done = cli("-p", "staging", "revoke", parent, "--yes", "-o", "json")
     assert done.json["targets"][0]["detail"] == f"its children were kept: {CALLED} -p staging revoke --parent {parent}"
