@@ -22,12 +22,12 @@ from tokenctl.store.connection import Store
 PIECE_LEVEL = 14
 PIECE = 1 << PIECE_LEVEL  # records that another process answers for together
 _AT_ONCE = 1024  # records read at once; pieces are multiples of it
-_COLUMNS = "SELECT seq, time, operation, target, request, actor, body, hash FROM record WHERE seq > ? AND seq <= ? ORDER BY seq"
+_COLUMNS = "seq, time, operation, target, request, actor, body, hash"
 _MOST_ACTORS = 10_000
 
 Progress = Callable[[int, int], None]  # how many are checked, of how many
-# seq, time, operation, target, request, actor, body, hash: STRICT columns
-Row = tuple[int, int, str, str | None, str | None, str, bytes, bytes]
+# seq, time, operation, target, request, actor, body, hash, ticket: STRICT columns
+Row = tuple[int, int, str, str | None, str | None, str, bytes, bytes, str | None]
 
 
 class Correction(NamedTuple):
@@ -140,7 +140,7 @@ class Walk:
 
     def _judge(self, found: Sequence[Row], end: int) -> None:
         for row in found:
-            record = Record(*row, nonce=b"")
+            record = Record(*row[:-1], nonce=b"", ticket=row[-1])
             if record.seq != self.tree.size + 1:
                 break
             self._judge_one(record)
@@ -183,7 +183,8 @@ def sound_pieces(store: Store, positions: Iterator[int]) -> Iterator[tuple[int, 
 
 
 def _read(store: Store, low: int, high: int) -> list[Row]:
-    return list(store.rows(_COLUMNS, low, high))  # type: ignore[arg-type]
+    sql = f"SELECT {_COLUMNS}, {query.ticket_of(store)} FROM record WHERE seq > ? AND seq <= ? ORDER BY seq"
+    return list(store.rows(sql, low, high))  # type: ignore[arg-type]
 
 
 def _plain(found: Sequence[Row], low: int, high: int, time: int, known: dict[str, str]) -> list[bytes] | None:
@@ -206,15 +207,16 @@ def _plain(found: Sequence[Row], low: int, high: int, time: int, known: dict[str
 def _told(found: Sequence[Row], known: dict[str, str]) -> bool:
     """Whether the body of each record, as it is written, says what the columns say."""
     try:
-        for seq, time, operation, target, request, actor, body, _ in found:
+        for seq, time, operation, target, request, actor, body, _, ticket in found:
             text = str(body, "latin-1")
-            head, number, _, whom, _, moment, version = text.rsplit(',"', 6)
+            head, number, _, whom, why, moment, version = text.rsplit(',"', 6)
             start = head[: head.find('},"audience":') + 1]
             if (
                 number != f'seq":{seq}'
                 or moment != f'time":{time}'
                 or version != 'v":1}'
                 or whom != ('target":null' if target is None else f'target":{quoted(target)}')
+                or why != ('ticket":null' if ticket is None else f'ticket":{quoted(ticket)}')
                 or f',"operation":{quoted(operation)},"outcome":' not in head
                 or f',"request_id":{"null" if request is None else quoted(request)},"scope":' not in head
                 or (known.get(start) or _learn(start, known)) != actor

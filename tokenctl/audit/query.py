@@ -147,7 +147,7 @@ def statement(
 ) -> tuple[str, list[object], bool]:
     """Return the question, its parameters, and whether it gives the numbers of the records alone."""
     columns = {
-        "target": chosen.target, "request": chosen.request_id, _ticket(store): chosen.ticket, "actor": chosen.actor,
+        "target": chosen.target, "request": chosen.request_id, ticket_of(store): chosen.ticket, "actor": chosen.actor,
         "operation": chosen.operation,
     }  # fmt: skip
     asked = {column: tuple(dict.fromkeys(values)) for column, values in columns.items() if values}
@@ -157,7 +157,7 @@ def statement(
         rest.append(condition)
         parameters += bound
     order = f"ORDER BY seq{' DESC' if backwards else ''}"
-    select = f"SELECT {_COLUMNS}, {_ticket(store)} FROM record"
+    select = f"SELECT {_COLUMNS}, {ticket_of(store)} FROM record"
     if lead is None:
         return f"{select}{_where(rest)} {order}", parameters, False
     values = asked[lead]
@@ -169,7 +169,7 @@ def statement(
     return f"{parts} {order}", [part for value in values for part in (value, *parameters)], False
 
 
-def _ticket(store: Store) -> str:
+def ticket_of(store: Store) -> str:
     """Return where a record's ticket stands: an older store has no column for it."""
     return "ticket" if store.version >= TICKETS else f"({TICKET_OF_BODY})"
 
@@ -210,7 +210,7 @@ def _where(conditions: Sequence[str]) -> str:
 
 def fetch(store: Store, numbers: Sequence[int]) -> Iterator[Record]:
     """Yield records by their numbers, in the order given."""
-    sql = f"""SELECT {_COLUMNS}, {_ticket(store)} FROM json_each(?) AS chosen CROSS JOIN record ON record.seq = chosen.value
+    sql = f"""SELECT {_COLUMNS}, {ticket_of(store)} FROM json_each(?) AS chosen CROSS JOIN record ON record.seq = chosen.value
               ORDER BY chosen.key"""
     for start in range(0, len(numbers), _CHUNK):
         for row in store.rows(sql, json.dumps(numbers[start : start + _CHUNK])):
