@@ -10,6 +10,7 @@ import pytest
 
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 SOUND = "OK (anchored locally only): log and state check out; the anchor beside them agrees\n"
+REWRITABLE = "no head of this log ever left the store: the holder of its key could rewrite all {}\n"
 KEYS = {
     "v",
     "seq",
@@ -111,7 +112,7 @@ def test_a_key_has_a_life_too(cli):
 def test_a_sound_log_checks_out(cli):
     cli.token()
     done = cli("audit", "verify")
-    assert (done.code, done.out, done.err) == (0, SOUND + "2 records, 1 token, 0 keys\n", "")
+    assert (done.code, done.out, done.err) == (0, SOUND + "2 records, 1 token, 0 keys\n" + REWRITABLE.format(2), "")
     assert cli("audit", "verify", "-q").out == ""
     document = cli("audit", "verify", "-o", "json").json
     assert (document["verdict"], document["flaws"], document["records"]) == ("OK (anchored locally only)", [], 2)

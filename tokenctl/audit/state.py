@@ -10,6 +10,7 @@ from tokenctl.audit import query
 from tokenctl.audit.chain import Correction
 from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
 from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
+from tokenctl.audit.log_history import log_key_flaws
 from tokenctl.audit.token_history import replay, token_flaws
 from tokenctl.audit.verdict import Report
 from tokenctl.store.connection import Store
@@ -44,6 +45,8 @@ def check_state(store: Store, rows: Rows, corrections: Sequence[Correction], rep
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
     _check_root_facts(store, report)
+    for flaw in log_key_flaws(store):
+        report.flaw(flaw)
     changes = list(query.records(store, query.Filter(operation=("store.policy",))))
     policies = [facts.get("policy") for _, facts in replay(changes)]
     if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):

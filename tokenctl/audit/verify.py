@@ -2,38 +2,143 @@
 
 from __future__ import annotations
 
-from tokenctl.audit.chain import Progress, check_log, quiet
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenctl.audit import query
+from tokenctl.audit.chain import Chain, Correction, Progress, Start, check_log, quiet, time_of
+from tokenctl.audit.recent import check_recent
 from tokenctl.audit.state import check_state
-from tokenctl.audit.tree import Head
-from tokenctl.audit.verdict import Report
+from tokenctl.audit.tree import CompactRange, Head
+from tokenctl.audit.verdict import ANCHORED, DIVERGED, LOCALLY, TRUNCATED, UNANCHORED, KnownHead, Report
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
+
+if TYPE_CHECKING:
+    from tokenctl.audit.verified import Verified
+
+
+class Extent(NamedTuple):
+    """What of a store is checked.
+
+    Attributes:
+        log: Every record.
+        state: Every row.
+        verified: Only what came behind what was verified before; ``None`` for all.
+    """
+
+    log: bool = True
+    state: bool = True
+    verified: Verified | None = None
+
+
+EVERYTHING = Extent()
 
 
 def verify(
     store: Store, rows: Rows, head: Head, *, head_intact: bool, judged: str | None, anchored: bool,
-    state: bool = True, progress: Progress = quiet,
+    extent: Extent = EVERYTHING, known: Sequence[KnownHead] = (), progress: Progress = quiet,
 ) -> Report:  # fmt: skip
-    """Check the log, and with ``state`` the rows.
+    """Check the log, the rows, or both, and compare the log with heads that were kept elsewhere.
 
     Args:
         head: The head as it stands in the store.
         head_intact: Whether its MAC holds.
         judged: What opening the store found against head and anchor, for example ``TRUNCATED: …``.
         anchored: Whether an anchor was there to compare with.
+        known: Verified heads of this log.
         progress: Told the number of records checked, and of how many.
     """
-    report = Report()
-    for damage in store.damage():
-        report.flaw(f"the store's file is damaged: {damage}")
+    report = Report(state=extent.state, since=_since(extent))
+    if extent.state and extent.verified is None:
+        for damage in store.damage():
+            report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    chain = check_log(store, head, report, progress)
-    if state:
-        check_state(store, rows, chain.corrections, report)
-    if report.verdict == "OK" and judged is not None:
-        report.verdict = judged.partition(":")[0]
-        report.flaws.append(judged)
-    elif report.verdict == "OK":
-        report.verdict = "OK (anchored locally only)" if anchored else "UNANCHORED"
+    if _continues(store, head, extent.verified, report):
+        roots = _check(store, rows, head, extent, known, report, progress)
+        _compare(store, head, known, roots, report)
+    if report.verdict == ANCHORED and judged is not None:
+        report.contradict(judged.partition(":")[0], judged)
+    elif report.verdict == ANCHORED and not any(one.agrees for one in report.compared):
+        report.verdict = LOCALLY if anchored else UNANCHORED
     return report
+
+
+def _since(extent: Extent) -> int | None:
+    if not extent.log:
+        return None
+    return 0 if extent.verified is None else extent.verified.size
+
+
+def _continues(store: Store, head: Head, verified: Verified | None, report: Report) -> bool:
+    """Whether the log goes on from what was verified before."""
+    if verified is None:
+        return True
+    report.records, report.root = head.size, head.root
+    if head.size < verified.size:
+        report.contradict(TRUNCATED, f"the log has {head.size:,} records, and {verified.size:,} were verified before")
+        return False
+    if verified.size and store.value("SELECT hash FROM record WHERE seq = ?", verified.size) != verified.leaf:
+        report.contradict(DIVERGED, f"record {verified.size:,} is not the one that was verified before")
+        return False
+    return True
+
+
+def _check(
+    store: Store, rows: Rows, head: Head, extent: Extent, known: Sequence[KnownHead], report: Report, progress: Progress
+) -> dict[int, bytes]:  # fmt: skip
+    """Check what is to be checked; return the roots that the check came by."""
+    before = extent.verified
+    if not extent.log:
+        report.records, report.root = head.size, head.root
+        chain = Chain(list(_corrections(store)), {})
+    else:
+        start = Start(before.size, before.range, before.time) if before is not None else Start(0, b"", 0)
+        chain = check_log(store, head, report, progress, sizes={one.size for one in known}, start=start)
+    if extent.state and before is None:
+        check_state(store, rows, chain.corrections, report)
+    elif extent.state and before is not None:
+        check_recent(store, rows, before.size, report)
+    return chain.roots
+
+
+def _corrections(store: Store) -> list[Correction]:
+    """Return where the log accepted the clock, by its columns alone."""
+    found = []
+    for record in query.records(store, query.Filter(operation=("store.clock",))):
+        before = time_of(store, record.seq - 1)
+        if record.time < before:
+            found.append(Correction(seq=record.seq, before=before, clock=record.time))
+    return found
+
+
+def _compare(store: Store, head: Head, known: Sequence[KnownHead], roots: dict[int, bytes], report: Report) -> None:
+    """Compare the log with heads kept elsewhere."""
+    for one in known:
+        root = roots.get(one.size)
+        if root is None and one.size <= head.size:
+            root = root_at(store, one.size)
+        agrees = root == one.root
+        report.compare(one, agrees=agrees)
+        if not one.origin:
+            report.contradict(DIVERGED, f"{one.source} is a head of another log", grave=False)
+        elif not agrees and one.size > head.size:
+            report.contradict(TRUNCATED, f"{one.source} knows {one.size:,} records, the log has {head.size:,}")
+        elif not agrees:
+            report.contradict(DIVERGED, f"the first {one.size:,} records are not those that {one.source} knows")
+        elif not one.named:
+            report.contradict(DIVERGED, f"the key that signed {one.source} is none that this log names")
+
+
+def root_at(store: Store, size: int) -> bytes:
+    """Return the root of the first records by the leaf hashes in the store; of fewer than asked for, their own."""
+    tree = CompactRange()
+    leaves: list[bytes] = []
+    for (leaf,) in store.rows("SELECT hash FROM record WHERE seq <= ? ORDER BY seq", size):
+        leaves.append(leaf if isinstance(leaf, bytes) else b"")
+        if len(leaves) == 1024:
+            tree.extend(leaves)
+            leaves = []
+    tree.extend(leaves)
+    return tree.root()

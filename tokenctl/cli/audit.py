@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tokenctl.cli.audit_log import audit, log
+from tokenctl.cli.audit_verify import CHECKPOINT_EPILOG, VERIFY_EPILOG, checkpoint, verify
 from tokenctl.cli.help import epilog
 from tokenctl.cli.options import with_globals
 
@@ -32,17 +33,13 @@ def show(
     return act(ctx.obj.context(), target)
 
 
-@with_globals
-def verify(ctx: typer.Context) -> int:
-    """Check the whole log, and every row against it."""
-    from tokenctl.commands.audit.verify import verify_log
-
-    return verify_log(ctx.obj.context())
-
-
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True, epilog=EPILOG)
     group.callback()(audit)
-    for name, verb in (("log", log), ("show", show), ("verify", verify)):
-        group.command(name, epilog=LOG_EPILOG if verb is log else EPILOG)(verb)
+    verbs = (
+        ("log", log, LOG_EPILOG), ("show", show, EPILOG), ("verify", verify, VERIFY_EPILOG),
+        ("checkpoint", checkpoint, CHECKPOINT_EPILOG),
+    )  # fmt: skip
+    for name, verb, epilogue in verbs:
+        group.command(name, epilog=epilogue)(verb)
     app.add_typer(group, name="audit")

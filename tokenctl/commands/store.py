@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenctl.audit import verified
 from tokenctl.backends.local import clock
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.audit.verify import examine
@@ -78,6 +79,7 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             change.append(
                 Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict})
             )
+        verified.forget(backend.journal.anchor_path)
         _tell_release(context, backend.name, str(verdict))
     return 0
 

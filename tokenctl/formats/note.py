@@ -180,6 +180,20 @@ def sign(text: str, keys: Sequence[tuple[VerifierKey, Secret]]) -> str:
     return f"{text}\n{''.join(lines)}"
 
 
+def new_seed() -> Secret:
+    """Make the private part of a key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Secret(Ed25519PrivateKey.generate().private_bytes_raw())
+
+
+def public_of(seed: Secret) -> bytes:
+    """Return the public part of a key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).public_key().public_bytes_raw()
+
+
 def _encoded(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tokenctl.audit import anchor as anchors
-from tokenctl.audit.verify import verify
+from tokenctl.audit.verify import Extent, verify
 from tokenctl.backends.local import root_places, root_secret, sealing
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.view import FACTS, View, read_meta, require_own
@@ -254,7 +254,7 @@ def _believed(journal: Journal, backup: Backup, store: Store) -> tuple[View | No
         damage = store.damage()
         if damage or not view.head_intact:
             return None, 0, f"its file is damaged: {damage[0]}" if damage else view.quarantine
-        report = verify(store, view.rows, view.head, head_intact=True, judged=None, anchored=False, state=False)
+        report = verify(store, view.rows, view.head, head_intact=True, judged=None, anchored=False, extent=Extent(state=False))
         if not report.sound:
             return None, 0, f"its log does not check out: {report.flaws[0]}"
         return view, _agreed(backup.store, store), None

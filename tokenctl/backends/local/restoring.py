@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tokenctl import files
 from tokenctl.audit import anchor as anchors
+from tokenctl.audit import verified
 from tokenctl.audit.tree import CompactRange
 from tokenctl.backends.local import inheriting, moving_root
 from tokenctl.backends.local.batches import Known
@@ -119,6 +120,7 @@ def carry_out(journal: Journal, backup: Backup, *, reason: str | None, keep_acti
             copies.put_in_place(journal.path, backup.store)
         if anchor is not None:
             journal.write_anchor(anchor)
+        verified.forget(journal.anchor_path)
     return done._replace(aside=aside)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from tokenctl.backends.local import retaining, sealing
+from tokenctl.backends.local import log_key, retaining, sealing
 from tokenctl.backends.local.journal import Journal, Opened
 from tokenctl.backends.local.root_places import Place
 from tokenctl.backends.local.view import Change
@@ -101,7 +101,7 @@ def _exchange(
         sealed = sealing.seal(keys, store_id, key.kid, key.alg, private.reveal())
         return key._replace(sealed=sealed, kek_version=keys.version)
 
-    kept = retaining.facts_under(change, keys)
+    kept = retaining.facts_under(change, keys) | log_key.resealed(change, keys)
     count = remaking.total(change.store)
     remaking.remake(change.store, change.rows, Protector(keys.row, store_id), reseal=reseal, progress=begin(count))
     check = sealing.check_value(root, store_id)

@@ -2,52 +2,115 @@
 
 from __future__ import annotations
 
-from tokenctl.audit.verdict import Report
-from tokenctl.audit.verify import verify
+from typing import NamedTuple
+
+from tokenctl import files
+from tokenctl.audit import verified as remembered
+from tokenctl.audit.verdict import UNANCHORED, Report
+from tokenctl.audit.verify import EVERYTHING, Extent, verify
 from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.local.log_key import exported_size
+from tokenctl.backends.local.view import View
+from tokenctl.commands.audit import verdict_screen
+from tokenctl.commands.audit.known_heads import Witness, read, verified
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import IntegrityError, InvalidRequest, TemporarilyUnavailable, TokenctlError
+from tokenctl.formats.note import VerifierKey
 from tokenctl.model.record import Event
-from tokenctl.render.escape import escape
 from tokenctl.render.progress import Progress
 
-_MEANING = {
-    "OK (anchored locally only)": "log and state check out; the anchor beside them agrees",
-    "UNANCHORED": "log and state check out; no anchor was there to compare with",
-    "INVALID": "something was changed",
-    "TRUNCATED": "records are missing at the end: an old copy, or a cut log",
-    "SEALED": "somebody quarantined the store by hand",
-    "DIVERGED": "this is not the log that was anchored",
-}
+
+class Order(NamedTuple):
+    """What ``audit verify`` was asked to check, and against what."""
+
+    full: bool = False
+    state: bool = False
+    quick: bool = False
+    known_heads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    require_anchor: bool = False
+
+    @property
+    def extent(self) -> Extent:
+        """What is checked where nothing was verified before; without a word, all."""
+        return Extent(log=self.full or not self.state, state=self.state or not self.full)
 
 
-def verify_log(context: Context) -> int:
-    """Replay the whole log and compare every row with it; return 0 or 10."""
+def verify_log(context: Context, order: Order) -> int:
+    """Check the log, the rows, or both; return 0 or 10.
+
+    Raises:
+        InvalidRequest: options that contradict each other, or a known head that is none of this log (exit 2).
+        IntegrityError: a known head that none of the log's keys signed (exit 10); the store is not to blame.
+    """
+    if order.quick and (order.full or order.state):
+        raise InvalidRequest("--quick goes with neither --full nor --state", hint="--full --state is what no option checks")
+    if order.keys and not order.known_heads:
+        raise InvalidRequest("--key goes with --known-head", hint="tokenctl audit verify --known-head FILE --key VKEY")
+    brought = [VerifierKey.parse(text) for text in order.keys]
+    witness = Witness(read(order.known_heads), brought)
     with context.backend() as backend:
-        report = examine(context, backend)
+        report = examine(context, backend, order, witness)
         if report is None:
-            _print(context, Report(verdict="UNANCHORED"))
-            return 0
-        _print(context, report)
-    return 0 if report.sound else IntegrityError.exit_code
+            report = Report(verdict=UNANCHORED)
+        if order.require_anchor:
+            report.require_anchor()
+        verdict_screen.show(context, report)
+    return 0 if report.accepted else IntegrityError.exit_code
 
 
-def examine(context: Context, backend: LocalAuthority) -> Report | None:
-    """Check log and rows, and quarantine a store that does not check out; ``None`` where there is no store."""
+def examine(
+    context: Context, backend: LocalAuthority, order: Order | None = None, witness: Witness | None = None
+) -> Report | None:  # fmt: skip
+    """Check a store, and quarantine one that does not check out; ``None`` where there is no store."""
+    order = order or Order()
     with backend.journal.reading() as view:
         if view is None:
+            if witness is not None and witness.heads:
+                raise backend.journal.absent()
             return None
+        known = verified(view, witness) if witness is not None else []
+        extent = _since_last(context, view, backend) if order.quick else order.extent
         shown = Progress(context.console, "checked", view.head.size)
         try:
             report = verify(
-                view.store, view.rows, view.head, head_intact=view.head_intact,
-                judged=view.quarantine, anchored=view.anchor is not None, progress=lambda done, of: shown.reach(done),
+                view.store, view.rows, view.head, head_intact=view.head_intact, judged=view.quarantine,
+                anchored=view.anchor is not None, extent=extent, known=known, progress=lambda done, of: shown.reach(done),
             )  # fmt: skip
         finally:
             shown.finish()
-    if not report.sound:
+        report.exported = exported_size(view)
+        if report.sound and extent.log and extent.state and not backend.journal.only_looks:
+            _remember(context, view, backend)
+    if report.grave:
         _seal(context, backend, report)
     return report
+
+
+def _since_last(context: Context, view: View, backend: LocalAuthority) -> Extent:
+    """Return what came since the last sound check; all where none is known, or the clock was corrected since."""
+    before = remembered.read(backend.journal.anchor_path, view.keys.head, view.store_id)
+    if before is None:
+        context.console.chat("nothing was verified before: all of it is checked")
+        return EVERYTHING
+    corrected = "SELECT 1 FROM record WHERE operation = 'store.clock' AND seq > ? LIMIT 1"
+    if view.store.value(corrected, before.size) is not None:
+        context.console.chat("the clock was corrected since the last check: all of it is checked")
+        return EVERYTHING
+    return EVERYTHING._replace(verified=before)
+
+
+def _remember(context: Context, view: View, backend: LocalAuthority) -> None:
+    head = view.head
+    leaf = view.store.value("SELECT hash FROM record WHERE seq = ?", head.size)
+    if not isinstance(leaf, bytes):
+        return  # a log of nothing
+    found = remembered.Verified(size=head.size, range=head.range, leaf=leaf, time=head.time)
+    try:
+        remembered.write(backend.journal.anchor_path, found, view.keys.head, view.store_id)
+    except OSError as error:
+        path = context.places.shown(remembered.path_beside(backend.journal.anchor_path))
+        context.console.chat(f"{path} was not written, so --quick cannot go on from here: {files.cause_of(error)}")
 
 
 def _seal(context: Context, backend: LocalAuthority, report: Report) -> None:
@@ -66,23 +129,3 @@ def _seal(context: Context, backend: LocalAuthority, report: Report) -> None:
         context.console.warn("the quarantine could not be recorded: the store cannot be written")
     except TokenctlError as error:
         context.console.warn(f"the quarantine could not be recorded: {error.message}")
-
-
-def _print(context: Context, report: Report) -> None:
-    console = context.console
-    if console.machine:
-        console.document(
-            {"verdict": report.verdict, "flaws": report.flaws, "records": report.records, "tokens": report.tokens,
-             "keys": report.keys, "root": report.root.hex() or None, "warnings": list(console.warnings)}
-        )  # fmt: skip
-        return
-    meaning = _MEANING.get(report.verdict, "")
-    colour = "green" if report.verdict.startswith("OK") else "yellow" if report.verdict == "UNANCHORED" else "red"
-    line = console.fold(f"{report.verdict}: ", meaning)
-    console.result(line.replace(report.verdict, console.paint(report.verdict, colour), 1))
-    counts = (("record", report.records), ("token", report.tokens), ("key", report.keys))
-    console.result(", ".join(f"{count:,} {what}{'s' * (count != 1)}" for what, count in counts))
-    for flaw in report.flaws:
-        console.result(f"flaw: {escape(flaw)}")
-    if report.flaws and not console.quiet:
-        console.complain(f"hint: restore the newest copy, or accept this one: {console.command} store release --reason R")
