@@ -120,7 +120,7 @@ def test_no_byte_of_a_checkpoint_can_be_changed_and_believed():
         lambda text: text.replace("\u2014 ", "\u2014  "),
         lambda text: text.partition("\n\n")[0] + "\n\n",
         lambda text: text + text.partition("\n\n")[2] * 64,
-        lambda text: text.replace(ORIGIN, "x" * 70_000, 1),
+        lambda text: text.replace(ORIGIN, "x" * 270_000, 1),
     ],
 )  # fmt: skip
 def test_what_is_no_checkpoint_is_refused(spoil):

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenctl.audit import query
+from tokenctl.audit import log_keys, query
 from tokenctl.audit.chain import Correction
 from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
 from tokenctl.audit.lifting import OPERATIONS, lifted_ahead
-from tokenctl.audit.log_history import log_key_flaws
 from tokenctl.audit.token_history import replay, token_flaws
 from tokenctl.audit.verdict import Report
 from tokenctl.store.connection import Store
@@ -45,8 +44,7 @@ def check_state(store: Store, rows: Rows, corrections: Sequence[Correction], rep
         if not store.integer(sql, request, actor):
             report.flaw(f"no record speaks of the request {request}")
     _check_root_facts(store, report)
-    for flaw in log_key_flaws(store):
-        report.flaw(flaw)
+    _check_log_key(store, report)
     changes = list(query.records(store, query.Filter(operation=("store.policy",))))
     policies = [facts.get("policy") for _, facts in replay(changes)]
     if store.value("SELECT value FROM meta WHERE name = 'policy'") != (policies[-1] if policies else None):
@@ -88,6 +86,14 @@ def _check_corrections(store: Store, corrections: Sequence[Correction], report: 
             if after is None or after.operation == "token.lift" or after.time != correction.clock:
                 flaw = f"lifted ahead of the clock that record {correction.seq} accepted, and not suspended again"
                 report.flaw(f"token {lifted.token}: {flaw}")
+
+
+def _check_log_key(store: Store, report: Report) -> None:
+    """Replay which keys signed the heads of the log."""
+    meta = {str(name): value for name, value in store.rows("SELECT name, value FROM meta")}
+    own = query.Filter(operation=(log_keys.OPERATION,), target=(str(meta.get("store_id")),))
+    for flaw in log_keys.key_flaws(meta, query.records(store, own), size=query.count(store)):
+        report.flaw(flaw)
 
 
 def _check_root_facts(store: Store, report: Report) -> None:

@@ -17,7 +17,8 @@ def leaf_hash(body: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + body).digest()
 
 
-def _node_hash(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Source: RFC 6962 section 2.1."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -40,7 +41,7 @@ class CompactRange:
     def append(self, leaf: bytes) -> None:
         node = leaf
         for _ in range((~self.size & self.size + 1).bit_length() - 1):
-            node = _node_hash(self._roots.pop(), node)
+            node = node_hash(self._roots.pop(), node)
         self._roots.append(node)
         self.size += 1
 
@@ -68,8 +69,13 @@ class CompactRange:
             return hashlib.sha256(b"").digest()
         node = self._roots[-1]
         for left in reversed(self._roots[:-1]):
-            node = _node_hash(left, node)
+            node = node_hash(left, node)
         return node
+
+    @property
+    def roots(self) -> list[bytes]:
+        """The roots of the perfect subtrees, largest first."""
+        return list(self._roots)
 
     def to_bytes(self) -> bytes:
         return b"".join(self._roots)

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from tokenctl.cli.audit_log import audit, log
-from tokenctl.cli.audit_verify import CHECKPOINT_EPILOG, VERIFY_EPILOG, checkpoint, verify
+from tokenctl.cli.audit_proof import CHECKPOINT_EPILOG, Disclose, Out, Prove, Seq, checkpoint
+from tokenctl.cli.audit_verify import VERIFY_EPILOG, verify
 from tokenctl.cli.help import epilog
 from tokenctl.cli.options import with_globals
+from tokenctl.errors import InvalidRequest
 
 EPILOG = epilog(
     ["tokenctl audit log --since 2h", "tokenctl audit show 0352Ldy4SKzRSvwVvSWvL6", "tokenctl audit verify -q"],
@@ -25,9 +27,17 @@ LOG_EPILOG = epilog(
 
 @with_globals
 def show(
-    ctx: typer.Context, target: Annotated[str, typer.Argument(metavar="ID", help="A token or a key; - reads a token from stdin.")]
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="ID", help="A token or a key; - reads a token from stdin.")],
+    proof: Prove = False, seq: Seq = None, disclose: Disclose = False, out: Out = None,
 ) -> int:  # fmt: skip
-    """Tell the life of one token or key."""
+    """Tell the life of one token or key, or prove one of its records."""
+    if proof:
+        from tokenctl.commands.audit.proof import prove
+
+        return prove(ctx.obj.context(), target, seq=seq, disclose=disclose, out=out)
+    if disclose or seq is not None or out is not None:
+        raise InvalidRequest("--seq, --disclose and --out go with --proof", hint="tokenctl audit show ID --proof")
     from tokenctl.commands.audit.show import show as act
 
     return act(ctx.obj.context(), target)
@@ -36,10 +46,7 @@ def show(
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True, epilog=EPILOG)
     group.callback()(audit)
-    verbs = (
-        ("log", log, LOG_EPILOG), ("show", show, EPILOG), ("verify", verify, VERIFY_EPILOG),
-        ("checkpoint", checkpoint, CHECKPOINT_EPILOG),
-    )  # fmt: skip
-    for name, verb, epilogue in verbs:
-        group.command(name, epilog=epilogue)(verb)
+    epilogs = {"log": LOG_EPILOG, "verify": VERIFY_EPILOG, "checkpoint": CHECKPOINT_EPILOG}
+    for name, verb in (("log", log), ("show", show), ("verify", verify), ("checkpoint", checkpoint)):
+        group.command(name, epilog=epilogs.get(name, EPILOG))(verb)
     app.add_typer(group, name="audit")

@@ -1,4 +1,4 @@
-"""Declares ``audit verify`` and ``audit checkpoint``."""
+"""Declares ``audit verify``."""
 
 from typing import Annotated
 
@@ -16,14 +16,6 @@ VERIFY_EPILOG = epilog(
     [0, 2, 4, 7, 9, 10],
     {10: "anything but OK, or no outside head where one is required"},
 )
-CHECKPOINT_EPILOG = epilog(
-    [
-        "tokenctl audit checkpoint", "tokenctl audit checkpoint --out /mnt/elsewhere/log.checkpoint",
-        "tokenctl audit checkpoint --key",
-    ],
-    [0, 2, 4, 5, 7, 9, 10],
-    {2: "usage, or a file that cannot be written"},
-)  # fmt: skip
 Texts = list[str] | None
 
 
@@ -36,12 +28,20 @@ def verify(
     known_head: Annotated[
         Texts, typer.Option("--known-head", metavar="FILE", help="A checkpoint that was kept elsewhere; - reads one from stdin.")
     ] = None,
-    key: Annotated[Texts, typer.Option("--key", metavar="VKEY", help="The key that was kept with a checkpoint.")] = None,
+    proof: Annotated[
+        str | None, typer.Option("--proof", metavar="FILE", help="Check this proof of a record alone; needs no store.")
+    ] = None,
+    key: Annotated[Texts, typer.Option("--key", metavar="VKEY", help="The key that was kept with a checkpoint or proof.")] = None,
     require_anchor: Annotated[
         bool, typer.Option("--require-anchor", help="Accept nothing that no head kept elsewhere agrees with.")
     ] = False,
 ) -> int:
-    """Check the whole log, and every row against it."""
+    """Check the whole log, and every row against it; or a proof."""
+    if proof is not None:
+        from tokenctl.commands.audit.check_proof import check
+
+        others = bool(full or state or quick or known_head or require_anchor)
+        return check(ctx.obj.context(), proof, keys=tuple(key or ()), alone=not others)
     from tokenctl.commands.audit.verify import Order, verify_log
 
     order = Order(
@@ -49,15 +49,3 @@ def verify(
         require_anchor=require_anchor,
     )  # fmt: skip
     return verify_log(ctx.obj.context(), order)
-
-
-@with_globals
-def checkpoint(
-    ctx: typer.Context,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, 0644, whole.")] = None,
-    key: Annotated[bool, typer.Option("--key", help="Print the key that verifies checkpoints of this log, alone.")] = False,
-) -> int:
-    """Print the signed head of the log, to be kept where nobody can reach both."""
-    from tokenctl.commands.audit.checkpoint import checkpoint as act
-
-    return act(ctx.obj.context(), out=out, key=key)

@@ -26,7 +26,7 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
 _PATH_OPTIONS = frozenset(  # a path may be any bytes
-    ["file", "out", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"]
+    ["file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"]
 )
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]

@@ -72,18 +72,16 @@ def rotate_keys(
         str | None, typer.Option("--compromised", metavar="KID", help="Deny this key and all that it signed, now.")
     ] = None,
     root: Annotated[bool, typer.Option("--root", help="Replace the root secret, and all that is derived from it.")] = False,
-    log_key: Annotated[
-        bool, typer.Option("--log-key", help="Replace the key of the log; print a head that both keys signed.")
-    ] = False,
+    log_key: Annotated[bool, typer.Option("--log-key", help="Replace the key that signs the heads of the log.")] = False,
 ) -> int:
     """Take every due step of the signing keys."""
-    named = (algorithm, if_older_than, compromised)
-    alone = named == (None, None, None) and not any((check, dry_run, verifier, unobserved))
-    if root:
-        from tokenctl.commands.root_secret import rotate as rotate_root
+    if root or log_key:
+        named = (algorithm, if_older_than, compromised)
+        alone = named == (None, None, None) and not any((check, dry_run, verifier, unobserved, root and log_key))
+        if root:
+            from tokenctl.commands.root_secret import rotate as rotate_root
 
-        return rotate_root(ctx.obj.context(), alone=alone and not log_key)
-    if log_key:
+            return rotate_root(ctx.obj.context(), alone=alone)
         from tokenctl.commands.audit.checkpoint import rotate as rotate_log_key
 
         return rotate_log_key(ctx.obj.context(), alone=alone)

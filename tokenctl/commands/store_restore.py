@@ -203,6 +203,9 @@ def _tell(context: Context, profile: str, backup: examining.Backup, done: restor
     if done.behind is not None:
         console.warn(f"what was revoked is taken over only as far as the store before it knew: {done.behind}")
     _warn_of_keys(context, done)
+    if done.unfit is not None:
+        told = f"a signed head of {done.unfit:,} records left the store before this: the restored log does not continue it"
+        console.warn(f"{told}, and who holds it will be told so; hand out a new one: {console.command} audit checkpoint")
     if console.machine:
         console.document(_document(context, profile, backup, done, dry_run=dry_run))
         return
@@ -242,6 +245,8 @@ def _facts(context: Context, done: restoring.Done, would: str) -> list[tuple[str
         lines.append(("taken over", f"from the store before it: {told}"))
     if inherited.compromised:
         lines.append(("compromised", ", ".join(inherited.compromised)))
+    if done.log_origin is not None:
+        lines.append(("log", f"the same origin as before: {done.log_origin}"))
     if done.aside is not None:
         lines.append(("kept", context.places.shown(done.aside)))
     return lines
@@ -264,7 +269,7 @@ def _document(
             {"kid": kid, "alg": alg, "state": state, "retired_since": kid in inherited.retired} for kid, alg, state in done.keys
         ],
         "root_secret_place": backup.found.place.name, "root_secret": "written" if backup.found.lacking else "kept",
-        "kept_aside": done.aside,
+        "kept_aside": done.aside, "log_origin": done.log_origin,
         "quarantine": done.quarantine, "warnings": list(context.console.warnings),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tokenctl.errors import IntegrityError, InvalidRequest
 from tokenctl.secret import Secret
 
-MAX_NOTE = 64 * 1024  # bytes
+MAX_NOTE = 256 * 1024  # bytes: sixteen signatures of the longest post-quantum kind must fit
 _MAX_SIGNATURES = 64
 _ED25519 = b"\x01"  # the signature type
 _ID_LENGTH = 4
@@ -38,7 +38,7 @@ class VerifierKey(NamedTuple):
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_ID_LENGTH]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.identifier.hex()}+{_encoded(_ED25519 + self.public)}"
+        return f"{self.name}+{self.identifier.hex()}+{encoded(_ED25519 + self.public)}"
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
@@ -50,7 +50,7 @@ class VerifierKey(NamedTuple):
         fault = InvalidRequest("this is no verifier key of a log", hint="NAME+HASH+KEY: tokenctl audit checkpoint --key")
         name, _, rest = text.strip().partition("+")
         identifier, _, encoded = rest.partition("+")
-        material = _decoded(encoded)
+        material = decoded(encoded)
         if not _NAME.fullmatch(name) or material is None or material[:1] != _ED25519 or len(material) != 1 + _PUBLIC_LENGTH:
             raise fault
         key = cls(name, material[1:])
@@ -104,7 +104,7 @@ class Checkpoint(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{_encoded(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
 
 
 def parse_note(data: bytes) -> Note:
@@ -132,7 +132,7 @@ def parse_note(data: bytes) -> Note:
 
 def _signature(line: str) -> Signature:
     parts = line.split(" ")
-    value = _decoded(parts[2]) if len(parts) == 3 else None
+    value = decoded(parts[2]) if len(parts) == 3 else None
     if value is None or parts[0] != _DASH or not _NAME.fullmatch(parts[1]) or len(value) <= _ID_LENGTH:
         raise _no_note("a line under it is no signature")
     return Signature(parts[1], value[:_ID_LENGTH], value[_ID_LENGTH:])
@@ -146,7 +146,7 @@ def parse_checkpoint(data: bytes) -> tuple[Checkpoint, Note]:
     """
     note = parse_note(data)
     origin, size, root, *extensions = note.text[:-1].split("\n") if note.text.count("\n") >= 3 else ("", "", "")
-    digest = _decoded(root)
+    digest = decoded(root)
     if not origin or not _SIZE.fullmatch(size) or digest is None or len(digest) != _ROOT_LENGTH or not all(extensions):
         raise InvalidRequest("this is no checkpoint of a log", hint="tokenctl audit checkpoint makes one")
     return Checkpoint(origin, int(size), digest), note
@@ -176,35 +176,36 @@ def sign(text: str, keys: Sequence[tuple[VerifierKey, Secret]]) -> str:
     lines = []
     for key, seed in keys:
         value = Ed25519PrivateKey.from_private_bytes(seed.reveal()).sign(text.encode())
-        lines.append(f"{_DASH} {key.name} {_encoded(key.identifier + value)}\n")
+        lines.append(f"{_DASH} {key.name} {encoded(key.identifier + value)}\n")
     return f"{text}\n{''.join(lines)}"
 
 
-def new_seed() -> Secret:
-    """Make the private part of a key."""
+def fresh(name: str) -> tuple[VerifierKey, Secret]:
+    """Make a key of this name; return its public part and the seed of its private one. Source: RFC 8032."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    return Secret(Ed25519PrivateKey.generate().private_bytes_raw())
+    private = Ed25519PrivateKey.generate()
+    return VerifierKey(name, private.public_key().public_bytes_raw()), Secret(private.private_bytes_raw())
 
 
-def public_of(seed: Secret) -> bytes:
-    """Return the public part of a key."""
+def belongs(seed: Secret, key: VerifierKey) -> bool:
+    """Whether a seed is the private part of a key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).public_key().public_bytes_raw()
+    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).public_key().public_bytes_raw() == key.public
 
 
-def _encoded(data: bytes) -> str:
+def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _decoded(text: str) -> bytes | None:
+def decoded(text: str) -> bytes | None:
     """Return what canonical base64 holds; ``None`` for any other text. Source: RFC 4648 section 4."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
-    return data if _encoded(data) == text else None
+    return data if encoded(data) == text else None
 
 
 def _no_note(why: str) -> InvalidRequest:

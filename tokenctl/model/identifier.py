@@ -59,11 +59,6 @@ def new_id(now: int, random: Callable[[int], bytes] = os.urandom) -> str:
     return encode_base62(value, ID_LENGTH)
 
 
-def random_name(random: Callable[[int], bytes] = os.urandom) -> str:
-    """Make a name of 128 random bits, written as an id is, that tells nothing of its time."""
-    return encode_base62(int.from_bytes(random(ID_BITS // 8)), ID_LENGTH)
-
-
 def is_id(text: str) -> bool:
     """Tell whether ``text`` is an id: 22 base62 characters of a value below 2^128."""
     if len(text) != ID_LENGTH:

@@ -17,7 +17,7 @@ OPERATIONS = (
     "key.create", "key.publish", "key.activate", "key.retire", "key.compromise", "key.roll_back",
     "store.create", "store.backup", "store.restore", "store.move_secret", "store.rotate_root", "store.clock", "store.policy",
     "store.seal", "store.release",
-    "plan.create", "log.checkpoint", "log.rotate_key", "remote.intent", "remote.outcome",
+    "plan.create", "log.rotate_key", "remote.intent", "remote.outcome",
 )  # fmt: skip
 KEPT = "kept"  # the outcome of a suspension that was softer than the one at hand, which therefore goes on as it was
 UNREPLACED = "unreplaced"  # the outcome of the compromise of an active key where no fresh one could be made

@@ -15,7 +15,7 @@ from tokenctl import files
 from tokenctl.audit import anchor as anchors
 from tokenctl.audit import verified
 from tokenctl.audit.tree import CompactRange
-from tokenctl.backends.local import inheriting, moving_root
+from tokenctl.backends.local import inheriting, log_key, moving_root
 from tokenctl.backends.local.batches import Known
 from tokenctl.backends.local.examining import Backup, Lost, Present, present, require_same_root
 from tokenctl.backends.local.journal import Journal
@@ -41,6 +41,9 @@ class Done(NamedTuple):
         believed: Whether the present store told what was denied since.
         behind: What the anchor says against that store, which is an old copy then; ``None`` where they agree.
         aside: Where the store before it is kept; ``None`` where there was none.
+        log_origin: The origin of its log, as before; ``None`` where no head of it was ever signed.
+        unfit: The size of the largest log of which a signed head has left the store before, and which this one does not
+            continue; ``None`` where that is not known of any.
         records: How many records the store has now.
     """
 
@@ -55,6 +58,8 @@ class Done(NamedTuple):
     quarantine: str | None
     records: int
     aside: str | None = None
+    log_origin: str | None = None
+    unfit: int | None = None
 
 
 @contextmanager
@@ -161,14 +166,21 @@ def _change(
             change.append(Event(operation=moving_root.OPERATION, target=backup.store_id, reason=moved, request_id=request_id))
             change.write_fact("root_place", backup.found.place.name)
         inherited = inheriting.inherit(change, there.view, there.agreed, request_id)
+        origin = log_key.inherit(change, there.view, request_id)
         suspended = 0 if keep_active else _suspend_living(change, request_id)
         keys = [(key.row.kid, key.row.alg, key.row.state) for key in change.rows.every_key()]
         change.write_head()
     done = Done(
         request_id=request_id, lost=there.lost, suspended=suspended, inherited=inherited, keys=keys, fault=there.fault,
         believed=there.view is not None, behind=left, quarantine=change.quarantine, records=change.head.size,
+        log_origin=origin, unfit=_unfit(there),
     )  # fmt: skip
     return done, change.anchor_of()
+
+
+def _unfit(there: Present) -> int | None:
+    exported = log_key.exported(there.view) if there.view is not None else None
+    return exported if exported is not None and exported > there.agreed else None
 
 
 def _suspend_living(change: Change, request_id: str) -> int:

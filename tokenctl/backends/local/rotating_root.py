@@ -101,7 +101,7 @@ def _exchange(
         sealed = sealing.seal(keys, store_id, key.kid, key.alg, private.reveal())
         return key._replace(sealed=sealed, kek_version=keys.version)
 
-    kept = retaining.facts_under(change, keys) | log_key.resealed(change, keys)
+    kept = retaining.facts_under(change, keys) | log_key.facts_under(change, keys)
     count = remaking.total(change.store)
     remaking.remake(change.store, change.rows, Protector(keys.row, store_id), reseal=reseal, progress=begin(count))
     check = sealing.check_value(root, store_id)

@@ -141,6 +141,11 @@ class Change(View):
     def next_seq(self) -> int:
         return self._range.size + 1
 
+    def coming(self) -> Head:
+        """Return the head of the log as this change leaves it, where nothing more is appended."""
+        tree = self._range
+        return Head(size=tree.size, range=tree.to_bytes(), root=tree.root(), time=self.now, quarantine=self.quarantine)
+
     def append(self, event: Event) -> Record:
         """Append one record; it becomes durable with the change it tells of."""
         record = self.prepare(event)
@@ -203,8 +208,7 @@ class Change(View):
         """Write the head; the last statement before the commit."""
         if not self.head_changed:
             return
-        tree = self._range
-        self.head = Head(size=tree.size, range=tree.to_bytes(), root=tree.root(), time=self.now, quarantine=self.quarantine)
+        self.head = self.coming()
         self.store.run(
             "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?, ?)",
             self.head.size, self.head.range, self.head.root, self.head.time, self.head.quarantine,

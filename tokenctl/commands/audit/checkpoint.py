@@ -1,90 +1,156 @@
-"""``audit checkpoint`` and ``rotate-keys --log-key``: heads of the log that leave the store, and the key that signs them."""
+"""``audit checkpoint`` and ``rotate-keys --log-key``: signed heads of the log, for those who are to hold them."""
 
 from __future__ import annotations
 
 from tokenctl import files
 from tokenctl.backends.local import log_key
-from tokenctl.backends.local.journal import Journal
-from tokenctl.backends.local.log_key import Signed
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.local.log_key import SignedHead
 from tokenctl.commands.context import Context
-from tokenctl.errors import InvalidRequest
+from tokenctl.errors import InvalidRequest, NotFound, TemporarilyUnavailable
+from tokenctl.formats.note import VerifierKey
 
-_PUBLIC_FILE = 0o644
+_NOT_REMEMBERED = "the store cannot remember that this head left it: audit verify goes by the one before"
 
 
-def checkpoint(context: Context, *, out: str | None, key: bool) -> int:
-    """Print the signed head of the log, or the key that verifies it.
+def checkpoint(context: Context, *, out: str | None, key: bool, handover: bool) -> int:
+    """Sign the present head and print it; or print the verifier key, or what a holder of the key before believes it by.
 
     Raises:
-        InvalidRequest: the file cannot be written, or ``--key`` goes with ``--out`` (exit 2).
-        NotFound: there is no store, or for ``key`` no key yet (exit 5).
-        IntegrityError: the store is quarantined, or the key does not check out (exit 10).
+        InvalidRequest: the file cannot be written (exit 2).
+        NotFound: there is no store, or no key was ever rotated (exit 5).
+        IntegrityError: the store is quarantined, or the private key does not check out (exit 10).
+        TemporarilyUnavailable: the first key cannot be recorded, or the output cannot be written (exit 7).
     """
-    if key and out is not None:
-        raise InvalidRequest("--key prints the key of the log alone", hint="leave --out out")
+    if key and handover:
+        raise InvalidRequest("--key and --handover print two different things: ask for one")
     if out is not None:
         context.refuse_own(out)
-    console = context.console
     with context.backend() as backend:
         if key:
-            return _print_key(context, backend.journal)
-        delivery = files.Delivery(out, mode=_PUBLIC_FILE) if out is not None else None
-        signed = log_key.export(backend.journal)
-        if not signed.recorded:
-            console.warn("the store cannot be written to: the log does not remember that this head left")
-        if delivery is not None:
-            delivery.write(signed.text.encode())
-    if console.machine:
-        console.document(_members(context, signed, out))
-    elif out is None:
-        console.answer_bytes(signed.text.encode())
-    size = signed.checkpoint.size
-    where = f", in {out}" if out is not None else ""
-    console.chat(f"the head of {size:,} record{'s' * (size != 1)}{where}: keep it where nobody can write who can write here")
-    console.chat(f"its key: {signed.keys[-1]}")
+            _print_key(context, backend, out)
+        elif handover:
+            _print_handover(context, backend, out)
+        else:
+            head = signed_head(backend)
+            _warn_of_medium(context, backend)
+            _hand_out(context, head.note, out, _members("checkpoint", head) | {"note": head.note})
+            left(context, backend, head)
+            context.console.chat(f"verifier key: {head.key}")
     return 0
 
 
-def _print_key(context: Context, journal: Journal) -> int:
-    with journal.reading() as view:
+def signed_head(backend: LocalAuthority) -> SignedHead:
+    """Return the present head, signed; makes the key where there is none. Raises as :func:`checkpoint`."""
+    log_key.provide(backend.journal)
+    with backend.journal.reading() as view:
         if view is None:
-            raise journal.absent()
-        key = log_key.present_key(view)
-    if context.console.machine:
-        context.console.document({"origin": key.name, "key": str(key), "warnings": list(context.console.warnings)})
-    else:
-        context.console.answer(str(key))
-    return 0
+            raise backend.journal.absent()
+        return log_key.sign_head(view)
+
+
+def left(context: Context, backend: LocalAuthority, head: SignedHead) -> None:
+    """Remember that a head left, once it did: what was never handed out must not count as an anchor."""
+    if not log_key.remember(backend.journal, head) and not backend.journal.read_only:
+        context.console.complain(f"warning: {_NOT_REMEMBERED}")
+
+
+def _warn_of_medium(context: Context, backend: LocalAuthority) -> None:
+    if backend.journal.read_only:
+        context.console.warn(_NOT_REMEMBERED)
 
 
 def rotate(context: Context, *, alone: bool) -> int:
-    """Replace the key of the log, and print the head of that moment, signed by the former key and the new one.
+    """Let a new key sign the log's heads, and print the proof by which holders of the former one believe it.
 
     Args:
         alone: Whether no other option of ``rotate-keys`` was given: none of them has a meaning here.
 
     Raises:
         InvalidRequest: another option was given (exit 2).
-        NotFound: there is no store, or no key yet (exit 5).
-        IntegrityError: the store is quarantined, or the key does not check out (exit 10).
+        NotFound: there is no store, or no log key yet (exit 5).
+        IntegrityError: the store is quarantined, or the private key does not check out (exit 10).
+        TemporarilyUnavailable: the store cannot be written (exit 7).
     """
     if not alone:
         raise InvalidRequest("--log-key goes with no other option of rotate-keys", hint="tokenctl rotate-keys --log-key")
     console = context.console
     with context.backend() as backend:
-        signed = log_key.rotate(backend.journal)
-    if console.machine:
-        console.document(_members(context, signed, None))
-    else:
-        console.answer_bytes(signed.text.encode())
-    console.chat(f"signed by the former key and the new one, which is {signed.keys[-1]}")
+        head, proof = log_key.rotate(backend.journal)
+        console.notice(f"made a new log key: {head.key}")
+        if console.machine:
+            told = {"note": head.note, "proof": proof, "out": None}
+            console.document(_members("rotate_log_key", head) | told | _warned(context))
+        elif not console.quiet:
+            console.answer_bytes(proof.encode())
+        if not console.quiet or console.machine:
+            left(context, backend, head)
+        console.chat("who holds the former key checks this by: audit verify --proof FILE --key FORMER", folded=True)
+        console.chat(f"print it again: {console.command} audit checkpoint --handover", folded=True)
     return 0
 
 
-def _members(context: Context, signed: Signed, out: str | None) -> dict[str, object]:
-    head = signed.checkpoint
+def _print_key(context: Context, backend: LocalAuthority, out: str | None) -> None:
+    with backend.journal.reading() as view:
+        keys = log_key.known(view) if view is not None else []
+        if view is not None and view.quarantine is not None:
+            context.console.warn(f"the store is quarantined: {view.quarantine}")
+    if not keys:
+        log_key.provide(backend.journal)
+        with backend.journal.reading() as view:
+            keys = log_key.known(view) if view is not None else []
+    if not keys:
+        raise backend.journal.absent()
+    _hand_out(context, f"{keys[0]}\n", out, _key_members("key", keys[0]))
+
+
+def _print_handover(context: Context, backend: LocalAuthority, out: str | None) -> None:
+    with backend.journal.reading() as view:
+        if view is None:
+            raise backend.journal.absent()
+        keys, text = log_key.known(view), log_key.handover(view)
+        if text is None:
+            raise NotFound("the log key was never rotated", hint="tokenctl audit checkpoint --key prints it")
+        if view.quarantine is not None:
+            context.console.warn(f"the store is quarantined: {view.quarantine}")
+    _hand_out(context, text, out, _key_members("handover", keys[0]) | {"proof": text})
+
+
+def _hand_out(context: Context, text: str, out: str | None, members: dict[str, object]) -> None:
+    """Print a text as it is, or put it into a file for others to read; ``members`` are for machines."""
+    console = context.console
+    if out is not None:
+        write_out(out, text.encode())
+        console.chat(f"wrote {out}", folded=True)
+    if console.machine:
+        console.document(members | {"out": out, **_warned(context)})
+    elif out is None:
+        console.answer_bytes(text.encode())
+
+
+def write_out(path: str, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file whole, by default for everybody to read: it holds no secret.
+
+    Raises:
+        InvalidRequest: it cannot be written there (exit 2); TemporarilyUnavailable where there is no room (exit 7).
+    """
+    delivery = files.Delivery(path, mode=mode)
+    try:
+        delivery.write(data)
+    except OSError as error:
+        raise TemporarilyUnavailable(f"cannot write {path}: {files.cause_of(error)}", hint="make room and run again") from None
+
+
+def _members(action: str, head: SignedHead) -> dict[str, object]:
+    told = _key_members(action, head.key)
+    return told | {"size": head.checkpoint.size, "root": head.checkpoint.root.hex()}
+
+
+def _key_members(action: str, key: VerifierKey) -> dict[str, object]:
     return {
-        "profile": context.console.profile, "origin": head.origin, "size": head.size, "root": head.root.hex(),
-        "checkpoint": signed.text, "key": str(signed.keys[-1]), "keys": [str(key) for key in signed.keys],
-        "recorded": signed.recorded, "out": out, "warnings": list(context.console.warnings),
+        "action": action, "origin": key.name, "verifier_key": str(key), "size": None, "root": None, "note": None, "proof": None
     }  # fmt: skip
+
+
+def _warned(context: Context) -> dict[str, object]:
+    return {"profile": context.console.profile, "warnings": list(context.console.warnings)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenctl.audit.verdict import KnownHead
-from tokenctl.backends.local.log_key import log_keys
+from tokenctl.backends.local.log_key import known
 from tokenctl.backends.local.view import View
 from tokenctl.commands import inputs
 from tokenctl.errors import IntegrityError, InvalidRequest
@@ -53,7 +53,7 @@ def verified(view: View, witness: Witness) -> list[KnownHead]:
         InvalidRequest: one is of another log (exit 2).
         IntegrityError: no key signed it, or the signature is wrong (exit 10); the store is not to blame.
     """
-    own = log_keys(view)
+    own = known(view)
     heads = []
     for source, checkpoint, note in witness.heads:
         keys = [key for key in (*own, *witness.keys) if key.name == checkpoint.origin]

@@ -9,7 +9,7 @@ from tokenctl.audit import verified as remembered
 from tokenctl.audit.verdict import UNANCHORED, Report
 from tokenctl.audit.verify import EVERYTHING, Extent, verify
 from tokenctl.backends.local.authority import LocalAuthority
-from tokenctl.backends.local.log_key import exported_size
+from tokenctl.backends.local.log_key import exported
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import verdict_screen
 from tokenctl.commands.audit.known_heads import Witness, read, verified
@@ -79,7 +79,7 @@ def examine(
             )  # fmt: skip
         finally:
             shown.finish()
-        report.exported = exported_size(view)
+        report.exported = exported(view) or 0
         if report.sound and extent.log and extent.state and not backend.journal.only_looks:
             _remember(context, view, backend)
     if report.grave:
