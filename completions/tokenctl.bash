@@ -26,7 +26,7 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys')
       verbs=(status jwks rollback retire)
-      flags=(--algorithm --if-older-than --check -n --dry-run --verifier --unobserved --compromised --root -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--algorithm --if-older-than --check -n --dry-run --verifier --unobserved --compromised --root --log-key -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --algorithm --if-older-than --verifier --compromised -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys status')
       verbs=()
@@ -45,7 +45,7 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
-      verbs=(log show verify)
+      verbs=(log show verify checkpoint)
       flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit log')
@@ -54,12 +54,16 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit show')
       verbs=()
-      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--proof --seq --disclose --out -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --seq --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit verify')
       verbs=()
-      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--full --state --quick --known-head --proof --key --require-anchor -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --known-head --proof --key -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'audit checkpoint')
+      verbs=()
+      flags=(--out --key --handover -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile')
       verbs=(add list show use remove)
       flags=(-h --help)
@@ -131,7 +135,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
     *':-o'|*':--output') _tokenctl_words text json jsonl ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--jwks-file') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--jwks-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;

@@ -227,6 +227,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--unobserved'\t'Let a key sign without asking any verifier'
             set -a flags_told '--compromised'\t'Deny this key and all that it signed, now'
             set -a flags_told '--root'\t'Replace the root secret, and all that is derived from it'
+            set -a flags_told '--log-key'\t'Replace the key that signs the heads of the log'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -327,11 +328,12 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit'
-            set verbs log show verify
+            set verbs log show verify checkpoint
             set verbs_told
             set -a verbs_told 'log'\t'List the records, oldest first'
-            set -a verbs_told 'show'\t'Tell the life of one token or key'
-            set -a verbs_told 'verify'\t'Check the whole log, and every row against it'
+            set -a verbs_told 'show'\t'Tell the life of one token or key, or prove one of its records'
+            set -a verbs_told 'verify'\t'Check the whole log, and every row against it; or a proof'
+            set -a verbs_told 'checkpoint'\t'Sign the head of the log, for others to keep'
             set flags_told
             set -a flags_told '--since'\t'From then on; 2h is two hours ago'
             set -a flags_told '--until'\t'Before then'
@@ -433,6 +435,10 @@ function __tokenctl_node --no-scope-shadowing
             set verbs
             set verbs_told
             set flags_told
+            set -a flags_told '--proof'\t'Print the proof that its newest record is in the log'
+            set -a flags_told '--seq'\t'With --proof: of this record about it'
+            set -a flags_told '--disclose'\t'With --proof: tell the parameters that it commits to'
+            set -a flags_told '--out'\t'Write it there, whole'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -448,11 +454,18 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --seq --out -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit verify'
             set verbs
             set verbs_told
             set flags_told
+            set -a flags_told '--full'\t'The whole log; alone: without the rows'
+            set -a flags_told '--state'\t'Every row against its records; alone: the log unhashed'
+            set -a flags_told '--quick'\t'Only what came since the last sound check'
+            set -a flags_told '--known-head'\t'A checkpoint that was kept elsewhere; - reads one from stdin'
+            set -a flags_told '--proof'\t'Check this proof of a record alone; needs no store'
+            set -a flags_told '--key'\t'The key that was kept with a checkpoint or proof'
+            set -a flags_told '--require-anchor'\t'Accept nothing that no head kept elsewhere agrees with'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -468,7 +481,30 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --known-head --proof --key -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit checkpoint'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--out'\t'Write it there, 0644, whole'
+            set -a flags_told '--key'\t'Print the verifier key of the log instead'
+            set -a flags_told '--handover'\t'Print what proves the key to who knows the one before'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --out -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile'
             set verbs add list show use remove
             set verbs_told
@@ -816,7 +852,7 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_profiles
         case '*:-o' '*:--output'
             __tokenctl_words text json jsonl
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--jwks-file'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--jwks-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
