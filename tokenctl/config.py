@@ -16,6 +16,7 @@ from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotF
 
 if TYPE_CHECKING:
     from tokenctl.model.policy import Policy  # only what issues needs them
+    from tokenctl.model.review import Review
     from tokenctl.model.rotation import Rotation
     from tokenctl.model.rules import Rules
 
@@ -25,7 +26,7 @@ BACKENDS = ("local",)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 _FILE_LIMIT = 64 * 1024  # bytes
 _STRINGS = ("backend", "issuer", "default_audience", "eddsa_name", "jwks_file", "keyring_backend")
-_OTHERS = ("verifiers", "rotation")
+_OTHERS = ("verifiers", "rotation", "review")
 _POLICY = ("default_lifetime", "max_lifetime", "rule")
 
 
@@ -40,6 +41,7 @@ class Profile(NamedTuple):
         keyring_backend: The class of a keyring that is admitted beside those of the operating systems.
         verifiers: URLs at which verifiers show the keys that they know.
         rotation_table: What its file says of the rotation of keys, as it stands there.
+        review_table: What its file says of what a review finds, as it stands there.
         tables: What its file says of policy, as it stands there; ``None`` for nothing.
     """
 
@@ -52,10 +54,11 @@ class Profile(NamedTuple):
     keyring_backend: str | None = None
     verifiers: tuple[str, ...] = ()
     rotation_table: Mapping[str, object] | None = None
+    review_table: Mapping[str, object] | None = None
     tables: Mapping[str, object] | None = None
 
     def settings(self) -> dict[str, object]:
-        """Return what its file holds beside its policy and its rotation of keys."""
+        """Return what its file holds beside its tables."""
         settings: dict[str, object] = {name: getattr(self, name) for name in _STRINGS}
         if self.eddsa_name == "EdDSA":
             del settings["eddsa_name"]
@@ -72,6 +75,16 @@ class Profile(NamedTuple):
         if isinstance(rotation, str):
             raise InvalidConfiguration(f"the file of profile {self.name}: {rotation}", hint="mend it with an editor")
         return rotation
+
+    @property
+    def review(self) -> "Review":
+        """From where on ``audit review`` calls something a mistake. Raises InvalidConfiguration (exit 9)."""
+        from tokenctl.model.review import read_review
+
+        review = read_review(self.review_table or {})
+        if isinstance(review, str):
+            raise InvalidConfiguration(f"the file of profile {self.name}: {review}", hint="mend it with an editor")
+        return review
 
 
 class Places:
@@ -260,20 +273,27 @@ def _refuse_unknown(path: str, settings: Mapping[str, object], known: tuple[str,
         raise InvalidConfiguration(f"{path} has an unknown setting: {unknown[0]}", hint=f"known: {', '.join(known)}")
 
 
+def _table(path: str, name: str, value: object) -> dict[str, object] | None:
+    if value is not None and not isinstance(value, dict):
+        raise InvalidConfiguration(f"{path}: {name} is written [{name}]")
+    return value
+
+
 def _parse(name: str, path: str, data: bytes) -> Profile:
     settings = _tables(path, data)
     _refuse_unknown(path, settings, _STRINGS + _OTHERS + _POLICY)
     tables = {setting: settings.pop(setting) for setting in _POLICY if setting in settings}
-    verifiers, rotation = settings.pop("verifiers", []), settings.pop("rotation", None)
+    verifiers = settings.pop("verifiers", [])
+    rotation, review = (_table(path, table, settings.pop(table, None)) for table in ("rotation", "review"))
     if not isinstance(verifiers, list) or not all(isinstance(url, str) and url and url.isprintable() for url in verifiers):
         raise InvalidConfiguration(f"{path}: verifiers is a list of URLs")
-    if rotation is not None and not isinstance(rotation, dict):
-        raise InvalidConfiguration(f"{path}: rotation is written [rotation]")
     strings = {setting: value for setting, value in settings.items() if isinstance(value, str) and value and value.isprintable()}
     if len(strings) < len(settings):
         wrong = min(settings.keys() - strings.keys())
         raise InvalidConfiguration(f"{path}: {wrong} is not a printable text")
-    profile = Profile(name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, **strings)
+    profile = Profile(
+        name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, review_table=review, **strings
+    )
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
     if profile.eddsa_name not in ("EdDSA", "Ed25519"):

@@ -49,6 +49,8 @@ EVERY_VERB = [
     ("audit", "log", "--target", UNKNOWN, "--ticket", "t"),
     ("audit", "show", UNKNOWN),
     ("audit", "verify"),
+    ("audit", "review"),
+    ("audit", "reconcile"),
     ("profile", "list"),
     ("profile", "show"),
     ("profile", "add", "x"),

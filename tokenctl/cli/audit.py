@@ -6,6 +6,7 @@ import typer
 
 from tokenctl.cli.audit_log import audit, log
 from tokenctl.cli.audit_proof import CHECKPOINT_EPILOG, Disclose, Out, Prove, Seq, checkpoint
+from tokenctl.cli.audit_review import RECONCILE_EPILOG, REVIEW_EPILOG, reconcile, review
 from tokenctl.cli.audit_verify import VERIFY_EPILOG, verify
 from tokenctl.cli.help import epilog
 from tokenctl.cli.options import with_globals
@@ -46,7 +47,11 @@ def show(
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True, epilog=EPILOG)
     group.callback()(audit)
-    epilogs = {"log": LOG_EPILOG, "verify": VERIFY_EPILOG, "checkpoint": CHECKPOINT_EPILOG}
-    for name, verb in (("log", log), ("show", show), ("verify", verify), ("checkpoint", checkpoint)):
-        group.command(name, epilog=epilogs.get(name, EPILOG))(verb)
+    verbs = (
+        ("log", log, LOG_EPILOG), ("show", show, EPILOG), ("verify", verify, VERIFY_EPILOG),
+        ("checkpoint", checkpoint, CHECKPOINT_EPILOG), ("review", review, REVIEW_EPILOG),
+        ("reconcile", reconcile, RECONCILE_EPILOG),
+    )  # fmt: skip
+    for name, verb, epilogue in verbs:
+        group.command(name, epilog=epilogue)(verb)
     app.add_typer(group, name="audit")

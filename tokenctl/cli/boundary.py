@@ -12,7 +12,7 @@ from typing import Any
 from tokenctl import files, process
 from tokenctl.errors import InternalError, InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.identifier import ID_LENGTH
-from tokenctl.render.console import Console
+from tokenctl.render.console import MACHINE, Console
 from tokenctl.render.escape import escape
 
 _SHORT_WORD = 15  # characters
@@ -203,7 +203,7 @@ def _parted(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
 
 def _early_output(arguments: list[str]) -> str | None:
     """Find the output format before the grammar is read, so that its errors keep to it too."""
-    return next((value for value in _early_values(arguments, "-o", "--output") if value in ("json", "jsonl")), None)
+    return next((value for value in _early_values(arguments, "-o", "--output") if value in MACHINE), None)
 
 
 def _early_values(arguments: list[str], short: str, long: str) -> Iterator[str]:

@@ -11,11 +11,11 @@ from tokenctl.commands.context import Context
 from tokenctl.config import CEILING, Places, check_name, current_name
 from tokenctl.errors import InvalidRequest, TokenctlError, naming
 from tokenctl.model.times import SECOND, parse_duration
-from tokenctl.render.console import Console
+from tokenctl.render.console import MACHINE, Console
 from tokenctl.terminal import is_terminal
 from tokenctl.wiring import Surroundings
 
-_OUTPUTS = ("text", "json", "jsonl")
+_OUTPUTS = ("text", "json", "jsonl")  # of every verb
 _TIMEOUT = 30.0  # seconds
 
 
@@ -35,8 +35,12 @@ class Invocation:
         self.interrupt: KeyboardInterrupt | None = None
         self._command = command
 
-    def merge(self, values: Mapping[str, Any], *, last: bool) -> None:
-        """Take global options of one side of the verb, ``last`` behind it; twice with different values is refused (exit 2)."""
+    def merge(self, values: Mapping[str, Any], *, last: bool, outputs: tuple[str, ...] = ()) -> None:
+        """Take global options of one side of the verb, ``last`` behind it; twice with different values is refused (exit 2).
+
+        Args:
+            outputs: What the verb can write beside the outputs of every verb; in front of it that is not known yet.
+        """
         for name, value in values.items():
             if isinstance(value, bool):
                 self._flag(name, given=value)
@@ -46,9 +50,9 @@ class Invocation:
                     raise InvalidRequest(f"--{name.replace('_', '-')} is given twice with different values")
                 if text.startswith("-") and text != "-":
                     raise InvalidRequest(f"--{name.replace('_', '-')} has a value that looks like an option")
-        output = self.given.get("output")
-        if output is not None and output not in _OUTPUTS:
-            raise InvalidRequest(f"--output: one of {', '.join(_OUTPUTS)}")
+        output, choices = self.given.get("output"), (*_OUTPUTS, *outputs)
+        if output is not None and output not in choices and (last or output not in MACHINE):
+            raise InvalidRequest(f"--output: one of {', '.join(choices)}")
         if last or output is not None:  # what stands behind the verb is not read yet, and an error there keeps to it
             self.console.output = output
 

@@ -26,27 +26,38 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
     "credential_fd": (_Texts, typer.Option("--credential-fd", metavar="N", help="The same, from a descriptor.")),
 }
 _PATH_OPTIONS = frozenset(  # a path may be any bytes
-    ["file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"]
+    [
+        "file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity", "baseline",
+        "write_baseline",
+    ]  # fmt: skip
 )
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
 )  # fmt: skip
 
 
-def with_globals(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the global options to a verb's declaration, and check what every option must keep."""
+def with_globals(function: Callable[..., int], *, outputs: tuple[str, ...] = ()) -> Callable[..., int]:
+    """Add the global options to a verb's declaration, and check what every option must keep.
+
+    Args:
+        outputs: What the verb can write beside text, json and jsonl.
+    """
     signature = inspect.signature(function)
+    options = dict(GLOBAL_OPTIONS)
+    if outputs:
+        told = f"text, json, jsonl or {' or '.join(outputs)}."
+        options["output"] = (_Texts, typer.Option("-o", "--output", metavar="FORMAT", help=told))
     shared = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=False if kind is bool else None, annotation=Annotated[kind, option]
         )
-        for name, (kind, option) in GLOBAL_OPTIONS.items()
+        for name, (kind, option) in options.items()
     ]
 
     def verb(**values: Any) -> int:
         given = {name: values.pop(name) for name in GLOBAL_OPTIONS}
         invocation: Invocation = values["ctx"].obj
-        invocation.merge(given, last=values["ctx"].invoked_subcommand is None)
+        invocation.merge(given, last=values["ctx"].invoked_subcommand is None, outputs=outputs)
         refuse_swallowed(values)
         if values["ctx"].invoked_subcommand is not None:
             refuse_parental(values)

@@ -7,6 +7,7 @@ import os
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound, naming
+from tokenctl.model.review import Review
 from tokenctl.model.times import format_duration
 from tokenctl.render.escape import escape
 
@@ -41,7 +42,7 @@ def add(
         before = config.load_profile(places, name)
     except NotFound:
         before = None
-    settings = before._replace(tables=None, rotation_table=None) if before is not None else None
+    settings = before._replace(tables=None, rotation_table=None, review_table=None) if before is not None else None
     implicit = name == config.DEFAULT_PROFILE and settings == config.Profile(name=name)
     if settings is not None and settings != profile and not implicit:
         raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
@@ -113,6 +114,7 @@ def show(context: Context, name: str | None) -> int:
         "default_audience": profile.default_audience, "eddsa_name": profile.eddsa_name,
         "jwks_file": profile.jwks_file, "verifiers": list(profile.verifiers), "keyring_backend": profile.keyring_backend,
         "rotation": {name: format_duration(value) for name, value in profile.rotation._asdict().items()},
+        "review": _thresholds(profile.review),
         "file": places.profile(profile.name), "store": places.store(profile.name),
         "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
     }  # fmt: skip
@@ -129,10 +131,18 @@ def show(context: Context, name: str | None) -> int:
     return 0
 
 
+def _thresholds(review: Review) -> dict[str, object]:
+    """Return what ``audit review`` goes by, as a profile's file writes it."""
+    told: dict[str, object] = {"max_lifetime": {kind: format_duration(each) for kind, each in review.max_lifetime.items()}}
+    told |= {name: format_duration(getattr(review, name)) for name in ("never_used", "unused", "expiring", "checkpoint")}
+    return told | {"tokens_per_owner": review.tokens_per_owner, "broad_scopes": list(review.broad_scopes)}
+
+
 def _told(value: object) -> str:
     if isinstance(value, dict):
-        value = ", ".join(f"{name} {told}" for name, told in value.items())
-    elif isinstance(value, list):
+        parts = [f"({_told(told)})" if isinstance(told, dict) else _told(told) for told in value.values()]
+        return ", ".join(f"{name} {part}" for name, part in zip(value, parts, strict=True))
+    if isinstance(value, list):
         value = " ".join(value) or None
     return "-" if value is None else escape(str(value))
 

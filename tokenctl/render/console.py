@@ -18,6 +18,7 @@ from tokenctl.render.escape import escape, fold
 if TYPE_CHECKING:
     from tokenctl.render.outlet import Outlet  # what is over at once holds nothing back
 
+MACHINE = ("json", "jsonl", "sarif")  # outputs that no person reads
 _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 # A command of ours in a hint, and whether it works on a profile's store.
@@ -32,7 +33,7 @@ class Console:
     """Where one command speaks.
 
     Attributes:
-        output: ``text``, ``json``, ``jsonl`` or ``None`` where the command line does not say.
+        output: ``text``, ``json``, ``jsonl``, ``sarif`` or ``None`` where the command line does not say.
         quiet: Whether outcomes are left to the exit code.
         verbose: Whether details are asked for.
         may_ask: Whether a question may be asked at all.
@@ -56,7 +57,7 @@ class Console:
 
     @property
     def machine(self) -> bool:
-        return self.output in ("json", "jsonl")
+        return self.output in MACHINE
 
     @property
     def command(self) -> str:
@@ -175,14 +176,14 @@ class Console:
 
     def notice(self, text: str) -> None:
         """Say a line that is never hidden: a secret was created, lost, or less was granted."""
-        if self.output in ("json", "jsonl"):
+        if self.machine:
             self.warnings.append(text)
         self._say(f"notice: {escape(text)}")
 
     def warn(self, text: str) -> None:
         """Say a warning; with JSON output it stands in the document."""
         self.warnings.append(text)
-        if self.output != "json":
+        if self.output not in ("json", "sarif"):
             self._say(self._between_words("warning: ", text))
 
     def complain(self, text: str) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
     from tokenctl.backends.local.signing_keys import LocalSigningKeys
     from tokenctl.model.policy import Policy
+    from tokenctl.model.review import Review
 
 
 class LocalAuthority:
@@ -229,6 +230,11 @@ class LocalAuthority:
             return (planning.made(view, digest), view.now) if view is not None else (None, self.journal.clock)
 
     # Looking after the store
+
+    @property
+    def review(self) -> Review:
+        """From where on something is a mistake in this profile. Raises InvalidConfiguration (exit 9)."""
+        return self._profile.review
 
     def require_trust(self) -> None:
         """Refuse to call anything active in a store that does not check out (exit 10)."""

@@ -186,6 +186,12 @@ def due(view: View, *, most: int = _MOST_AT_ONCE) -> list[Due]:
     return [Due(identifier, cause) for identifier, cause in causes.items()][:most]
 
 
+def unliftable(view: View, *, most: int = _MOST_AT_ONCE) -> list[str]:
+    """Return the tokens whose suspension was to end in a lift by now, and that nothing may lift as the store stands."""
+    due_now = set(_ended_suspensions(view, most))
+    return [identifier for identifier, _ in view.rows.ended_suspensions(view.now, limit=most) if identifier not in due_now]
+
+
 def _ended_suspensions(view: View, most: int) -> list[str]:
     """Return the tokens whose suspension has ended. One that ends in a lift waits for what could lift it: a row that checks
     out, in a store that does, by a clock that does not stand behind the log.
@@ -200,8 +206,8 @@ def _ended_suspensions(view: View, most: int) -> list[str]:
     return [identifier for identifier, then in ended if then == "revoke" or identifier in lifted]
 
 
-def housekeep(change: Change) -> int:
-    """Record what has come due; return how much. Every reader denies it already, so the rest of a long list may wait."""
+def housekeep(change: Change) -> list[Due]:
+    """Record what has come due; return it. Every reader denies it already, so the rest of a long list may wait."""
     found = due(change)
     for identifier, cause in found:
         stored = change.rows.token(identifier)
@@ -214,7 +220,7 @@ def housekeep(change: Change) -> int:
             supersede(change, stored)
         else:
             revoke_due(change, stored, reason="undelivered")
-    return len(found)
+    return found
 
 
 def revoke_due(

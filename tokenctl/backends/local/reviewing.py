@@ -1,0 +1,299 @@
+"""Finding the mistakes that a review looks for. Nothing is changed, and what comes due is not recorded either.
+
+The living tokens are read once, page by page, so that a million of them take no memory. A source that finds mistakes of
+another kind is one more function in ``_SOURCES``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.local.view import View
+from tokenctl.model.introspection import Found
+from tokenctl.model.review import BY_ID, Review, Rule
+from tokenctl.model.rotation import Step, Wish
+from tokenctl.model.selector import Selector
+from tokenctl.model.times import format_duration
+from tokenctl.model.token import DELIVERY_DEADLINE, Token
+
+CHECKPOINT = "log.checkpoint"
+_DOMAIN = b"tokenctl/review/v1"
+_UNDELIVERED = """SELECT id, issued_at FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?
+                  AND (issued_at, id) > (?, ?) ORDER BY issued_at, id LIMIT ?"""
+_PAGE = 500  # rows
+# Counted in the index alone; who has that many unexpired tokens may have that many living ones.
+_CROWDED = """SELECT owner FROM token INDEXED BY token_by_owner WHERE expires_at > ? GROUP BY owner HAVING count(*) > ?
+              ORDER BY owner"""
+_GRACE = "1d"
+
+
+class Finding(NamedTuple):
+    """One mistake.
+
+    Attributes:
+        id: What it is about: a token, a key, an owner, the store. Text from outside, as an owner is, comes as it is.
+        ids: The tokens, keys or stores that are hit; they may be very many and are read anew each time.
+        hit: How many those are.
+        mend: The commands of one pipeline that end it, each without the program's name.
+    """
+
+    rule: Rule
+    id: str
+    ids: Iterable[str]
+    hit: int
+    detail: str
+    mend: tuple[tuple[str, ...], ...]
+
+
+class Reviewer:
+    """Looks through one store; to be asked for the findings once.
+
+    Attributes:
+        store_id: ``None`` where there is no store.
+        doubted: Tokens whose rows do not check out, as far as they were met.
+
+    Args:
+        rules: Ids of the rules that are asked for.
+        review: From where on something is a mistake.
+    """
+
+    def __init__(self, backend: LocalAuthority, rules: Collection[str], review: Review) -> None:
+        self.backend = backend
+        self.rules = rules
+        self.review = review
+        self.doubted: list[str] = []
+        self.now = 0
+        with backend.journal.reading() as view:
+            self.store_id = view.store_id if view is not None else None
+            if view is not None:
+                view.require_trust()
+                self.now = view.now
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, first of the tokens in the order in which they end.
+
+        Raises:
+            IntegrityError: the row of a key does not check out (exit 10).
+        """
+        if self.store_id is None:
+            return
+        for rules, source in _SOURCES:
+            if rules & set(self.rules):
+                yield from (finding for finding in source(self) if finding.rule.id in self.rules)
+
+
+def fingerprint(store_id: str, finding: Finding) -> str:
+    """Return what a finding is known by as long as it is about the same thing in the same store."""
+    parts = (_DOMAIN, store_id.encode(), finding.rule.id.encode(), finding.id.encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+# Tokens
+
+
+def _tokens(reviewer: Reviewer) -> Iterator[Finding]:
+    for found in reviewer.backend.directory.find(Selector()):
+        if not found.intact:
+            reviewer.doubted.append(found.token.id)
+            continue
+        for judge, rule, mend in _OF_TOKENS:
+            detail = judge(found, reviewer.review, reviewer.now) if rule in reviewer.rules else None
+            if detail is not None:
+                token = found.token
+                told = f"{token.kind} token of {token.owner} for {token.subject or '-'}, {detail}"
+                yield Finding(BY_ID[rule], token.id, (token.id,), 1, told, (mend(token),))
+
+
+def _too_long(found: Found, review: Review, now: int) -> str | None:
+    lifetime, longest = _lifetime(found.token), review.max_lifetime[found.token.kind]
+    return f"made for {format_duration(lifetime)}, at most {format_duration(longest)}" if lifetime > longest else None
+
+
+def _never_used(found: Found, review: Review, now: int) -> str | None:
+    token = found.token
+    since = _begin(token)
+    if token.format == "jwt" or token.last_used_at is not None or token.uses or now - since < review.never_used:
+        return None
+    return f"never used in {format_duration(now - since)}"
+
+
+def _unused(found: Found, review: Review, now: int) -> str | None:
+    token = found.token
+    if token.format == "jwt" or token.last_used_at is None or now - token.last_used_at < review.unused:
+        return None
+    return f"not used for {format_duration(now - token.last_used_at)}"
+
+
+def _broad(found: Found, review: Review, now: int) -> str | None:
+    broad = [scope for scope in found.token.scope if review.broad(scope)]
+    return f"scope {' '.join(broad)}" if broad else None
+
+
+def _no_audience(found: Found, review: Review, now: int) -> str | None:
+    return None if found.token.audience else "for any audience"
+
+
+def _expiring(found: Found, review: Review, now: int) -> str | None:
+    """A child ends with its parent, a run's token with the run; one that is short-lived from the start is meant to end."""
+    token = found.token
+    lasting = token.kind != "access" and token.parent is None and token.run is None and found.standing.active
+    if not lasting or token.replaced_by is not None or _lifetime(token) <= review.expiring:
+        return None
+    left = token.expires_at - now
+    return f"ends in {format_duration(left)}" if left <= review.expiring else None
+
+
+def _begin(token: Token) -> int:
+    return max(token.issued_at, token.not_before or 0)
+
+
+def _lifetime(token: Token) -> int:
+    return token.expires_at - _begin(token)
+
+
+def _revoking(reason: str) -> Callable[[Token], tuple[str, ...]]:
+    return lambda token: ("revoke", token.id, "--reason", reason, "--yes")
+
+
+def _replacing(token: Token) -> tuple[str, ...]:
+    return ("issue", "--replace", token.id, "--grace", _GRACE, "--out", f"{token.id}.token")
+
+
+_Judge = Callable[[Found, Review, int], str | None]
+_OF_TOKENS: tuple[tuple[_Judge, str, Callable[[Token], tuple[str, ...]]], ...] = (
+    (_expiring, "token-expiring", _replacing),  # first: what is revoked cannot be replaced any more
+    (_too_long, "token-too-long-lived", _revoking("policy")),
+    (_never_used, "token-never-used", _revoking("unused")),
+    (_unused, "token-unused", _revoking("unused")),
+    (_broad, "token-broad-scope", _revoking("policy")),
+    (_no_audience, "token-no-audience", _revoking("policy")),
+)
+
+
+def _undelivered(reviewer: Reviewer) -> Iterator[Finding]:
+    last: tuple[int, str] = (0, "")
+    while True:
+        with reviewer.backend.journal.reading() as view:
+            store = view.store if view is not None else None
+            rows = list(store.rows(_UNDELIVERED, reviewer.now - DELIVERY_DEADLINE, *last, _PAGE)) if store is not None else []
+        for identifier, issued_at in rows:
+            last = (int(str(issued_at)), str(identifier))
+            detail = f"issued {format_duration(reviewer.now - last[0])} ago, its delivery is not known"
+            yield Finding(BY_ID["token-undelivered"], last[1], (last[1],), 1, detail, (("audit", "reconcile"),))
+        if len(rows) < _PAGE:
+            return
+
+
+# Owners
+
+
+class _OfOwner:
+    """The first living tokens of an owner, by their end: read when they are asked for."""
+
+    def __init__(self, backend: LocalAuthority, owner: str, count: int | None = None) -> None:
+        self._backend = backend
+        self._owner = owner
+        self._count = count
+
+    def __iter__(self) -> Iterator[str]:
+        # An asterisk in the name would choose others too.
+        chosen = self._backend.directory.find(Selector(owner=(self._owner,)))
+        return islice((found.token.id for found in chosen if found.token.owner == self._owner), self._count)
+
+
+def _owners(reviewer: Reviewer) -> Iterator[Finding]:
+    most = reviewer.review.tokens_per_owner
+    with reviewer.backend.journal.reading() as view:
+        crowded = [str(row[0]) for row in view.store.rows(_CROWDED, reviewer.now, most)] if view is not None else []
+    for owner in crowded:
+        living = sum(1 for _ in _OfOwner(reviewer.backend, owner))
+        if living > most:
+            ids = _OfOwner(reviewer.backend, owner, living - most)
+            detail = f"{living:,} living tokens, at most {most:,}"
+            yield Finding(BY_ID["owner-many-tokens"], owner, ids, living - most, detail, _thinning(owner, ids, living - most))
+
+
+def _thinning(owner: str, ids: Iterable[str], count: int) -> tuple[tuple[str, ...], ...]:
+    """Return what revokes as many as are too many; a name that a selector or a line cannot hold goes by ids."""
+    if "*" in owner or owner.startswith("-") or not (owner.isprintable() and owner.isascii()):
+        return (("revoke", *ids, "--reason", "policy", "--yes"),)
+    return (("list", "--owner", owner, "--limit", str(count)), ("revoke", "-", "--reason", "policy", "--yes"))
+
+
+# Keys, the root secret and the log
+
+
+def _keys(reviewer: Reviewer) -> Iterator[Finding]:
+    with reviewer.backend.journal.reading() as view:
+        if view is None or not view.rows.keys_made():
+            return
+    signing = reviewer.backend.signing_keys
+    outlook = signing.outlook(Wish())
+    listed = signing.keys() if outlook.due else []
+    active = {key.alg: key.kid for key, _ in listed if key.state == "active"}
+    unasked = not signing.publishes and not reviewer.backend.verifiers
+    for step in outlook.due:
+        # Nobody could be asked whether verifiers have it, and a step that is refused mends nothing.
+        mend = ("rotate-keys", "--unobserved") if step.action == "activate" and unasked else ("rotate-keys",)
+        about = step.kid or active.get(step.alg or "") or step.alg or "jwks_file"
+        yield Finding(BY_ID["key-overdue"], about, (about,), 1, _late(step, outlook.now, unasked=unasked), (mend,))
+
+
+def _late(step: Step, now: int, *, unasked: bool) -> str:
+    if step.action == "mend":
+        return "the jwks_file does not hold exactly the keys that verifiers need"
+    if step.action == "renew":
+        return f"no key signs {step.alg}"
+    late = format_duration(now - step.at) if now > step.at else "now"
+    if step.action == "publish" and step.kid is None:
+        return f"the active {step.alg} key is older than its time, by {late}; a successor is due"
+    told = f"{step.action} {step.alg} is due, by {late}"
+    return f"{told}; without jwks_file and verifiers nobody is asked" if step.action == "activate" and unasked else told
+
+
+def _root_secret(reviewer: Reviewer) -> Iterator[Finding]:
+    with reviewer.backend.journal.reading() as view:
+        opened = reviewer.backend.journal.opened
+        if view is None or opened is None or opened.place.name != "file":
+            return
+    mend = (("store", "move-secret", "keyring"),)
+    yield Finding(BY_ID["root-secret-in-file"], opened.store_id, (opened.store_id,), 1, f"it lies in {opened.place.shown}", mend)
+
+
+def _log(reviewer: Reviewer) -> Iterator[Finding]:
+    with reviewer.backend.journal.reading() as view:
+        if view is None:
+            return
+        size, begun = _anchored(view)
+        records = view.head.size
+    if reviewer.now - begun < reviewer.review.checkpoint or size == records:
+        return
+    ago = format_duration(reviewer.now - begun)
+    told = f"the last checkpoint was exported {ago} ago" if size else f"no checkpoint was exported in {ago}"
+    name = f"{reviewer.backend.name}-{records}.checkpoint"
+    mend = (("audit", "checkpoint", "--out", name),)
+    detail = f"{told}; {records - size:,} records since"
+    yield Finding(BY_ID["log-not-anchored"], view.store_id, (view.store_id,), 1, detail, mend)
+
+
+def _anchored(view: View) -> tuple[int, int]:
+    """Return the number of the newest record of an export of a checkpoint, zero for none, and since when it stands so."""
+    sql = "SELECT seq, time FROM record WHERE operation = ? ORDER BY seq DESC LIMIT 1"
+    newest = view.store.row(sql, CHECKPOINT)
+    if newest is None:
+        return 0, view.store.integer("SELECT value FROM meta WHERE name = 'created_at'")
+    return int(str(newest[0])), int(str(newest[1]))
+
+
+_SOURCES: tuple[tuple[frozenset[str], Callable[[Reviewer], Iterator[Finding]]], ...] = (
+    (frozenset(rule for _, rule, _ in _OF_TOKENS), _tokens),
+    (frozenset({"token-undelivered"}), _undelivered),
+    (frozenset({"owner-many-tokens"}), _owners),
+    (frozenset({"key-overdue"}), _keys),
+    (frozenset({"root-secret-in-file"}), _root_secret),
+    (frozenset({"log-not-anchored"}), _log),
+)

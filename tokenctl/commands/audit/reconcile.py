@@ -1,0 +1,121 @@
+"""``audit reconcile``: what is left half done, told one by one and settled."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+
+from tokenctl.backends.local import reconciling
+from tokenctl.backends.local.reconciling import Settled
+from tokenctl.commands.context import Context
+from tokenctl.errors import Partial
+from tokenctl.model.times import DAY, HOUR, MINUTE, SECOND, format_distance, format_instant
+from tokenctl.render.escape import cell, escape
+from tokenctl.render.machine import instant
+
+_UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"))
+OUTCOMES = ("revoked", "lifted", "pending", "waiting")
+
+
+def reconcile(context: Context, *, dry_run: bool) -> int:
+    """Settle what is due and tell each; what may still arrive in time is only told.
+
+    Returns:
+        0; 11 where a suspension that ended cannot be lifted as the store stands.
+
+    Raises:
+        TemporarilyUnavailable: the store is busy or cannot be written (exit 7); what was told is settled.
+    """
+    with context.backend() as backend:
+        with backend.journal.reading() as view:
+            if view is not None and view.quarantine is not None:
+                context.console.warn(f"the store is quarantined: {view.quarantine}")
+            no_store = view is None
+        found = reconciling.foresee(backend.journal) if dry_run else reconciling.reconcile(backend.journal)
+        counts = _tell(context, found, dry_run=dry_run)
+        place = f"profile {backend.name} ({backend.place})"
+    if no_store:
+        context.console.chat(f"nothing to settle: {place} has no store yet", folded=True)
+    else:
+        told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count) or "nothing to settle"
+        context.console.chat(f"{told}{', not done yet' if dry_run and counts.total() else ''}: {place}", folded=True)
+    return Partial.exit_code if counts["waiting"] else 0
+
+
+def _tell(context: Context, found: Iterable[Settled], *, dry_run: bool) -> Counter[str]:
+    console = context.console
+    counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    before = '{"settled": ['
+    for each in found:
+        counts[each.outcome] += 1
+        if console.output == "json":
+            console.answer_bytes(f"{before}{_dumped(context, each)}".encode("ascii"))
+            before = ", "
+        elif console.output == "jsonl":
+            console.answer(_dumped(context, each))
+        elif dry_run or not console.quiet:
+            _line(context, each, dry_run=dry_run)
+        elif each.outcome == "waiting":
+            console.complain(f"not settled: {each.token.id}, its suspension ended and it cannot be lifted")
+    if console.output == "json":
+        rest = {"dry_run": dry_run, "counts": dict(counts), "profile": console.profile, "warnings": list(console.warnings)}
+        console.answer(f"{'' if before == ', ' else before}], {json.dumps(rest)[1:]}")
+    return counts
+
+
+def _dumped(context: Context, each: Settled) -> str:
+    return json.dumps(
+        {"id": each.token.id, "what": each.what, "outcome": each.outcome, "at": instant(each.at),
+         "detail": _detail(context, each), "mend": _mend(context, each)}
+    )  # fmt: skip
+
+
+def _line(context: Context, each: Settled, *, dry_run: bool) -> None:
+    console, mend = context.console, _mend(context, each)
+    if console.on_terminal and not dry_run:
+        told = f"{each.what}, {_detail(context, each)}"
+        console.answer(console.fold(f"{each.outcome:<8} {each.token.id}  ", escape(told)))
+        if mend is not None:
+            console.answer(f"  again: {escape(mend)}")
+        return
+    at = "-" if each.at is None else format_instant(each.at - each.at % SECOND)
+    console.answer("\t".join((each.token.id, each.what, each.outcome, at, cell(_detail(context, each)), escape(mend or "-"))))
+
+
+def _detail(context: Context, each: Settled) -> str:
+    token = each.token
+    about = f"{token.kind} token of {token.owner} for {token.subject or '-'}"
+    if each.outcome == "pending":
+        return f"{about}, may still arrive; denied {format_distance(each.at or 0, context.now)}"
+    if each.outcome == "waiting":
+        return f"{about}, its suspension ended and it cannot be lifted: run audit verify, or set the clock"
+    return f"{about}, issued {format_distance(token.issued_at, context.now)}"
+
+
+def _mend(context: Context, each: Settled) -> str | None:
+    """Return the command that issues a token again that did not arrive; claims of its own are not kept and not in it."""
+    token = each.token
+    if each.what != "undelivered" or each.outcome != "revoked" or token.run is not None:
+        return None
+    if token.replaces is not None:
+        options = [("--replace", token.replaces)]
+        options += [("--grace", _exact(token.grace))] if token.grace is not None else []
+    else:
+        options = [("--subject", token.subject), ("--owner", token.owner), ("--kind", token.kind), ("--format", token.format)]
+        options += [("--scope", scope) for scope in token.scope] + [("--audience", audience) for audience in token.audience]
+        options += [("--label", f"{name}={value}") for name, value in token.labels]
+        more = (("--algorithm", each.algorithm), ("--parent", token.parent), ("--max-uses", token.max_uses))
+        options += [(option, str(value)) for option, value in more if value is not None]
+    options += [("--note", token.note)] if token.note is not None else []
+    options += [("--ttl", _exact(token.expires_at - max(token.issued_at, token.not_before or 0))), ("--out", f"{token.id}.token")]
+    if any(not value.isprintable() or value.startswith("-") for _, value in options):
+        return None  # no line can hold it
+    return f"{context.console.command} issue {shlex.join(word for option in options for word in option)}"
+
+
+def _exact(duration: int) -> str:
+    """Write a duration of whole seconds in the largest unit that holds it."""
+    size, unit = next((size, unit) for size, unit in _UNITS if not duration % size)
+    return f"{duration // size}{unit}"
