@@ -71,8 +71,8 @@ RULES = (
         "cron has none, and a machine without one keeps the file and takes this finding into its baseline.",
     ),
     Rule(
-        "log-not-anchored", "warning", "No checkpoint of the log was exported for long",
-        "What was recorded since could be rewritten by who holds its key. Keep the file on another machine.",
+        "log-not-anchored", "warning", "The log has old records that no exported checkpoint holds",
+        "Who holds the key of the log could rewrite them unseen. Keep the file that the command writes on another machine.",
     ),
 )  # fmt: skip
 BY_ID = MappingProxyType({rule.id: rule for rule in RULES})
@@ -86,7 +86,7 @@ class Review(NamedTuple):
         never_used: How long after its issue a token may be without a first use.
         unused: How long after its last use it may be without another.
         expiring: How long before its end a token should be replaced.
-        checkpoint: How long the log may grow without a checkpoint.
+        checkpoint: How old a record may grow that no exported checkpoint holds.
         tokens_per_owner: How many living tokens one owner may have.
         broad_scopes: Patterns of scopes that are broad; one with an asterisk of its own always is.
     """

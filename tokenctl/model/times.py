@@ -150,6 +150,12 @@ def format_duration(duration: int) -> str:
     return " ".join(parts) or "0s"
 
 
+def format_exactly(duration: int) -> str:
+    """Write a duration of whole seconds as it can be read again, in the largest unit that holds it: ``90d``, ``90s``."""
+    sizes = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND))
+    return next((f"{duration // size}{letter}" for letter, size in sizes if not duration % size), f"{duration // SECOND}s")
+
+
 def format_distance(instant: int, now: int) -> str:
     """Write how far an instant is from now: ``in 14m``, ``48s ago``."""
     if instant > now:

@@ -11,16 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from tokenctl.backends.local import log_key
 from tokenctl.backends.local.authority import LocalAuthority
-from tokenctl.backends.local.view import View
 from tokenctl.model.introspection import Found
 from tokenctl.model.review import BY_ID, Review, Rule
 from tokenctl.model.rotation import Step, Wish
 from tokenctl.model.selector import Selector
-from tokenctl.model.times import format_duration
+from tokenctl.model.times import SECOND, format_distance, format_duration, format_exactly
 from tokenctl.model.token import DELIVERY_DEADLINE, Token
 
-CHECKPOINT = "log.checkpoint"
 _DOMAIN = b"tokenctl/review/v1"
 _UNDELIVERED = """SELECT id, issued_at FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?
                   AND (issued_at, id) > (?, ?) ORDER BY issued_at, id LIMIT ?"""
@@ -110,7 +109,7 @@ def _tokens(reviewer: Reviewer) -> Iterator[Finding]:
 
 def _too_long(found: Found, review: Review, now: int) -> str | None:
     lifetime, longest = _lifetime(found.token), review.max_lifetime[found.token.kind]
-    return f"made for {format_duration(lifetime)}, at most {format_duration(longest)}" if lifetime > longest else None
+    return f"made for {format_exactly(lifetime)}, at most {format_exactly(longest)}" if lifetime > longest else None
 
 
 def _never_used(found: Found, review: Review, now: int) -> str | None:
@@ -248,10 +247,10 @@ def _late(step: Step, now: int, *, unasked: bool) -> str:
         return "the jwks_file does not hold exactly the keys that verifiers need"
     if step.action == "renew":
         return f"no key signs {step.alg}"
-    late = format_duration(now - step.at) if now > step.at else "now"
+    since = f"since {format_distance(step.at, now)}" if now - step.at >= SECOND else "since now"
     if step.action == "publish" and step.kid is None:
-        return f"the active {step.alg} key is older than its time, by {late}; a successor is due"
-    told = f"{step.action} {step.alg} is due, by {late}"
+        return f"the active {step.alg} key is to be followed by another {since}"
+    told = f"{step.action} {step.alg} is due {since}"
     return f"{told}; without jwks_file and verifiers nobody is asked" if step.action == "activate" and unasked else told
 
 
@@ -265,28 +264,19 @@ def _root_secret(reviewer: Reviewer) -> Iterator[Finding]:
 
 
 def _log(reviewer: Reviewer) -> Iterator[Finding]:
+    """What left the store in a signed head is out of reach for who rewrites the log; what came behind that is not."""
     with reviewer.backend.journal.reading() as view:
         if view is None:
             return
-        size, begun = _anchored(view)
+        size = log_key.exported_size(view)
+        oldest = view.store.value("SELECT time FROM record WHERE seq = ?", size + 1)
         records = view.head.size
-    if reviewer.now - begun < reviewer.review.checkpoint or size == records:
+    if not isinstance(oldest, int) or reviewer.now - oldest < reviewer.review.checkpoint:
         return
-    ago = format_duration(reviewer.now - begun)
-    told = f"the last checkpoint was exported {ago} ago" if size else f"no checkpoint was exported in {ago}"
-    name = f"{reviewer.backend.name}-{records}.checkpoint"
-    mend = (("audit", "checkpoint", "--out", name),)
-    detail = f"{told}; {records - size:,} records since"
+    left = records - size
+    detail = f"{left:,} record{'s' * (left != 1)} in no checkpoint, the oldest is {format_duration(reviewer.now - oldest)} old"
+    mend = (("audit", "checkpoint", "--out", f"{reviewer.backend.name}-{records}.checkpoint"),)
     yield Finding(BY_ID["log-not-anchored"], view.store_id, (view.store_id,), 1, detail, mend)
-
-
-def _anchored(view: View) -> tuple[int, int]:
-    """Return the number of the newest record of an export of a checkpoint, zero for none, and since when it stands so."""
-    sql = "SELECT seq, time FROM record WHERE operation = ? ORDER BY seq DESC LIMIT 1"
-    newest = view.store.row(sql, CHECKPOINT)
-    if newest is None:
-        return 0, view.store.integer("SELECT value FROM meta WHERE name = 'created_at'")
-    return int(str(newest[0])), int(str(newest[1]))
 
 
 _SOURCES: tuple[tuple[frozenset[str], Callable[[Reviewer], Iterator[Finding]]], ...] = (

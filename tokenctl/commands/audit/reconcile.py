@@ -11,11 +11,10 @@ from tokenctl.backends.local import reconciling
 from tokenctl.backends.local.reconciling import Settled
 from tokenctl.commands.context import Context
 from tokenctl.errors import Partial
-from tokenctl.model.times import DAY, HOUR, MINUTE, SECOND, format_distance, format_instant
+from tokenctl.model.times import SECOND, format_distance, format_exactly, format_instant
 from tokenctl.render.escape import cell, escape
 from tokenctl.render.machine import instant
 
-_UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"))
 OUTCOMES = ("revoked", "lifted", "pending", "waiting")
 
 
@@ -101,7 +100,7 @@ def _mend(context: Context, each: Settled) -> str | None:
         return None
     if token.replaces is not None:
         options = [("--replace", token.replaces)]
-        options += [("--grace", _exact(token.grace))] if token.grace is not None else []
+        options += [("--grace", format_exactly(token.grace))] if token.grace is not None else []
     else:
         options = [("--subject", token.subject), ("--owner", token.owner), ("--kind", token.kind), ("--format", token.format)]
         options += [("--scope", scope) for scope in token.scope] + [("--audience", audience) for audience in token.audience]
@@ -109,13 +108,9 @@ def _mend(context: Context, each: Settled) -> str | None:
         more = (("--algorithm", each.algorithm), ("--parent", token.parent), ("--max-uses", token.max_uses))
         options += [(option, str(value)) for option, value in more if value is not None]
     options += [("--note", token.note)] if token.note is not None else []
-    options += [("--ttl", _exact(token.expires_at - max(token.issued_at, token.not_before or 0))), ("--out", f"{token.id}.token")]
+    lifetime = token.expires_at - max(token.issued_at, token.not_before or 0)
+    options += [("--ttl", format_exactly(lifetime)), ("--out", f"{token.id}.token")]
     if any(not value.isprintable() or value.startswith("-") for _, value in options):
         return None  # no line can hold it
     return f"{context.console.command} issue {shlex.join(word for option in options for word in option)}"
 
-
-def _exact(duration: int) -> str:
-    """Write a duration of whole seconds in the largest unit that holds it."""
-    size, unit = next((size, unit) for size, unit in _UNITS if not duration % size)
-    return f"{duration // size}{unit}"
