@@ -268,7 +268,7 @@ def _log(reviewer: Reviewer) -> Iterator[Finding]:
     with reviewer.backend.journal.reading() as view:
         if view is None:
             return
-        size = log_key.exported_size(view)
+        size = log_key.exported(view) or 0
         oldest = view.store.value("SELECT time FROM record WHERE seq = ?", size + 1)
         records = view.head.size
     if not isinstance(oldest, int) or reviewer.now - oldest < reviewer.review.checkpoint:
