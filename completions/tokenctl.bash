@@ -45,7 +45,7 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
-      verbs=(log show verify checkpoint)
+      verbs=(log show verify checkpoint review reconcile)
       flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit log')
@@ -64,6 +64,14 @@ _tokenctl_node() { # VERB: what can follow it
       verbs=()
       flags=(--out --key --handover -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'audit review')
+      verbs=()
+      flags=(--rule --fail-on --baseline --write-baseline -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --rule --fail-on --baseline --write-baseline -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'audit reconcile')
+      verbs=()
+      flags=(-n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile')
       verbs=(add list show use remove)
       flags=(-h --help)
@@ -135,13 +143,14 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
     *':-o'|*':--output') _tokenctl_words text json jsonl ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--jwks-file') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--baseline'|*':--write-baseline'|*':--jwks-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;
     *':--state') _tokenctl_words active suspended not_yet_valid spent expired revoked undelivered all ;;
     'revoke:--reason') _tokenctl_words compromised superseded unused owner_left policy undelivered test other ;;
     *':--then') _tokenctl_words lift revoke ;;
+    *':--fail-on') _tokenctl_words error warning note ;;
     *':--backend') _tokenctl_words local ;;
     *':--eddsa-name') _tokenctl_words EdDSA Ed25519 ;;
   esac

@@ -328,12 +328,14 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit'
-            set verbs log show verify checkpoint
+            set verbs log show verify checkpoint review reconcile
             set verbs_told
             set -a verbs_told 'log'\t'List the records, oldest first'
             set -a verbs_told 'show'\t'Tell the life of one token or key, or prove one of its records'
             set -a verbs_told 'verify'\t'Check the whole log, and every row against it; or a proof'
             set -a verbs_told 'checkpoint'\t'Sign the head of the log, for others to keep'
+            set -a verbs_told 'review'\t'Find mistakes, and the command that mends each'
+            set -a verbs_told 'reconcile'\t'Settle tokens that never arrived, and all else that has come due'
             set flags_told
             set -a flags_told '--since'\t'From then on; 2h is two hours ago'
             set -a flags_told '--until'\t'Before then'
@@ -505,6 +507,52 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued --out -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit review'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--rule'\t'Look for this alone'
+            set -a flags_told '--fail-on'\t'Exit 3 from this severity on; default note'
+            set -a flags_told '--baseline'\t'Leave out what this file knows'
+            set -a flags_told '--write-baseline'\t'Write what is found there, as known from now on'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json, jsonl or sarif'
+            set -a flags_told '--output'\t'text, json, jsonl or sarif'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --rule --fail-on --baseline --write-baseline -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit reconcile'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-n'\t'Say what would be settled'
+            set -a flags_told '--dry-run'\t'Say what would be settled'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile'
             set verbs add list show use remove
             set verbs_told
@@ -852,7 +900,7 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_profiles
         case '*:-o' '*:--output'
             __tokenctl_words text json jsonl
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--jwks-file'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--baseline' '*:--write-baseline' '*:--jwks-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
@@ -866,6 +914,8 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_words compromised superseded unused owner_left policy undelivered test other
         case '*:--then'
             __tokenctl_words lift revoke
+        case '*:--fail-on'
+            __tokenctl_words error warning note
         case '*:--backend'
             __tokenctl_words local
         case '*:--eddsa-name'

@@ -22,7 +22,7 @@ PROFILES = {"local", *NAMES}
 TABLE = {
     "verbs": ("tokenctl ", set(VERBS)),
     "a verb behind global options": ("tokenctl -q -o json insp", {"inspect"}),
-    "sub-verbs": ("tokenctl audit ", {"log", "show", "verify", "checkpoint"}),
+    "sub-verbs": ("tokenctl audit ", {"log", "show", "verify", "checkpoint", "review", "reconcile"}),
     "sub-verbs behind global options": ("tokenctl -p prod rotate-keys -v stat", {"status"}),
     "global options before the verb": ("tokenctl --cred", {"--credential-file", "--credential-fd"}),
     "global options behind the verb": ("tokenctl store release --cred", {"--credential-file", "--credential-fd"}),
@@ -126,7 +126,7 @@ def test_settings_of_a_bash_change_nothing(home: Path, option: str) -> None:
     shell.options = option
     names = {"local"} if option == "set -f" else PROFILES
     assert set(shell.offers("tokenctl -p ")) == names
-    assert set(shell.offers("tokenctl audit ")) == {"log", "show", "verify"}
+    assert set(shell.offers("tokenctl audit ")) == TABLE["sub-verbs"][1]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

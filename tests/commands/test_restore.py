@@ -163,7 +163,8 @@ def test_the_answer_tells_what_was_lost_suspended_and_taken_over(cli, key, back_
         "store_id": facts["store_id"], "made_at": done.json["made_at"], "records": 3, "tokens": 2,
         "lost": {"first": 4, "last": 5, "records": 2}, "suspended": 1,
         "taken_over": {"revoked": 1, "suspended": 0, "uses": 0, "compromised": []},
-        "keys": [], "root_secret_place": "file", "root_secret": "kept", "log_origin": None, "kept_aside": aside, "quarantine": None, "warnings": [],
+        "keys": [], "root_secret_place": "file", "root_secret": "kept", "log_origin": None,
+        "kept_aside": aside, "quarantine": None, "warnings": [],
     }  # fmt: skip
     assert rows(Path(aside), "SELECT max(seq) FROM record") == [(5,)]
     assert operations(cli, 3) == [("store.restore", facts["store_id"]), ("token.revoke", gone), ("token.suspend", living)]

@@ -27,9 +27,9 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 _PATH_OPTIONS = frozenset(  # a path may be any bytes
     [
-        "file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity", "baseline",
-        "write_baseline",
-    ]  # fmt: skip
+        *("file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"),
+        *("baseline", "write_baseline"),
+    ]
 )
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
