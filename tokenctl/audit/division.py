@@ -13,10 +13,19 @@ import subprocess
 import sys
 from contextlib import suppress
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tokenctl.audit.chain import PIECE
+from tokenctl.audit.state import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenctl.store.connection import Store
+    from tokenctl.store.rows import Rows
 
 _WORTH_IT = 8  # pieces
+_LARGE_FILE = 1 << 26  # bytes of a store, from which on the start of a process is worth it
 
 
 def spare_processors() -> int:
@@ -38,8 +47,9 @@ class Part:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             os.set_blocking(self._process.stdout.fileno(), False)
-            self._process.stdin.write(json.dumps(task).encode("ascii"))
-            self._process.stdin.close()
+            # Its standard input stays open: its end tells that this process is gone, in whatever way.
+            self._process.stdin.write(json.dumps(task).encode("ascii") + b"\n")
+            self._process.stdin.flush()
 
     def lines(self) -> list[str]:
         """Return the lines that it has answered since it was last asked; never waits."""
@@ -49,12 +59,85 @@ class Part:
         *whole, self._pending = (self._pending + (data or b"")).split(b"\n")
         return [line.decode("ascii", "replace") for line in whole]
 
+    def rest(self) -> list[str]:
+        """Wait for its end, and return what it has answered since it was last asked."""
+        if self._process is None or self._process.stdout is None:
+            return []
+        os.set_blocking(self._process.stdout.fileno(), True)
+        return self.lines()
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+class StatePieces:
+    """The pieces of the state that other processes check, from the last ids on, while this one goes on from the first.
+
+    What they say counts only where they saw the very head of the log that this one sees: rows change with it.
+
+    Args:
+        bounds: Between each two of these ids lies a piece; ``None`` bounds nothing.
+        alone: Divide nothing.
+    """
+
+    def __init__(self, store: Store, rows: Rows, bounds: Sequence[str | None], *, alone: bool = False) -> None:
+        count = 0 if alone else min(spare_processors(), (len(bounds) - 1) // _WORTH_IT)
+        self._found: dict[int, Counts] = {}
+        self._parts = []
+        if count > 0:
+            mac = store.value("SELECT mac FROM head")
+            task = {
+                "path": store.path, "bounds": bounds, "step": count, "head": mac.hex() if isinstance(mac, bytes) else None,
+                "key": rows.protector.key.hex(), "store_id": rows.protector.store_id,
+            }  # fmt: skip
+            self._parts = [Part(task="state", first=number, **task) for number in range(count)]
+
+    def __enter__(self) -> StatePieces:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for part in self._parts:
+            part.stop()
+
+    def sound(self, number: int) -> Counts | None:
+        """Return what was looked at in a piece that was found sound; ``None`` where nobody says that it is."""
+        for part in self._parts:
+            for line in part.lines():
+                piece, tokens, records = map(int, line.split())
+                self._found[piece] = Counts(tokens, records)
+        return self._found.get(number)
+
+
+class FileCheck:
+    """SQLite's own check of the whole file, by another process while this one checks rows.
+
+    Args:
+        wanted: Whether it is to be made at all.
+    """
+
+    def __init__(self, store: Store, *, wanted: bool = True) -> None:
+        self._store = store
+        self._wanted = wanted
+        apart = wanted and spare_processors() > 0 and os.path.getsize(store.path) >= _LARGE_FILE
+        self._part = Part(task="file", path=store.path) if apart else None
+
+    def __enter__(self) -> FileCheck:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._part is not None:
+            self._part.stop()
+
+    def damage(self) -> list[str]:
+        """Wait, and return what is damaged; whatever is not said to be sound is looked at by this process itself."""
+        if not self._wanted or (self._part is not None and self._part.rest() == ["sound"]):
+            return []
+        return self._store.damage()
 
 
 class LogPieces:

@@ -99,6 +99,12 @@ class Report:
             self.flaws.append(text)
         self.verdict, self.grave = INVALID, True
 
+    def blame(self, causes: list[str]) -> None:
+        """Put flaws in front of those that they explain."""
+        if causes:
+            self.flaws = [*causes, *self.flaws][:_MOST_TOLD]
+            self.verdict, self.grave = INVALID, True
+
     def contradict(self, verdict: str, text: str, *, grave: bool = True) -> None:
         """Take in what an anchor says against the log; what the log says against itself weighs more."""
         if len(self.flaws) < _MOST_TOLD:

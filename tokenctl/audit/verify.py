@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.audit import query
 from tokenctl.audit.chain import Chain, Correction, Progress, Start, check_log, quiet, time_of
+from tokenctl.audit.division import FileCheck
 from tokenctl.audit.recent import check_recent
 from tokenctl.audit.state import check_state
 from tokenctl.audit.tree import CompactRange, Head
@@ -50,14 +51,14 @@ def verify(
         progress: Told the number of records checked, and of how many.
     """
     report = Report(state=extent.state, since=_since(extent))
-    if extent.state and extent.verified is None:
-        for damage in store.damage():
-            report.flaw(f"the store's file is damaged: {damage}")
     if not head_intact:
         report.flaw("the head of the log is not authentic")
-    if _continues(store, head, extent.verified, report):
-        roots = _check(store, rows, head, extent, known, report, progress)
-        _compare(store, head, known, roots, report)
+    # Without the state, the log's own pages are all that is believed, and each of them is read.
+    with FileCheck(store, wanted=extent.state and extent.verified is None) as file:
+        if _continues(store, head, extent.verified, report):
+            roots = _check(store, rows, head, extent, known, report, progress)
+            _compare(store, head, known, roots, report)
+        report.blame([f"the store's file is damaged: {damage}" for damage in file.damage()])
     if report.verdict == ANCHORED and judged is not None:
         report.contradict(judged.partition(":")[0], judged)
     elif report.verdict == ANCHORED and not any(one.agrees for one in report.compared):

@@ -46,9 +46,28 @@ class Stored(NamedTuple, Generic[Row]):
     intact: bool
 
 
+def span(column: str, low: str, high: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return what holds of the texts from one on and before another, and its values."""
+    return (f"{column} >= ?", (low,)) if high is None else (f"{column} >= ? AND {column} < ?", (low, high))
+
+
 def _untagged(row: Sequence[object]) -> Token:
     """Return a row as a token; its tags are not read and its MAC, the first column, is not checked."""
     return Token._make((*row[1 : _TAGS_AT + 1], (), (), (), *row[_TAGS_AT + 1 :]))
+
+
+class Stretch(NamedTuple):
+    """All that stands under the ids from one on and before another, which is ``None`` behind the last.
+
+    Attributes:
+        tokens: In the order of their ids.
+        strays: The ids that tags name and no token has.
+        end: Where the next stretch begins; ``None`` where this is the last.
+    """
+
+    tokens: list[Stored[Token]]
+    strays: list[str]
+    end: str | None
 
 
 class Rows:
@@ -56,7 +75,7 @@ class Rows:
 
     def __init__(self, store: Store, protector: Protector) -> None:
         self._store = store
-        self._protector = protector
+        self.protector = protector
         self._version = store.version
         columns = [f"token.{name}" if self._has(name) else f"NULL AS {name}" for name in _TOKEN_COLUMNS]
         self._select_token = f"SELECT mac, {', '.join(columns)} FROM token"
@@ -69,11 +88,11 @@ class Rows:
 
     def nonce_tag(self, seq: int, nonce: bytes) -> bytes:
         """Return what stands behind a record's nonce, so that a changed one is seen: the body only commits to it."""
-        return self._protector.nonce_tag(seq, nonce)
+        return self.protector.nonce_tag(seq, nonce)
 
     def nonce_intact(self, seq: int, stored: bytes) -> bool:
         nonce, tag = stored[:-NONCE_TAG_LENGTH], stored[-NONCE_TAG_LENGTH:]
-        return hmac.compare_digest(tag, self._protector.nonce_tag(seq, nonce))
+        return hmac.compare_digest(tag, self.protector.nonce_tag(seq, nonce))
 
     # Tokens
 
@@ -104,14 +123,14 @@ class Rows:
         token = Token._make((*row[1 : _TAGS_AT + 1], *named, *row[_TAGS_AT + 1 :]))
         known = len(tags) == 3 and expiries <= {token.expires_at}
         mac = row[0]
-        intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.token_mac(token))
+        intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self.protector.token_mac(token))
         return Stored(row=token, intact=intact)
 
     def insert_tokens(self, tokens: Sequence[Token]) -> None:
         marks = ", ".join("?" * (len(_TOKEN_COLUMNS) + 1))
         self._store.run_many(
             f"INSERT INTO token (mac, {', '.join(_TOKEN_COLUMNS)}) VALUES ({marks})",
-            [(self._protector.token_mac(token), *_token_columns(token)) for token in tokens],
+            [(self.protector.token_mac(token), *_token_columns(token)) for token in tokens],
         )
         tags: list[tuple[object, ...]] = []
         for token in tokens:
@@ -129,7 +148,7 @@ class Rows:
         values = attrgetter(*changed, "id")
         self._store.run_many(
             f"UPDATE token SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?",
-            ((self._protector.token_mac(token), *values(token)) for token in tokens),
+            ((self.protector.token_mac(token), *values(token)) for token in tokens),
         )
 
     def condemn_token(self, token: Token, *changed: str) -> None:
@@ -346,9 +365,17 @@ class Rows:
             last = int(str(chunk[-1][0]))
             yield [str(identifier) for _, identifier in chunk]
 
-    def every_token(self) -> Iterator[Stored[Token]]:
-        for row in self._store.rows(f"{self._select_token} ORDER BY rowid"):
-            yield self._token(row)
+    def stretch(self, low: str, high: str | None, *, limit: int) -> Stretch:
+        """Return so many tokens with ids from one on and before another; ``None`` bounds nothing."""
+        among, bounds = span("id", low, high)
+        rows = list(self._store.rows(f"{self._select_token} WHERE {among} ORDER BY id LIMIT ?", *bounds, limit))
+        end = f"{rows[-1][1]}\0" if len(rows) == limit else high  # no id lies between one and that
+        among, bounds = span("token", low, end)
+        tags: dict[object, list[Sequence[object]]] = {}
+        for tag in self._store.rows(f"SELECT name, value, expires_at, token FROM tag WHERE {among} ORDER BY token", *bounds):
+            tags.setdefault(tag[3], []).append(tag)
+        tokens = [self._with_tags(row, sorted(tags.pop(row[1], ()))) for row in rows]  # type: ignore[type-var]  # TEXT
+        return Stretch(tokens, sorted(map(str, tags)), end)
 
     # Keys
 
@@ -362,14 +389,14 @@ class Rows:
     def _key(self, row: Sequence[object]) -> Stored[Key]:
         key = Key(**dict(zip(_KEY_COLUMNS, row[1:], strict=True)))  # type: ignore[arg-type]  # STRICT columns
         mac = row[0]
-        intact = isinstance(mac, bytes) and hmac.compare_digest(mac, self._protector.key_mac(key))
+        intact = isinstance(mac, bytes) and hmac.compare_digest(mac, self.protector.key_mac(key))
         return Stored(row=key, intact=intact)
 
     def insert_key(self, key: Key) -> None:
         marks = ", ".join("?" * (len(_KEY_COLUMNS) + 1))
         self._store.run(
             f"INSERT INTO key (mac, {', '.join(_KEY_COLUMNS)}) VALUES ({marks})",
-            self._protector.key_mac(key),
+            self.protector.key_mac(key),
             *(getattr(key, name) for name in _KEY_COLUMNS),
         )
 
@@ -389,7 +416,7 @@ class Rows:
         """Write the named columns of a key, and its MAC."""
         self._store.run(
             f"UPDATE key SET mac = ?, {', '.join(f'{name} = ?' for name in changed)} WHERE kid = ?",
-            self._protector.key_mac(key),
+            self.protector.key_mac(key),
             *(getattr(key, name) for name in changed),
             key.kid,
         )
