@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tokenctl.audit import query
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.audit.verdict import Report
+from tokenctl.errors import IntegrityError
 from tokenctl.model.record import Record
 from tokenctl.store.connection import Store
 
@@ -111,7 +112,7 @@ class Walk:
     """The tree over the records from a start on, step by step.
 
     Attributes:
-        broken: Whether a record was missing, behind which nothing is checked.
+        broken: Whether a record was missing or not to be read, behind which nothing is checked.
     """
 
     def __init__(self, store: Store, start: Start, report: Report) -> None:
@@ -125,7 +126,13 @@ class Walk:
 
     def step(self, end: int) -> None:
         """Check the next records up to this number."""
-        found = _read(self._store, self.tree.size, end)
+        found: list[Row] = []
+        try:
+            for row in _read(self._store, self.tree.size, end):
+                found.append(row)  # noqa: PERF402  # what could be read before a damaged page counts
+        except IntegrityError as error:
+            self._report.flaw(f"record {self.tree.size + len(found) + 1} cannot be read: {error.message}")
+            self.broken = True
         leaves = _plain(found, self.tree.size, end, self._time, self._known)
         if leaves is None:
             self._judge(found, end)
@@ -144,7 +151,7 @@ class Walk:
             if record.seq != self.tree.size + 1:
                 break
             self._judge_one(record)
-        if self.tree.size != end:
+        if self.tree.size != end and not self.broken:
             self._report.flaw(f"record {self.tree.size + 1} is missing")
             self.broken = True
 
@@ -173,7 +180,7 @@ def sound_pieces(store: Store, positions: Iterator[int]) -> Iterator[tuple[int, 
     for position in positions:
         tree, time = CompactRange(), time_of(store, position)
         for low in range(position, position + PIECE, _AT_ONCE):
-            found = _read(store, low, low + _AT_ONCE)
+            found = list(_read(store, low, low + _AT_ONCE))
             leaves = _plain(found, low, low + _AT_ONCE, time, known)
             if leaves is None:
                 return
@@ -182,9 +189,9 @@ def sound_pieces(store: Store, positions: Iterator[int]) -> Iterator[tuple[int, 
         yield position, tree.root()
 
 
-def _read(store: Store, low: int, high: int) -> list[Row]:
+def _read(store: Store, low: int, high: int) -> Iterator[Row]:
     sql = f"SELECT {_COLUMNS}, {query.ticket_of(store)} FROM record WHERE seq > ? AND seq <= ? ORDER BY seq"
-    return list(store.rows(sql, low, high))  # type: ignore[arg-type]
+    return store.rows(sql, low, high)  # type: ignore[return-value]
 
 
 def _plain(found: Sequence[Row], low: int, high: int, time: int, known: dict[str, str]) -> list[bytes] | None:

@@ -123,21 +123,30 @@ class FileCheck:
     def __init__(self, store: Store, *, wanted: bool = True) -> None:
         self._store = store
         self._wanted = wanted
-        apart = wanted and spare_processors() > 0 and os.path.getsize(store.path) >= _LARGE_FILE
-        self._part = Part(task="file", path=store.path) if apart else None
+        self._parts: list[Part] = []
+        if wanted and os.path.getsize(store.path) >= _LARGE_FILE:
+            self._parts = [Part(task="file", path=store.path, checks=checks) for checks in _shared(store, spare_processors())]
 
     def __enter__(self) -> FileCheck:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._part is not None:
-            self._part.stop()
+        for part in self._parts:
+            part.stop()
 
     def damage(self) -> list[str]:
         """Wait, and return what is damaged; whatever is not said to be sound is looked at by this process itself."""
-        if not self._wanted or (self._part is not None and self._part.rest() == ["sound"]):
+        if not self._wanted or (self._parts and all(part.rest() == ["sound"] for part in self._parts)):
             return []
         return self._store.damage()
+
+
+def _shared(store: Store, processors: int) -> list[list[str]]:
+    """Return what each of some processes checks: one the whole, or the table of records apart from all else."""
+    if processors < 2:
+        return [["integrity_check"]] * processors
+    first, *others = store.damage_checks()
+    return [[first], others]
 
 
 class LogPieces:

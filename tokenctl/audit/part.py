@@ -21,8 +21,6 @@ from tokenctl.store.connection import Store
 from tokenctl.store.protection import Protector
 from tokenctl.store.rows import Rows
 
-_MAPPED = 1 << 40  # bytes of the file that are mapped, rather than read page by page: SQLite takes as much as it can
-
 
 def main() -> None:
     process.harden()
@@ -64,10 +62,9 @@ def _check_state(store: Store, task: Mapping[str, Any]) -> None:
 
 
 def _check_file(store: Store, task: Mapping[str, Any]) -> None:
-    store.integer(f"PRAGMA mmap_size = {_MAPPED}")
-    # SQLite checks the cells of every page that it maps, each time that it does; the check itself does so too.
+    # The check itself looks at the cells of every page; a page that makes SQLite stumble here ends this process alone.
     store.run("PRAGMA cell_size_check = OFF")
-    if not store.damage():
+    if not any(store.damage(check) for check in task["checks"]):
         _say("sound")
 
 

@@ -186,7 +186,8 @@ class Store:
         try:
             yield
             with translated():
-                self._connection.execute("COMMIT")
+                # What was only read is not committed: that would tell once more of a damaged page that the body has dealt with.
+                self._connection.execute("COMMIT" if write else "ROLLBACK")
         except BaseException:
             with suppress(apsw.Error):
                 if self._connection.in_transaction:
@@ -249,13 +250,19 @@ class Store:
         with translated(), target.backup("main", self._connection, "main") as copying:
             copying.step(-1)
 
-    def damage(self) -> list[str]:
-        """Return what SQLite's own check of the whole file finds; empty when it is sound."""
+    def damage(self, check: str = "integrity_check(20)") -> list[str]:
+        """Return what SQLite's own check of the whole file, or another of its checks, finds; empty when it is sound."""
         try:
-            found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+            found = [str(row[0]) for row in self._connection.execute(f"PRAGMA {check}")]
         except apsw.Error:
             return ["the file cannot be read through"]
         return [] if found == ["ok"] else found
+
+    def damage_checks(self) -> list[str]:
+        """Return the checks that together say what the one of the whole file says, the heaviest first."""
+        tables = [str(row[0]) for row in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        tables.sort(key=lambda name: (name != "record", name != "token"))
+        return [*(f"integrity_check({table})" for table in tables), "quick_check"]
 
 
 def defend(connection: apsw.Connection) -> None:

@@ -23,6 +23,7 @@ Row = TypeVar("Row")
 
 _TOKEN_COLUMNS = tuple(name for name in Token._fields if name not in TAGS)
 _TAGS_AT = Token._fields.index("scope")  # the tags stand together in a token
+_EXPIRES_AT = Token._fields.index("expires_at") + 1  # behind the MAC
 _KEY_COLUMNS = Key._fields
 _token_columns = attrgetter(*_TOKEN_COLUMNS)
 _SELECT_TAGS = "SELECT name, value, expires_at, token FROM tag WHERE token"
@@ -113,15 +114,23 @@ class Rows:
         return self._with_tags(row, self._store.rows(f"{_SELECT_TAGS} = ? ORDER BY name, value", row[1]))
 
     def _with_tags(self, row: Sequence[object], tagged: Iterable[Sequence[object]]) -> Stored[Token]:
-        tags: dict[str, list[str]] = {"scope": [], "audience": [], "label": []}
-        expiries = set()
+        scope: list[str] = []
+        audience: list[str] = []
+        labels: list[tuple[str, str]] = []
+        end, known = row[_EXPIRES_AT], True
         for name, value, expires_at, _ in tagged:
-            tags.setdefault(str(name), []).append(str(value))
-            expiries.add(expires_at)
-        labels = tuple((name, value) for name, _, value in (label.partition("=") for label in tags["label"]))
-        named = (tuple(tags["scope"]), tuple(tags["audience"]), labels)
-        token = Token._make((*row[1 : _TAGS_AT + 1], *named, *row[_TAGS_AT + 1 :]))
-        known = len(tags) == 3 and expiries <= {token.expires_at}
+            text = str(value)
+            if name == "scope":
+                scope.append(text)
+            elif name == "audience":
+                audience.append(text)
+            elif name == "label":
+                label, _, text = text.partition("=")
+                labels.append((label, text))
+            else:
+                known = False
+            known = known and expires_at == end
+        token = Token._make((*row[1 : _TAGS_AT + 1], tuple(scope), tuple(audience), tuple(labels), *row[_TAGS_AT + 1 :]))
         mac = row[0]
         intact = known and isinstance(mac, bytes) and hmac.compare_digest(mac, self.protector.token_mac(token))
         return Stored(row=token, intact=intact)
