@@ -22,7 +22,7 @@ from tests.bench.log import authority
 from tokenctl.audit import division, plain_history, query, state
 from tokenctl.audit.token_history import token_flaws
 from tokenctl.audit.verdict import Report
-from tokenctl.audit.verify import verify
+from tokenctl.audit.verify import Extent, verify
 from tokenctl.model.record import Record
 from tokenctl.model.token import Token
 
@@ -61,7 +61,8 @@ def _path(home: Path) -> Path:
 def _verified(home: Path, *, with_state: bool = True) -> Report:
     with authority(home) as backend, backend.journal.reading() as view:
         assert view is not None
-        return verify(view.store, view.rows, view.head, head_intact=True, judged=None, anchored=True, state=with_state)
+        extent = Extent(state=with_state)
+        return verify(view.store, view.rows, view.head, head_intact=True, judged=None, anchored=True, extent=extent)
 
 
 def _checked(home: Path, *, alone: bool = False) -> Report:
