@@ -33,7 +33,7 @@ class InProcess(Cli):
 def _descriptors(data: bytes) -> Iterator[tuple[int, int]]:
     """Let the standard descriptors be files, as the program writes to them by number."""
     kept = [os.dup(number) for number in range(3)]
-    files = [tempfile.TemporaryFile() for _ in range(3)]
+    files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115  # closed below, behind the descriptors
     try:
         files[0].write(data)
         files[0].seek(0)

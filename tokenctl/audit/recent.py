@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tokenctl.audit import query
 from tokenctl.audit.key_history import KEY_OPERATIONS, key_flaws, signer_flaws
+from tokenctl.audit.state import check_facts
 from tokenctl.audit.token_history import token_flaws
 from tokenctl.audit.verdict import Report
 from tokenctl.store.connection import Store
@@ -11,7 +12,9 @@ from tokenctl.store.rows import Rows
 
 
 def check_recent(store: Store, rows: Rows, behind: int, report: Report) -> None:
-    """Check every row that a record behind a number is about, and the nonces of those records; flaws go to the report."""
+    """Check every row that a record behind a number is about, the nonces of those records, and what the store says about
+    itself; flaws go to the report.
+    """
     targets: dict[str, str] = {}
     for seq, operation, target, nonce in store.rows("SELECT seq, operation, target, nonce FROM record WHERE seq > ?", behind):
         if not rows.nonce_intact(seq, nonce):  # type: ignore[arg-type]  # STRICT columns
@@ -39,3 +42,4 @@ def check_recent(store: Store, rows: Rows, behind: int, report: Report) -> None:
                 report.flaw(f"key {target}: {flaw}")
     for flaw in signer_flaws([key.row for key in keys.values()], query.records(store, query.Filter(operation=KEY_OPERATIONS))):
         report.flaw(flaw)
+    check_facts(store, report)
