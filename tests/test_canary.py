@@ -98,6 +98,12 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("audit", "review", "--fail-on", "{jwt}", "--baseline", "{token}"), None),
         (("audit", "reconcile"), None),
         (("audit", "reconcile", "-n"), None),
+        (("audit", "verify", "--quick"), None),
+        (("audit", "verify", "--known-head", "-"), "{token}\n\n{jwt}\n"),
+        (("audit", "verify", "--known-head", "-"), "{token}\n3\n{jwt}\n\n\u2014 {token} {jwt}\n"),
+        (("audit", "verify", "--known-head", "{token}"), None),
+        (("audit", "verify", "--known-head", "-", "--key", "{jwt}"), "x"),
+        (("audit", "verify", "--require-anchor"), None),
         (("audit", "log", "--since", "{token}"), None),
     ],
     "profile": [
