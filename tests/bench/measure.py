@@ -24,7 +24,7 @@ WARM_UP = 4  # the first writes the .pyc files where they are missing
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: what was measured, its floor, and the goal for their ratio; times in seconds."""
+    """One line of a table: what was measured, its floor, and the goal for their ratio; times in seconds, sizes in bytes."""
 
     shown: str
     ours: float
@@ -38,7 +38,7 @@ class Row:
         return self.ours / self.floor
 
     def line(self) -> str:
-        factor = {"ms": 1000, "s": 1}[self.unit]
+        factor = {"ms": 1000, "s": 1, "MB": 1e-6, "B": 1}[self.unit]
         ours, floor = (f"{value * factor:.{0 if value * factor >= 10 else 1}f} {self.unit}" for value in (self.ours, self.floor))
         return f"| {self.shown} | {ours} | {self.floor_shown} | {floor} | {self.ratio:.2f} × | {self.goal} |"
 
