@@ -84,14 +84,18 @@ def _strace_works() -> bool:
     return tried.returncode == 0
 
 
-def under_strace(cli: Cli, expressions: Iterable[str], *arguments: str, output: Path | str = "/dev/null") -> Result:
-    """Run the program under strace with ``-e`` expressions; it dies as the program dies."""
+def under_strace(
+    cli: Cli, expressions: Iterable[str], *arguments: str, output: Path | str = "/dev/null", input: str | None = None,
+    at: Path | None = None,
+) -> Result:  # fmt: skip
+    """Run the program under strace with ``-e`` expressions, on calls ``at`` a file alone; it dies as the program dies."""
     if not _strace_works():
         missing("strace")
     options = [part for expression in expressions for part in ("-e", expression)]
+    options += ["-P", str(at)] if at is not None else []
     done = subprocess.run(
         ["strace", "-f", "-qq", "-y", "-o", str(output), *options, *PROGRAM, *arguments],
-        env=cli.env | {"PYTHONDONTWRITEBYTECODE": "1"}, cwd=cli.home, stdin=subprocess.DEVNULL,
+        env=cli.env | {"PYTHONDONTWRITEBYTECODE": "1"}, cwd=cli.home, input=(input or "").encode(),
         capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
