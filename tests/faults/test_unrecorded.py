@@ -39,6 +39,8 @@ _DEEDS: dict[str, tuple[str, ...]] = {
     "store.move_secret": ("store", "move-secret", "credential", "-q"),
     "store.backup": ("store", "backup", "fresh.age", "--recipient", "{recipient}", "-q"),
     "store.restore": ("store", "restore", "b.age", "--identity", "{identity}", "--yes", "-q"),
+    "log.rotate_key of a first key": ("audit", "checkpoint", "-q"),
+    "log.rotate_key": ("rotate-keys", "--log-key", "-q"),
     "store.seal": ("store", "seal", "--reason", "r", "-q"),
 }
 _ENDS = {"token.deny": 12}
@@ -105,6 +107,8 @@ def test_what_cannot_be_recorded_does_not_happen(cli: Cli, prepared: Prepared, d
         profile.parent.mkdir(mode=0o700)
         profile.write_text('max_lifetime = "20h"\n')
         profile.chmod(0o600)
+    if deed == "log.rotate_key":
+        assert cli("audit", "checkpoint", "-q").code == 0
     command = tuple(part.format(**prepared.names) for part in _DEEDS[deed])
     given = prepared.limited if "-" in command else None
     before, files = _content(cli.store), _files(cli.home)
