@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tokenctl import files
 from tokenctl.audit import verified as remembered
-from tokenctl.audit.verdict import UNANCHORED, Report
+from tokenctl.audit.verdict import UNANCHORED, KnownHead, Report
 from tokenctl.audit.verify import EVERYTHING, Extent, verify
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.log_key import exported
@@ -69,7 +69,7 @@ def examine(
             if witness is not None and witness.heads:
                 raise backend.journal.absent()
             return None
-        known = verified(view, witness) if witness is not None else []
+        known, refused = _known(view, witness)
         extent = _since_last(context, view, backend) if order.quick else order.extent
         shown = Progress(context.console, "checked", view.head.size)
         try:
@@ -84,7 +84,17 @@ def examine(
             _remember(context, view, backend)
     if report.grave:
         _seal(context, backend, report)
+    if refused is not None and not report.grave:
+        raise refused
     return report
+
+
+def _known(view: View, witness: Witness | None) -> tuple[list[KnownHead], TokenctlError | None]:
+    """Return the heads to compare with, or why they are refused: whoever changed the store may be why they do not fit it."""
+    try:
+        return (verified(view, witness) if witness is not None else []), None
+    except (InvalidRequest, IntegrityError) as error:
+        return [], error
 
 
 def _since_last(context: Context, view: View, backend: LocalAuthority) -> Extent:
