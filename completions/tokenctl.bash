@@ -142,7 +142,8 @@ _tokenctl_node() { # VERB: what can follow it
 _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
-    *':-o'|*':--output') _tokenctl_words text json jsonl ;;
+    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
+    'audit review:-o'|'audit review:--output') _tokenctl_words text json jsonl sarif ;;
     *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--baseline'|*':--write-baseline'|*':--jwks-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;

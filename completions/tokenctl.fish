@@ -898,8 +898,10 @@ function __tokenctl_value --no-scope-shadowing
     switch "$argv[1]"
         case '*:-p' '*:--profile'
             __tokenctl_profiles
-        case '*:-o' '*:--output'
+        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
             __tokenctl_words text json jsonl
+        case 'audit review:-o' 'audit review:--output'
+            __tokenctl_words text json jsonl sarif
         case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--baseline' '*:--write-baseline' '*:--jwks-file'
             __tokenctl_files
         case '*:--format'

@@ -19,15 +19,18 @@ HOSTILE = (
     "$(touch X)", "`touch X`", ";touch X;", "a b", "new\nline", "esc\x1b[31m", "-rf", ".hidden", "é", "x" * 65, "*", "~", "q'\"q",
 )  # fmt: skip
 PROFILES = {"local", *NAMES}
+AUDIT = {"log", "show", "verify", "checkpoint", "review", "reconcile"}
 TABLE = {
     "verbs": ("tokenctl ", set(VERBS)),
     "a verb behind global options": ("tokenctl -q -o json insp", {"inspect"}),
-    "sub-verbs": ("tokenctl audit ", {"log", "show", "verify", "checkpoint", "review", "reconcile"}),
+    "sub-verbs": ("tokenctl audit ", AUDIT),
+    "an output of one verb alone": ("tokenctl audit review -o s", {"sarif"}),
+    "and of no other": ("tokenctl audit log -o ", {"text", "json", "jsonl"}),
     "sub-verbs behind global options": ("tokenctl -p prod rotate-keys -v stat", {"status"}),
     "global options before the verb": ("tokenctl --cred", {"--credential-file", "--credential-fd"}),
     "global options behind the verb": ("tokenctl store release --cred", {"--credential-file", "--credential-fd"}),
     "options of the verb": ("tokenctl list --issued", {"--issued-after", "--issued-before"}),
-    "options where nothing else stands": ("tokenctl audit verify --quie", {"--quiet"}),
+    "options where nothing else stands": ("tokenctl audit show --q", {"--quiet"}),
     "the value of an option is no verb": ("tokenctl issue --subject audit --ki", {"--kind"}),
     "kinds": ("tokenctl issue --kind ", set(KINDS)),
     "states": ("tokenctl list --state ", {*STATES, "undelivered", "all"}),
@@ -126,7 +129,7 @@ def test_settings_of_a_bash_change_nothing(home: Path, option: str) -> None:
     shell.options = option
     names = {"local"} if option == "set -f" else PROFILES
     assert set(shell.offers("tokenctl -p ")) == names
-    assert set(shell.offers("tokenctl audit ")) == TABLE["sub-verbs"][1]
+    assert set(shell.offers("tokenctl audit ")) == AUDIT
 
 
 @pytest.mark.parametrize("shell", SHELLS)

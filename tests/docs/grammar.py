@@ -28,6 +28,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "algorithm": signing.ALGORITHMS, "eddsa_name": ("EdDSA", "Ed25519"),
     "then": ("lift", "revoke"),
 }  # fmt: skip
+_OUTPUTS_OF = {("audit", "review"): ("sarif",)}  # beside those of every verb
 _REASON_OF = frozenset(["revoke"])  # elsewhere a reason is free text
 _FILE_METAVAR = re.compile(r"\[?(FILE|PATH|DIR|FOLDER|PLAN)\b")
 _SPELLED_OUT = re.compile(r"[a-z0-9-]+(\|[a-z0-9-]+)+")
@@ -126,7 +127,8 @@ def _values(name: str, metavar: str, path: tuple[str, ...], *, is_option: bool) 
         return FILES
     if not is_option or (name == "reason" and not _REASON_OF & set(path)):
         return ()
-    return _WORDS.get(name, ())
+    words = _WORDS.get(name, ())
+    return (*words, *_OUTPUTS_OF.get(path, ())) if name == "output" else words
 
 
 def _epilog(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
