@@ -147,6 +147,17 @@ def test_in_quarantine_what_denies_is_settled_and_what_would_lift_waits(cli):
     assert f"not settled: {lifted}, " in done.err
 
 
+def test_a_suspension_that_cannot_be_lifted_keeps_no_other_from_it(cli):
+    broken, lifted = issue_at(cli, T, "--ttl", "20h"), issue_at(cli, T, "--ttl", "20h")
+    for token, duration in ((broken, "1m"), (lifted, "2m")):
+        assert cli.at(T, "revoke", token, "--suspend", "--for", duration, "--then", "lift", "--yes", "-q").code == 0
+    change(cli.store, f"UPDATE token SET note = 'changed' WHERE id = '{broken}'")
+    done = cli.at(T + HOUR, "audit", "reconcile")
+    assert (done.code, [row[:3] for row in columns(done)]) == (
+        11, [[lifted, "suspension", "lifted"], [broken, "suspension", "waiting"]],
+    )  # fmt: skip
+
+
 def test_more_than_one_transaction_takes_is_settled_in_one_run(cli):
     assert cli.at(T, "issue", "--subject", "s", "--count", "1200", "-q").code == 0
     change(cli.store, "UPDATE token SET delivered_at = NULL")

@@ -60,7 +60,7 @@ def foresee(journal: Journal) -> Iterator[Settled]:
 
 def _any_due(journal: Journal) -> bool:
     with journal.reading() as view:
-        return view is not None and bool(due(view, most=1))
+        return view is not None and bool(due(view))
 
 
 def _settled(view: View, each: Due) -> Settled:
