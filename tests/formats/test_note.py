@@ -88,6 +88,13 @@ def test_signatures_of_unknown_keys_are_ignored():
     assert note.open_checkpoint(data, [stranger[0]]) is None
 
 
+def test_sixteen_signatures_as_long_as_post_quantum_ones_are_read():
+    key, seed = made()
+    line = f"\u2014 witness.example {base64.b64encode(os.urandom(4 + 5_000)).decode()}\n"
+    data = signed(7, (key, seed)) + 15 * line.encode()
+    assert note.open_checkpoint(data, [key]) == Checkpoint(ORIGIN, 7, bytes(range(32)))
+
+
 def test_no_byte_of_a_checkpoint_can_be_changed_and_believed():
     key, seed = made()
     data = signed(1234567, (key, seed))

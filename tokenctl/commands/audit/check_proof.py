@@ -131,7 +131,7 @@ def _read(shown: Proof) -> Record | None:
     actor = facts.get("actor")
     if (
         written != shown.body
-        or not (isinstance(seq, int) and isinstance(time, int) and isinstance(operation, str) and isinstance(actor, dict))
+        or not (type(seq) is int and type(time) is int and isinstance(operation, str) and isinstance(actor, dict))
         or not isinstance(target, str | None)
         or not 0 <= time < 253_402_300_800_000
     ):
