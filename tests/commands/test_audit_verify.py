@@ -250,6 +250,24 @@ def test_what_is_no_checkpoint_is_malformed_and_nothing_is_checked(cli, head, tm
     assert not remembered(cli).exists()
 
 
+@pytest.mark.parametrize("spoil", ["of another log", "whose signature does not fit"])
+def test_no_head_that_is_refused_hides_what_is_wrong_with_the_log(cli, head, tmp_path, spoil):
+    """Whoever changed the log may have made the head not fit it: the log is judged before the head is refused."""
+    if spoil == "of another log":
+        other = InProcess(tmp_path / "other")
+        other.token()
+        presented, code = taken(other, tmp_path / "other.checkpoint"), 2
+    else:
+        presented, code = str(tmp_path / "forged.checkpoint"), 10
+        Path(presented).write_text(Path(head).read_text().replace("\n3\n", "\n4\n", 1))
+    done = cli("audit", "verify", "--known-head", presented)
+    assert (done.code, done.out, sealed(cli)) == (code, "", False)
+    execute(cli, "UPDATE record SET body = CAST(replace(body, 'someone', 'anybody') AS BLOB) WHERE seq = 2")
+    found = verify(cli, "--known-head", presented, code=10)
+    assert (found["verdict"], found["anchors"], sealed(cli)) == ("INVALID", [], True)
+    assert "record 2 does not hash to its leaf" in found["flaws"]
+
+
 def test_a_head_of_another_log_is_malformed_and_with_its_key_a_no_that_seals_nothing(cli, head, tmp_path):
     other = InProcess(tmp_path / "other")
     other.token()
