@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands.backups import age_key
 from tests.conftest import Cli, Result
-from tests.faults.conftest import ISSUE, assert_no_secret, assert_refused, assert_sound, database, rows, under_strace
+from tests.faults.conftest import ISSUE, assert_no_secret, assert_refused, assert_sound, change, database, rows, under_strace
 
 
 def _records(cli: Cli) -> int:
@@ -102,6 +102,23 @@ def test_a_read_only_medium_is_read_with_one_warning_and_never_written(cli, medi
         medium.writable()
     assert cli("revoke", token, "--yes", "-q").code == 0
     assert_sound(cli)
+
+
+def test_on_a_read_only_medium_a_changed_log_is_found_and_said_not_to_be_sealed(cli, medium):
+    cli.token()
+    change(cli.store, "UPDATE record SET time = time + 1 WHERE seq = 2", "PRAGMA wal_checkpoint(TRUNCATE)")
+    medium.read_only()
+    try:
+        for options in ((), ("--full",), ("--quick",)):
+            done = cli("audit", "verify", *options, "-o", "json")
+            assert (done.code, done.json["verdict"]) == (10, "INVALID")
+            told = "the quarantine could not be recorded: the store cannot be written"
+            assert told in done.err + str(done.json["warnings"])
+    finally:
+        medium.writable()
+    assert rows(cli.store, "SELECT quarantine FROM head") == [(None,)]
+    assert cli("audit", "verify", "-q").code == 10
+    assert rows(cli.store, "SELECT quarantine FROM head") != [(None,)]
 
 
 def test_a_first_issue_on_a_read_only_medium_is_refused(cli, medium):

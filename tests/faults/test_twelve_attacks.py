@@ -551,6 +551,25 @@ def test_a_public_key_of_the_log_exchanged_without_the_root_secret_stops_every_c
             assert "about itself were changed" in done.err
 
 
+def test_a_former_key_of_the_log_put_back_from_an_old_copy_is_found(attacks):
+    """Without the root secret: what the store said of itself once is authentic for ever, but its records went on."""
+    for attack in attacks:
+        meta = attack.run("SELECT name, value FROM meta")
+        for _ in range(attack.rng.randrange(1, 3)):
+            checked(attack.cli("rotate-keys", "--log-key", "-q"), 0)
+        if attack.rng.random() < 0.5:
+            attack.verify(code=0, verdict=LOCALLY)
+        attack.run("DELETE FROM meta")
+        for row in meta:
+            attack.run("INSERT INTO meta VALUES (?, ?)", *row)
+        known = attack.known(attack.rng.choice(list(attack.stage.heads)))
+        for options in ((), ("--state",), ("--quick",), known, ("--quick", *known)):
+            found = attack.apart(*options, code=10, verdict="INVALID")
+            assert found["flaws"] == ["the log key is not the one last recorded"]
+        attack.verify("--quick", code=10, verdict="INVALID")
+        attack.assert_sealed()
+
+
 def test_a_public_key_of_the_log_exchanged_with_the_root_secret_is_found(attacks):
     for attack in attacks:
         exchange_key(attack, attack.keys)
