@@ -278,9 +278,9 @@ def defend(connection: apsw.Connection) -> None:
     # The cache grows as it is used: a bulk change of a large store touches pages all over its indexes.
     connection.execute(
         "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -65536"
-    )
+    ).fetchall()  # one of them answers, and those behind it wait until that is read
     if sys.platform == "darwin":
-        connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+        connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON").fetchall()
     connection.execute("PRAGMA journal_size_limit = 0")
 
 
