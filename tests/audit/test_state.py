@@ -84,16 +84,15 @@ def test_however_many_processes_check_them_all_tokens_are_counted(home, monkeypa
 
 @pytest.mark.usefixtures("divided")
 def test_what_other_processes_found_sound_is_not_read_again(home, monkeypatch):
-    def answer(self, number):
-        while number not in self._found:
-            for part in self._parts:
-                for line in part.lines():
-                    piece, tokens, records = map(int, line.split())
-                    self._found[piece] = state.Counts(tokens, records)
-            time.sleep(0.01)
-        return self._found[number]
+    real, deadline = division.StatePieces.sound, time.monotonic() + 60
 
-    monkeypatch.setattr(division.StatePieces, "sound", answer)
+    def patient(self, number):
+        while (found := real(self, number)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(division.StatePieces, "sound", patient)
     monkeypatch.setattr(state, "check_piece", lambda *_: pytest.fail("it was read again"))
     assert _checked(home).tokens == TOKENS
 
