@@ -114,6 +114,11 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("audit", "verify", "--known-head", "-", "--key", "{jwt}"), "x"),
         (("audit", "verify", "--require-anchor"), None),
         (("audit", "log", "--since", "{token}"), None),
+        (("audit", "archive", "--before", "{token}", "--out", "a"), None),
+        (("audit", "archive", "--before", "now", "--out", "{jwt}", "--yes"), None),
+        (("audit", "archive", "--before", "now", "--out", "a", "--yes"), None),
+        (("audit", "verify", "--archive", "a"), None),
+        (("audit", "verify", "--archive", "{token}"), None),
     ],
     "profile": [
         (("profile", "list"), None),

@@ -303,6 +303,8 @@ class Delivery:
             if not replacing and os.path.lexists(self._path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if self._named or not self._link_to(self._path):
+                if not replacing and not self._named:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 if not self._named:
                     with suppress(FileNotFoundError):
                         os.unlink(self._fresh)

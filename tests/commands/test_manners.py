@@ -59,6 +59,7 @@ EVERY_VERB = [
     ("audit", "verify", "--quick"),
     ("audit", "verify", "--known-head", "absent"),
     ("audit", "verify", "--require-anchor", "--full"),
+    ("audit", "archive", "--before", "1d", "--out", "a"),
     ("profile", "list"),
     ("profile", "show"),
     ("profile", "add", "x"),

@@ -11,14 +11,18 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quoted
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.audit import query
+from tokenctl.audit.archived import Ledger
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.audit.verdict import Report
 from tokenctl.errors import IntegrityError
 from tokenctl.model.record import Record
 from tokenctl.store.connection import Store
+
+if TYPE_CHECKING:
+    from tokenctl.formats.log_archive import Archive
 
 PIECE_LEVEL = 14
 PIECE = 1 << PIECE_LEVEL  # records that another process answers for together
@@ -63,7 +67,7 @@ def quiet(done: int, of: int) -> None:
 
 def check_log(
     store: Store, head: Head, report: Report, progress: Progress = quiet,
-    *, sizes: Collection[int] = (), start: Start = _BEGINNING, alone: bool = False,
+    *, sizes: Collection[int] = (), start: Start = _BEGINNING, alone: bool = False, archives: Sequence[Archive] = (),
 ) -> Chain:  # fmt: skip
     """Check all records behind a start; flaws go to the report. Nonces are left to the check of the state.
 
@@ -71,6 +75,7 @@ def check_log(
         sizes: At which sizes the root of the tree is wanted; one before the start, or that the log does not reach, gets none.
         start: Records up to here are not read.
         alone: Use no other process, however long the log is.
+        archives: Where the bodies that were moved out of the store lie; without them their records are taken by their hashes.
 
     Raises:
         ValueError: the range of the start does not fit its size.
@@ -78,7 +83,7 @@ def check_log(
     from tokenctl.audit.division import LogPieces
 
     last = query.count(store)
-    walk = Walk(store, start, report)
+    walk = Walk(store, start, report, Ledger(store, start.size, archives))
     roots: dict[int, bytes] = {}
     stops = sorted({size for size in sizes if start.size <= size <= last} | {last})
     with LogPieces(store.path, start.size, 0 if alone or last != head.size else last) as pieces:
@@ -93,6 +98,7 @@ def check_log(
                 progress(min(last, max(at, walk.tree.size + pieces.ahead * PIECE)), last)
             if walk.tree.size == stop and stop in sizes:
                 roots[stop] = walk.tree.root()
+    walk.finish()
     _compare(walk, head, report)
     return Chain(walk.corrections, roots)
 
@@ -115,7 +121,7 @@ class Walk:
         broken: Whether a record was missing or not to be read, behind which nothing is checked.
     """
 
-    def __init__(self, store: Store, start: Start, report: Report) -> None:
+    def __init__(self, store: Store, start: Start, report: Report, ledger: Ledger) -> None:
         self.tree = CompactRange.from_bytes(start.size, start.range)
         self.corrections: list[Correction] = []
         self.broken = False
@@ -123,6 +129,7 @@ class Walk:
         self._report = report
         self._time = start.time
         self._known: dict[str, str] = {}
+        self._ledger = ledger
 
     def step(self, end: int) -> None:
         """Check the next records up to this number."""
@@ -133,6 +140,7 @@ class Walk:
         except IntegrityError as error:
             self._report.flaw(f"record {self.tree.size + len(found) + 1} cannot be read: {error.message}")
             self.broken = True
+        found = self._ledger.filled(found)
         leaves = _plain(found, self.tree.size, end, self._time, self._known)
         if leaves is None:
             self._judge(found, end)
@@ -145,6 +153,13 @@ class Walk:
         self.tree.extend([root], PIECE_LEVEL)
         self._time = time_of(self._store, self.tree.size)
 
+    def finish(self) -> None:
+        """Judge what no record alone tells; where one is missing, that is told already."""
+        self._report.archived = self._ledger.missing
+        if not self.broken:
+            for flaw in self._ledger.flaws():
+                self._report.flaw(flaw)
+
     def _judge(self, found: Sequence[Row], end: int) -> None:
         for row in found:
             record = Record(*row[:-1], nonce=b"", ticket=row[-1])
@@ -156,10 +171,11 @@ class Walk:
             self.broken = True
 
     def _judge_one(self, record: Record) -> None:
-        report, leaf = self._report, leaf_hash(record.body)
+        report, archived = self._report, record.archived is not None
+        leaf = record.hash if archived else leaf_hash(record.body)
         if leaf != record.hash:
             report.flaw(f"record {record.seq} does not hash to its leaf")
-        elif not _columns_agree(record):
+        elif not archived and not columns_agree(record):
             report.flaw(f"record {record.seq}: its columns differ from its body")
         if record.time < self._time and record.operation == "store.clock":
             self.corrections.append(Correction(seq=record.seq, before=self._time, clock=record.time))
@@ -190,7 +206,7 @@ def sound_pieces(store: Store, positions: Iterator[int]) -> Iterator[tuple[int, 
 
 
 def _read(store: Store, low: int, high: int) -> Iterator[Row]:
-    sql = f"SELECT {_COLUMNS}, {query.ticket_of(store)} FROM record WHERE seq > ? AND seq <= ? ORDER BY seq"
+    sql = f"SELECT {_COLUMNS}, {query.ticket_of(store)} FROM main.record WHERE seq > ? AND seq <= ? ORDER BY seq"
     return store.rows(sql, low, high)  # type: ignore[return-value]
 
 
@@ -251,7 +267,8 @@ def _learn(start: str, known: dict[str, str]) -> str:
     return known[start]
 
 
-def _columns_agree(record: Record) -> bool:
+def columns_agree(record: Record) -> bool:
+    """Whether the columns of a record say what its body says."""
     try:
         facts = record.facts()
     except ValueError:

@@ -26,6 +26,9 @@ def token_flaws(token: Token, history: Sequence[Record], *, intact: bool) -> Ite
         return
     if history[-1].seq != token.leaf:
         yield "its newest record is not the one that its row says"
+    if any(record.archived for record in history):
+        yield from _flaws_by_columns(token, history)
+        return
     identity: dict[str, object] = {}
     revoked: object = None
     revoked_at: int | None = None
@@ -57,6 +60,16 @@ def token_flaws(token: Token, history: Sequence[Record], *, intact: bool) -> Ite
         yield "its suspension, or what becomes of its children, differs from its records"
     if not _replacements_fit(token, history[0], replaced):
         yield "what it replaces, or what replaces it, differs from its records"
+    if token.max_uses is not None and uses != token.uses:
+        yield "its uses differ from its records"
+
+
+def _flaws_by_columns(token: Token, history: Sequence[Record]) -> Iterator[str]:
+    """Compare a row with what the columns of its records tell: of an archived token, bodies cannot contradict its MAC."""
+    revoked_at = next((record.time for record in reversed(history) if record.operation == "token.revoke"), None)
+    if revoked_at != token.revoked_at:
+        yield "its revocation differs from its records"
+    uses = sum(record.operation == "token.use" for record in history)
     if token.max_uses is not None and uses != token.uses:
         yield "its uses differ from its records"
 

@@ -48,6 +48,7 @@ class Report:
         state: Whether rows were compared with their records.
         required: Whether a head kept elsewhere had to agree.
         exported: The size of the newest head that left the store, as it remembers.
+        archived: How many records were taken by their hashes, their bodies lying in archives that were not given.
         grave: Whether what was found quarantines the store.
     """
 
@@ -61,6 +62,7 @@ class Report:
     state: bool = True
     required: bool = False
     exported: int = 0
+    archived: int = 0
     compared: list[Comparison] = field(default_factory=list)
     grave: bool = False
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.audit import query
+from tokenctl.audit.archived import archived_bodies
 from tokenctl.audit.chain import Chain, Correction, Progress, Start, check_log, quiet, time_of
 from tokenctl.audit.division import FileCheck
 from tokenctl.audit.recent import check_recent
@@ -17,6 +18,7 @@ from tokenctl.store.rows import Rows
 
 if TYPE_CHECKING:
     from tokenctl.audit.verified import Verified
+    from tokenctl.formats.log_archive import Archive
 
 
 class Extent(NamedTuple):
@@ -26,11 +28,13 @@ class Extent(NamedTuple):
         log: Every record.
         state: Every row.
         verified: Only what came behind what was verified before; ``None`` for all.
+        archives: Where the bodies that were moved out of the store lie; each was compared with the log.
     """
 
     log: bool = True
     state: bool = True
     verified: Verified | None = None
+    archives: tuple[Archive, ...] = ()
 
 
 EVERYTHING = Extent()
@@ -96,11 +100,13 @@ def _check(
         chain = Chain(list(_corrections(store)), {})
     else:
         start = Start(before.size, before.range, before.time) if before is not None else Start(0, b"", 0)
-        chain = check_log(store, head, report, progress, sizes={one.size for one in known}, start=start)
-    if extent.state and before is None:
-        check_state(store, rows, chain.corrections, report)
-    elif extent.state and before is not None:
-        check_recent(store, rows, before.size, report)
+        sizes = {one.size for one in known}
+        chain = check_log(store, head, report, progress, sizes=sizes, start=start, archives=extent.archives)
+    with archived_bodies(store, extent.archives):
+        if extent.state and before is None:
+            check_state(store, rows, chain.corrections, report)
+        elif extent.state and before is not None:
+            check_recent(store, rows, before.size, report)
     return chain.roots
 
 

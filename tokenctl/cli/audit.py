@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tokenctl.cli.audit_archive import ARCHIVE_EPILOG, archive
 from tokenctl.cli.audit_log import audit, log
 from tokenctl.cli.audit_proof import CHECKPOINT_EPILOG, Disclose, Out, Prove, Seq, checkpoint
 from tokenctl.cli.audit_review import RECONCILE_EPILOG, REVIEW_EPILOG, reconcile, review
@@ -50,7 +51,7 @@ def register(app: typer.Typer) -> None:
     verbs = (
         ("log", log, LOG_EPILOG), ("show", show, EPILOG), ("verify", verify, VERIFY_EPILOG),
         ("checkpoint", checkpoint, CHECKPOINT_EPILOG), ("review", review, REVIEW_EPILOG),
-        ("reconcile", reconcile, RECONCILE_EPILOG),
+        ("reconcile", reconcile, RECONCILE_EPILOG), ("archive", archive, ARCHIVE_EPILOG),
     )  # fmt: skip
     for name, verb, epilogue in verbs:
         group.command(name, epilog=epilogue)(verb)

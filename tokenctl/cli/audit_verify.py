@@ -32,6 +32,7 @@ def verify(
         str | None, typer.Option("--proof", metavar="FILE", help="Check this proof of a record alone; needs no store.")
     ] = None,
     key: Annotated[Texts, typer.Option("--key", metavar="VKEY", help="The key that was kept with a checkpoint or proof.")] = None,
+    archive: Annotated[Texts, typer.Option("--archive", metavar="FILE", help="Check the bodies that moved to it too.")] = None,
     require_anchor: Annotated[
         bool, typer.Option("--require-anchor", help="Accept nothing that no head kept elsewhere agrees with.")
     ] = False,
@@ -40,12 +41,12 @@ def verify(
     if proof is not None:
         from tokenctl.commands.audit.check_proof import check
 
-        others = bool(full or state or quick or known_head or require_anchor)
+        others = bool(full or state or quick or known_head or require_anchor or archive)
         return check(ctx.obj.context(), proof, keys=tuple(key or ()), alone=not others)
     from tokenctl.commands.audit.verify import Order, verify_log
 
     order = Order(
         full=full, state=state, quick=quick, known_heads=tuple(known_head or ()), keys=tuple(key or ()),
-        require_anchor=require_anchor,
+        require_anchor=require_anchor, archives=tuple(archive or ()),
     )  # fmt: skip
     return verify_log(ctx.obj.context(), order)

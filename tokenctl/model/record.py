@@ -11,14 +11,20 @@ from typing import NamedTuple
 
 RECORD_VERSION = 1
 NONCE_LENGTH = 32  # bytes
+LONGEST_MARK = 19  # bytes of what stands in the place of a body that was archived; every body is longer
 OPERATIONS = (
     "token.issue", "token.deny", "token.revoke", "token.suspend", "token.lift", "token.replace", "token.use",
     "token.reveal_failed",
     "key.create", "key.publish", "key.activate", "key.retire", "key.compromise", "key.roll_back",
     "store.create", "store.backup", "store.restore", "store.move_secret", "store.rotate_root", "store.clock", "store.policy",
     "store.seal", "store.release",
-    "plan.create", "log.rotate_key", "remote.intent", "remote.outcome",
+    "plan.create", "log.rotate_key", "log.archive", "remote.intent", "remote.outcome",
 )  # fmt: skip
+MEMBERS = (  # of a body, as they stand in it
+    "actor", "audience", "commitment", "duration_ms", "expires_at", "format", "kid", "kind", "operation", "outcome", "owner",
+    "parent", "policy", "reason", "request_id", "scope", "seq", "subject", "target", "ticket", "time", "v",
+)  # fmt: skip
+ACTOR_MEMBERS = ("host", "loginuid", "machine", "name", "profile", "remote_subject", "sudo_uid", "uid")
 KEPT = "kept"  # the outcome of a suspension that was softer than the one at hand, which therefore goes on as it was
 UNREPLACED = "unreplaced"  # the outcome of the compromise of an active key where no fresh one could be made
 _written = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
@@ -64,8 +70,13 @@ class Record(NamedTuple):
     nonce: bytes
     ticket: str | None = None
 
+    @property
+    def archived(self) -> int | None:
+        """The number of the record that tells where the body lies; ``None`` where it is here."""
+        return archive_of(self.body)
+
     def facts(self) -> dict[str, object]:
-        """Return the body's members."""
+        """Return the body's members; raises ValueError where it is archived, or cannot be read."""
         try:
             members = json.loads(self.body)
         except RecursionError:
@@ -81,6 +92,11 @@ class Record(NamedTuple):
         except ValueError:
             return False
         return commitment == commitment_to(parameters, self.nonce[:NONCE_LENGTH])
+
+
+def archive_of(body: bytes) -> int | None:
+    """Return what stands in the place of a body that was archived; ``None`` for a body."""
+    return int(body) if len(body) <= LONGEST_MARK and body.isdigit() else None
 
 
 def commitment_to(parameters: dict[str, object], nonce: bytes) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import apsw
 
 from tokenctl import files
 from tokenctl.errors import IntegrityError, InvalidConfiguration, TemporarilyUnavailable, TokenctlError
+from tokenctl.model.record import LONGEST_MARK
 from tokenctl.store import schema
 
 _BUSY_DEADLINE = 10_000  # milliseconds; only recovery and checkpoints of other processes are waited for
@@ -235,6 +237,27 @@ class Store:
             before = self._connection.total_changes()
             self._connection.executemany(sql, parameters)
             return self._connection.total_changes() - before
+
+    @contextmanager
+    def bodies_from(self, body: Callable[..., Any]) -> Iterator[None]:
+        """Read records with bodies that lie elsewhere: questions about ``record`` get them, those about ``main.record`` do not.
+
+        Args:
+            body: Given a record's number and what stands in the place of its body, returns its body.
+        """
+        # A view of the connection alone; the store's own schema has none. It goes again before anything is written.
+        columns = [str(row[1]) for row in self.rows("PRAGMA main.table_info(record)")]
+        here = f"CASE WHEN length(body) <= {LONGEST_MARK} THEN body_of(seq, body) ELSE body END AS body"
+        shown = ", ".join(here if name == "body" else name for name in columns)
+        with translated():
+            self._connection.create_scalar_function("body_of", body, 2)
+            self._connection.execute(f"CREATE TEMP VIEW record AS SELECT {shown} FROM main.record")
+        try:
+            yield
+        finally:
+            with translated():
+                self._connection.execute("DROP VIEW temp.record")
+                self._connection.create_scalar_function("body_of", None, 2)
 
     def copy_into(self, path: str) -> None:
         """Write one state of the store into a file that is empty, without free pages: nothing that was erased is in it.

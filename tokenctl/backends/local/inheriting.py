@@ -68,7 +68,15 @@ class _Since:
     def _records(self, *operations: str) -> Iterator[tuple[Record, dict[str, object]]]:
         for record in query.records(self._present.store, query.Filter(operation=operations, behind=self._agreed)):
             if record.target is not None:
-                yield record, record.facts()
+                yield record, self._facts(record)
+
+    def _facts(self, record: Record) -> dict[str, object]:
+        """Return what a record says; of one whose body is archived, what its columns and the token's row tell."""
+        if record.archived is None:
+            return record.facts()
+        row = self._theirs(str(record.target))
+        told: dict[str, object] = {"reason": row.reason, "parent": row.parent} if row is not None else {}
+        return told | {"ticket": record.ticket, "request_id": record.request}
 
     def _ours(self, identifier: str) -> Stored[Token] | None:
         """Return a token that the restored store has and does not deny for good."""

@@ -219,7 +219,7 @@ def _neighbour(
 
 def document(record: Record) -> dict[str, object]:
     """Return a record as JSON has it."""
-    return record_object(screen.facts_of(record))
+    return record_object(screen.facts_of(record)) | {"archived": record.archived}
 
 
 def print_record(context: Context, record: Record) -> None:

@@ -66,7 +66,14 @@ def _record(view: View, identifier: str, seq: int | None) -> Record | None:
     """Return the newest record about an id, or the one of that number where it is about it."""
     number = view.rows.newest_leaf(identifier) if seq is None else seq
     found = next(query.fetch(view.store, [number]), None)
-    return found if found is not None and found.target == identifier else None
+    if found is None or found.target != identifier:
+        return None
+    if found.archived is not None:
+        raise NotFound(
+            f"the body of record {found.seq} was moved to an archive: it is not proved from here",
+            hint=f"tokenctl audit log --after {found.archived - 1} --limit 1",
+        )
+    return found
 
 
 def _proof(view: View, record: Record, head: SignedHead, disclosed: Disclosed | None) -> Proof:

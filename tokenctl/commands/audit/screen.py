@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenctl import terminal
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError
-from tokenctl.model.record import Record
+from tokenctl.model.record import ACTOR_MEMBERS, MEMBERS, RECORD_VERSION, Record
 from tokenctl.model.times import format_distance, format_instant
 from tokenctl.render.escape import cell, cut, escape, pad
 
@@ -22,14 +22,14 @@ def line(context: Context, record: Record) -> None:
     """Print a record on one line; columns are only ever added behind the last."""
     facts = facts_of(record)
     if context.console.on_terminal:
-        told = (record.actor, text(facts.get("reason")), text(facts.get("ticket")), text(facts.get("subject")))
+        told = (record.actor, text(facts.get("reason")), text(facts.get("ticket")), text(facts.get("subject")), _gone(record))
         shown = f"{moment(record.time)}  {pad(cell(record.operation), 13)}  {cell(record.target):<22}  "
         what = escape(", ".join(part for part in told if part))
         context.console.answer(cut(shown + what, max(terminal.width(), _NARROWEST)))
         return
     values = [
         str(record.seq), format_instant(record.time - record.time % 1000), cell(record.operation), cell(record.target),
-        cell(record.actor), cell(text(facts.get("subject"))), cell(str(facts.get("reason") or facts.get("outcome"))),
+        cell(record.actor), cell(text(facts.get("subject"))), cell(str(facts.get("reason") or _outcome(record, facts))),
         cell(text(facts.get("ticket"))), cell(text(facts.get("request_id"))),
     ]  # fmt: skip
     context.console.answer("\t".join(values))
@@ -38,15 +38,24 @@ def line(context: Context, record: Record) -> None:
 def block(context: Context, record: Record) -> None:
     """Print everything that a record says, for a person."""
     console, facts = context.console, facts_of(record)
-    outcome = text(facts.get("outcome")) or "-"
+    outcome = _outcome(record, facts) or "-"
     head = f"{moment(record.time)}  {cell(record.operation)}{'' if outcome == 'done' else f', {escape(outcome)}'}"
     console.answer(f"{head}  {format_distance(record.time, context.now)}")
     told: dict[str, object] = {"record": str(record.seq), "target": record.target, "by": actor_in_words(facts.get("actor"))}
-    told |= {label: facts.get(name) for name, label in _LABELS.items()}
+    told |= {label: facts.get(name) for name, label in _LABELS.items()} | {"more": _gone(record)}
     for label, value in told.items():
         shown = _told(label, value)
         if shown:
             console.answer(console.fold(f"  {label:<9} ", shown))
+
+
+def _outcome(record: Record, facts: dict[str, object]) -> str | None:
+    return text(facts.get("outcome")) if record.archived is None else "archived"
+
+
+def _gone(record: Record) -> str | None:
+    """Say where the rest of an archived record lies."""
+    return None if record.archived is None else f"in the archive that record {record.archived} names"
 
 
 def _told(label: str, value: object) -> str:
@@ -63,7 +72,9 @@ def actor_in_words(actor: object) -> str:
     """Say who did it and how that is known: what the system vouches for, and what the environment only asserts."""
     if not isinstance(actor, dict):
         return "-"
-    told = [f"{actor.get('name')}@{actor.get('host')}, uid {actor.get('uid')}"]
+    told = [f"{actor.get('name')}@{actor.get('host')}"]
+    if actor.get("uid") is not None:
+        told[0] += f", uid {actor['uid']}"
     if actor.get("loginuid") is not None:
         told.append(f"logged in as uid {actor['loginuid']}")
     if actor.get("sudo_uid") is not None:
@@ -92,7 +103,18 @@ def text(value: object) -> str | None:
 
 
 def facts_of(record: Record) -> dict[str, object]:
-    """Return what a record says; raises IntegrityError where it cannot be read (exit 10)."""
+    """Return what a record says; of one that is archived what its columns say, the rest ``None``.
+
+    Raises:
+        IntegrityError: it cannot be read (exit 10).
+    """
+    if record.archived is not None:
+        name, _, host = record.actor.rpartition("@")
+        actor = dict.fromkeys(ACTOR_MEMBERS) | {"name": name, "host": host}
+        return dict.fromkeys(MEMBERS) | {
+            "seq": record.seq, "time": record.time, "operation": record.operation, "target": record.target,
+            "request_id": record.request, "ticket": record.ticket, "actor": actor, "v": RECORD_VERSION,
+        }  # fmt: skip
     try:
         return record.facts()
     except (ValueError, AssertionError):

@@ -34,6 +34,11 @@ def show(context: Context, report: Report) -> None:
         console.result(f"checked: what came behind record {report.since:,}")
     if report.records and report.sound:
         console.result(_rewritable(report))
+    if report.archived:
+        told = "1 body lies in an archive and was taken by its hash"
+        if report.archived > 1:
+            told = f"{report.archived:,} bodies lie in archives and were taken by their hashes"
+        console.result(f"{told}: {console.command} audit verify --archive FILE")
     for flaw in report.flaws:
         console.result(f"flaw: {escape(flaw)}")
     if report.grave and not console.quiet:
@@ -62,5 +67,5 @@ def _members(report: Report) -> dict[str, object]:
         "verdict": report.verdict, "flaws": report.flaws, "records": report.records, "tokens": report.tokens,
         "keys": report.keys, "root": report.root.hex() or None, "log": report.since is not None, "state": report.state,
         "since": report.since or None, "anchors": anchors, "required": report.required, "exported": report.exported or None,
-        "rewritable": report.rewritable,
+        "rewritable": report.rewritable, "archived": report.archived,
     }  # fmt: skip

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
 from tokenctl.audit import verified as remembered
+from tokenctl.audit.archived import compare
 from tokenctl.audit.verdict import UNANCHORED, KnownHead, Report
 from tokenctl.audit.verify import EVERYTHING, Extent, verify
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.log_key import exported
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import verdict_screen
+from tokenctl.commands.audit.archives import opened
 from tokenctl.commands.audit.known_heads import Witness, read, verified
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats.note import VerifierKey
 from tokenctl.model.record import Event
 from tokenctl.render.progress import Progress
+
+if TYPE_CHECKING:
+    from tokenctl.formats.log_archive import Archive
 
 
 class Order(NamedTuple):
@@ -29,6 +34,7 @@ class Order(NamedTuple):
     known_heads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     require_anchor: bool = False
+    archives: tuple[str, ...] = ()
 
     @property
     def extent(self) -> Extent:
@@ -41,7 +47,8 @@ def verify_log(context: Context, order: Order) -> int:
 
     Raises:
         InvalidRequest: options that contradict each other, or a known head that is none of this log (exit 2).
-        IntegrityError: a known head that none of the log's keys signed (exit 10); the store is not to blame.
+        IntegrityError: a known head that none of the log's keys signed, or an archive that was cut, edited or is of another
+            store (exit 10); the store is not to blame.
     """
     if order.quick and (order.full or order.state):
         raise InvalidRequest("--quick goes with neither --full nor --state", hint="--full --state is what no option checks")
@@ -49,8 +56,8 @@ def verify_log(context: Context, order: Order) -> int:
         raise InvalidRequest("--key goes with --known-head", hint="tokenctl audit verify --known-head FILE --key VKEY")
     brought = [VerifierKey.parse(text) for text in order.keys]
     witness = Witness(read(order.known_heads), brought)
-    with context.backend() as backend:
-        report = examine(context, backend, order, witness)
+    with opened(order.archives) as archives, context.backend() as backend:
+        report = examine(context, backend, order, witness, archives)
         if report is None:
             report = Report(verdict=UNANCHORED)
         if order.require_anchor:
@@ -60,17 +67,21 @@ def verify_log(context: Context, order: Order) -> int:
 
 
 def examine(
-    context: Context, backend: LocalAuthority, order: Order | None = None, witness: Witness | None = None
+    context: Context, backend: LocalAuthority, order: Order | None = None, witness: Witness | None = None,
+    archives: tuple[Archive, ...] = (),
 ) -> Report | None:  # fmt: skip
     """Check a store, and quarantine one that does not check out; ``None`` where there is no store."""
     order = order or Order()
     with backend.journal.reading() as view:
         if view is None:
-            if witness is not None and witness.heads:
+            if archives or (witness is not None and witness.heads):
                 raise backend.journal.absent()
             return None
         known, refused = _known(view, witness)
         extent = _since_last(context, view, backend) if order.quick else order.extent
+        for each in archives:
+            compare(view.store, view.store_id, each)
+        extent = extent._replace(archives=archives)
         shown = Progress(context.console, "checked", view.head.size)
         try:
             report = verify(
