@@ -114,6 +114,7 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("audit", "verify", "--known-head", "-", "--key", "{jwt}"), "x"),
         (("audit", "verify", "--require-anchor"), None),
         (("audit", "log", "--since", "{token}"), None),
+        (("audit", "log", "--raw"), None),
         (("audit", "archive", "--before", "{token}", "--out", "a"), None),
         (("audit", "archive", "--before", "now", "--out", "{jwt}", "--yes"), None),
         (("audit", "archive", "--before", "now", "--out", "a", "--yes"), None),

@@ -68,7 +68,8 @@ def test_old_bodies_move_to_a_private_file_and_the_log_checks_out_with_and_witho
     told = old.at(LATER, "audit", "verify")
     assert told.code == 0
     assert told.out == (
-        SOUND + "8 records, 4 tokens, 0 keys\n" + NEVER_LEFT + "4 bodies lie in archives and were taken by their hashes: tokenctl audit verify --archive FILE\n"
+        SOUND + "8 records, 4 tokens, 0 keys\n" + NEVER_LEFT
+        + "4 bodies lie in archives and were taken by their hashes: tokenctl audit verify --archive FILE\n"
     )
     code, without = verified(old)
     assert (code, without["archived"], without["flaws"]) == (0, 4, [])

@@ -431,3 +431,15 @@ def test_asking_imports_only_what_it_needs(cli, told):
         "tokenctl.commands.audit.follow", "tokenctl.commands.audit.presented", "tokenctl.store.choosing"))]  # fmt: skip
     assert not slow & loaded("audit", "log", "--owner", "alice")
     assert not slow & loaded("audit", "show", cli.id_of(told["a"]), "-o", "json")
+
+
+def test_raw_bodies_are_those_that_are_kept(cli):
+    cli.token("--note", "naïve", "--request-id", "R-1")
+    with sqlite3.connect(cli.store) as connection:
+        kept = [body for (body,) in connection.execute("SELECT body FROM record ORDER BY seq")]
+    done = cli("audit", "log", "--raw", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.encode() == b"".join(body + b"\n" for body in kept)
+    assert cli("audit", "log", "--raw", "--request-id", "R-1").out.encode() == kept[1] + b"\n"
+    for arguments in (("-o", "json"), ("-o", "jsonl"), ("--follow",)):
+        assert cli("audit", "log", "--raw", *arguments).code == 2

@@ -23,7 +23,7 @@ LOG_EPILOG = epilog(
         "tokenctl audit log --owner alice --operation token.revoke --since 7d",
         "tokenctl audit log --follow -o jsonl",
     ],
-    [0, 2, 4, 5, 7, 9, 10],
+    [0, 2, 4, 5, 7, 9, 10, 11],
 )
 
 

@@ -20,6 +20,7 @@ Token = Annotated[str | None, typer.Option("--token", metavar="-", help="About t
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="The newest N only; with --after the first N.")]
 After = Annotated[int | None, typer.Option("--after", metavar="SEQ", help="Go on behind this record.")]
 Before = Annotated[int | None, typer.Option("--before", metavar="SEQ", help="Go back from this record.")]
+Raw = Annotated[bool, typer.Option("--raw", help="The verbatim bodies, one a line: the bytes that the tree hashes.")]
 Follow = Annotated[bool, typer.Option("--follow", help="Go on with new records; --timeout ends it.")]
 _selecting = partial(with_selectors, state="By state; default every one.")
 
@@ -39,7 +40,7 @@ def _ask(ctx: typer.Context, values: dict[str, Any]) -> int:
 def audit(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
-    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False,
+    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False, raw: Raw = False,
 ) -> int:  # fmt: skip
     """Show and check the record of everything that happened."""
     return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})
@@ -50,7 +51,7 @@ def audit(
 def log(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
-    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False,
+    limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False, raw: Raw = False,
 ) -> int:  # fmt: skip
     """List the records, oldest first."""
     return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})

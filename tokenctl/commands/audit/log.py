@@ -11,7 +11,7 @@ from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.selection import Typed, read_selector
-from tokenctl.errors import InvalidRequest, naming
+from tokenctl.errors import InvalidRequest, Partial, naming
 from tokenctl.model.record import OPERATIONS, Record
 from tokenctl.model.selector import Selector
 from tokenctl.model.times import parse_instant
@@ -30,6 +30,7 @@ class Question(NamedTuple):
         token: ``-`` where tokens are read from standard input.
         after, before: Numbers of records between which the answer lies.
         follow: Go on with what is recorded from now on.
+        raw: Print the bodies as they are kept.
         patience: Seconds after which following ends; ``None`` for never.
     """
 
@@ -46,6 +47,7 @@ class Question(NamedTuple):
     after: int | None = None
     before: int | None = None
     follow: bool = False
+    raw: bool = False
     patience: float | None = None
 
 
@@ -65,7 +67,10 @@ class Choice(NamedTuple):
 
 
 def log(context: Context, question: Question) -> int:
-    """Print the records that were asked for, oldest first; none is an answer too. Return 0, or 5 or 10 for ``--token``.
+    """Print the records that were asked for, oldest first; none is an answer too.
+
+    Returns:
+        0; 5 or 10 for ``--token``; 11 where ``--raw`` was asked for and the bodies of some of them are archived.
 
     Raises:
         InvalidRequest: malformed (exit 2).
@@ -74,7 +79,7 @@ def log(context: Context, question: Question) -> int:
     """
     choice, console = _read(context, question), context.console
     limit, forward = question.limit, question.after is not None
-    if limit is None and console.on_terminal and not console.machine:
+    if limit is None and console.on_terminal and not console.machine and not question.raw:
         limit = _SCREENFUL
     code = 0
     with context.backend() as backend:
@@ -88,11 +93,15 @@ def log(context: Context, question: Question) -> int:
             choice = choice._replace(filter=choice.filter._replace(target=proved.ids))
         size = _warn(context, backend)
         ended = choice._replace(filter=_up_to(choice.filter, size))
-        first, last, shown, documents = None, None, 0, []
+        first, last, shown, archived, documents = None, None, 0, 0, []
         for record in pages(backend, ended, limit=limit, forward=forward):
             first, last, shown = first or record.seq, record.seq, shown + 1
             if console.output == "json":
                 documents.append(document(record))
+            elif question.raw and record.archived is not None:
+                archived += 1
+            elif question.raw:
+                screen.raw(context, record)
             else:
                 print_record(context, record)
         if console.output == "json":
@@ -105,7 +114,10 @@ def log(context: Context, question: Question) -> int:
             follow(context, backend, choice, size, patience=question.patience)
         else:
             console.chat(f"{shown:,} of {size:,} records, profile {backend.name}{_more(question, limit, shown, first, last)}")
-    return code
+    if archived:
+        plural = "bodies lie" if archived > 1 else "body lies"
+        console.complain(f"{archived:,} {plural} in archives and not in the store: tokenctl-log(5) tells how to add them")
+    return code or (Partial.exit_code if archived else 0)
 
 
 def _more(question: Question, limit: int | None, shown: int, first: int | None, last: int | None) -> str:
@@ -125,6 +137,8 @@ def _read(context: Context, question: Question) -> Choice:
             raise InvalidRequest(f"{option}: {least} to {_MOST if option == '--limit' else 'the number of a record'}")
     if question.follow and context.console.output == "json":
         raise InvalidRequest("--follow has no end, and -o json is one document", hint="-o jsonl prints a record a line")
+    if question.raw and (question.follow or context.console.machine):
+        raise InvalidRequest("--raw prints bodies as they are kept: leave -o and --follow out")
     if question.follow and (question.until is not None or question.before is not None):
         raise InvalidRequest("--follow has no end: leave --until and --before out")
     if question.token not in (None, "-"):

@@ -35,6 +35,14 @@ def line(context: Context, record: Record) -> None:
     context.console.answer("\t".join(values))
 
 
+def raw(context: Context, record: Record) -> None:
+    """Print the body of a record as it is kept; a terminal sees no control character that somebody wrote into it."""
+    if context.console.on_terminal:
+        context.console.answer(escape(record.body.decode("latin-1")))
+    else:
+        context.console.answer_bytes(record.body + b"\n")
+
+
 def block(context: Context, record: Record) -> None:
     """Print everything that a record says, for a person."""
     console, facts = context.console, facts_of(record)
