@@ -28,11 +28,11 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
 _PATH_OPTIONS = frozenset(  # a path may be any bytes
     [
         *("file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"),
-        *("baseline", "write_baseline"),
+        *("baseline", "write_baseline", "archive", "known_head"),
     ]
 )
 _INSTANT_OPTIONS = frozenset(
-    ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until"]
+    ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until", "before"]
 )  # fmt: skip
 
 
