@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 
 import pytest
 
@@ -244,3 +245,60 @@ def test_on_a_full_medium_no_key_is_published_and_a_rerun_publishes_it(cli, medi
     assert cli.at(now + age, "rotate-keys").code == 0
     assert (folder / "jwks.json").read_bytes().count(b'"kid"') == 2
     assert_sound(cli)
+
+
+DAY = 86_400_000
+_RECORDED = {
+    "issue": ISSUE,
+    "bulk issue": (*ISSUE, "--count", "3"),
+    "jwt": (*ISSUE, "--format", "jwt", "--audience", "b"),
+    "refused issue": (*ISSUE, "--ttl", "99d"),
+    "use": ("inspect", "--use", "--file", "limited", "-q"),
+    "replace": ("issue", "--replace", "{token}", "-q"),
+    "revoke": ("revoke", "{token}", "--yes"),
+    "suspend": ("revoke", "{token}", "--suspend", "--yes"),
+    "lift": ("revoke", "{suspended}", "--lift", "--yes"),
+    "plan": ("revoke", "{token}", "--dry-run", "--out", "plan.json"),
+    "rotate": ("rotate-keys", "--if-older-than", "1s", "--unobserved"),
+    "compromised key": ("rotate-keys", "--compromised", "{kid}"),
+    "root secret": ("rotate-keys", "--root"),
+    "log key": ("audit", "checkpoint"),
+    "seal": ("store", "seal", "--reason", "r"),
+    "archive": ("audit", "archive", "--before", "1d", "--out", "old.archive", "--yes"),
+}
+
+
+def _all_rows(cli: Cli) -> list[list[tuple[object, ...]]]:
+    tables = ("record", "token", "key", "head", "meta", "request")
+    return [rows(cli.store, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+
+
+@pytest.fixture
+def busy(cli):
+    """A store of everything that can be recorded about; the names of what is in it."""
+    before = int(time.time() * 1000) - 3 * DAY
+    assert cli.at(before, "issue", "--subject", "old", "--count", "2", "--ttl", "1h", "-q").code == 0
+    assert cli.at(before, *ISSUE, "--format", "jwt", "--audience", "a").code == 0
+    (cli.home / "limited").write_text(cli.token("--max-uses", "2"))
+    (cli.home / "limited").chmod(0o600)
+    suspended, token = cli.id_of(cli.token()), cli.id_of(cli.token())
+    assert cli("revoke", suspended, "--suspend", "--yes", "-q").code == 0
+    return {"token": token, "suspended": suspended, "kid": str(rows(cli.store, "SELECT kid FROM key")[0][0])}
+
+
+@pytest.mark.parametrize("what", _RECORDED)
+def test_what_cannot_be_recorded_does_not_happen(cli, busy, what):
+    command = [part.format(**busy) for part in _RECORDED[what]]
+    before = _all_rows(cli)
+    done = under_strace(cli, ["trace=pwrite64", "inject=pwrite64:error=ENOSPC:when=1+"], *command)
+    assert done.code == 7, done
+    assert "a bug" not in done.err
+    assert not done.out.startswith(("tkc_", "ey"))
+    assert _all_rows(cli) == before
+    assert_sound(cli)
+    again = cli(*command)
+    assert again.code == (12 if what == "refused issue" else 2 if (cli.home / "old.archive").exists() else 0), again
+    if what == "archive":  # what was written is whole, and the rest of its way is another file's
+        assert "old.archive is whole; 0 of its 3 bodies left the store" in done.err
+        assert cli(*[part.replace("old.archive", "next.archive") for part in command]).code == 0
+    assert _all_rows(cli) != before

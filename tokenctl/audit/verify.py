@@ -104,7 +104,7 @@ def _check(
         chain = check_log(store, head, report, progress, sizes=sizes, start=start, archives=extent.archives)
     with archived_bodies(store, extent.archives):
         if extent.state and before is None:
-            check_state(store, rows, chain.corrections, report)
+            check_state(store, rows, chain.corrections, report, alone=bool(extent.archives))
         elif extent.state and before is not None:
             check_recent(store, rows, before.size, report)
     return chain.roots
