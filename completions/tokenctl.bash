@@ -45,12 +45,12 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
-      verbs=(log show verify checkpoint review reconcile)
-      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      verbs=(log show verify checkpoint review reconcile archive)
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit log')
       verbs=()
-      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit show')
       verbs=()
@@ -58,8 +58,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --seq --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit verify')
       verbs=()
-      flags=(--full --state --quick --known-head --proof --key --require-anchor -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --known-head --proof --key -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--full --state --quick --known-head --proof --key --archive --require-anchor -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --known-head --proof --key --archive -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit checkpoint')
       verbs=()
       flags=(--out --key --handover -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -72,6 +72,10 @@ _tokenctl_node() { # VERB: what can follow it
       verbs=()
       flags=(-n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'audit archive')
+      verbs=()
+      flags=(--before --out -n --dry-run -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --before --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile')
       verbs=(add list show use remove)
       flags=(-h --help)
@@ -142,9 +146,9 @@ _tokenctl_node() { # VERB: what can follow it
 _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile') _tokenctl_profiles ;;
-    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
+    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
     'audit review:-o'|'audit review:--output') _tokenctl_words text json jsonl sarif ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--baseline'|*':--write-baseline'|*':--jwks-file') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;

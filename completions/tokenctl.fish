@@ -328,7 +328,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit'
-            set verbs log show verify checkpoint review reconcile
+            set verbs log show verify checkpoint review reconcile archive
             set verbs_told
             set -a verbs_told 'log'\t'List the records, oldest first'
             set -a verbs_told 'show'\t'Tell the life of one token or key, or prove one of its records'
@@ -336,6 +336,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'checkpoint'\t'Sign the head of the log, for others to keep'
             set -a verbs_told 'review'\t'Find mistakes, and the command that mends each'
             set -a verbs_told 'reconcile'\t'Settle tokens that never arrived, and all else that has come due'
+            set -a verbs_told 'archive'\t'Move the bodies of old records to a file'
             set flags_told
             set -a flags_told '--since'\t'From then on; 2h is two hours ago'
             set -a flags_told '--until'\t'Before then'
@@ -349,6 +350,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--after'\t'Go on behind this record'
             set -a flags_told '--before'\t'Go back from this record'
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
+            set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -399,6 +401,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--after'\t'Go on behind this record'
             set -a flags_told '--before'\t'Go back from this record'
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
+            set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -467,6 +470,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--known-head'\t'A checkpoint that was kept elsewhere; - reads one from stdin'
             set -a flags_told '--proof'\t'Check this proof of a record alone; needs no store'
             set -a flags_told '--key'\t'The key that was kept with a checkpoint or proof'
+            set -a flags_told '--archive'\t'Check the bodies that moved to it too'
             set -a flags_told '--require-anchor'\t'Accept nothing that no head kept elsewhere agrees with'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
@@ -483,7 +487,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --known-head --proof --key -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --known-head --proof --key --archive -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit checkpoint'
             set verbs
             set verbs_told
@@ -553,6 +557,32 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'audit archive'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--before'\t'Of records before then; 365d is 365 days ago'
+            set -a flags_told '--out'\t'The file to write; it must not be there'
+            set -a flags_told '-n'\t'Say what would be moved'
+            set -a flags_told '--dry-run'\t'Say what would be moved'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --before --out -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile'
             set verbs add list show use remove
             set verbs_told
@@ -898,11 +928,11 @@ function __tokenctl_value --no-scope-shadowing
     switch "$argv[1]"
         case '*:-p' '*:--profile'
             __tokenctl_profiles
-        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
+        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'audit archive:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'audit archive:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
             __tokenctl_words text json jsonl
         case 'audit review:-o' 'audit review:--output'
             __tokenctl_words text json jsonl sarif
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--baseline' '*:--write-baseline' '*:--jwks-file'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
