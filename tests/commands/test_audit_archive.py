@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from tests.bench.log import authority
 from tests.commands.backups import age_key
 from tests.conftest import Cli
 from tests.faults.conftest import change, rows
@@ -250,6 +251,24 @@ def test_what_came_later_goes_to_another_archive_and_both_together_are_all(old):
     assert [verified(old, *chosen, at=at)[1]["archived"] for chosen in (
         (), ("--archive", FILE), ("--archive", "second"), ("--archive", "second", "--archive", FILE)
     )] == [5, 1, 4, 0]  # fmt: skip
+
+
+def test_an_archived_token_is_given_no_new_life_not_even_by_the_holder_of_the_root_secret(old):
+    """Its row has a right MAC then, and no body is there to contradict it; the root stays what it was."""
+    assert archive(old).code == 0
+    seqs = ", ".join(map(str, gone(old)))
+    sql = f"SELECT target FROM record WHERE seq IN ({seqs}) AND operation = 'token.issue' AND target IN "
+    ((ended,), *_) = rows(old.store, f"{sql} (SELECT id FROM token WHERE revoked_at IS NULL)")
+    root = verified(old)[1]["root"]
+    with authority(old.home) as backend, backend.journal.changing() as changing:
+        assert changing is not None
+        stored = changing.rows.token(str(ended))
+        assert stored is not None
+        changing.rows.update_token(stored.row._replace(expires_at=LATER + DAY), "expires_at")
+    change(old.store, f"UPDATE tag SET expires_at = {LATER + DAY} WHERE token = '{ended}'")
+    code, told = verified(old)
+    assert (code, told["verdict"], told["root"]) == (10, "INVALID", root)
+    assert told["flaws"] == [f"token {ended}: it lives on, and what the log says of it was archived before"]
 
 
 def test_the_root_secret_can_be_exchanged_after_an_archiving(old):

@@ -117,6 +117,21 @@ class Ledger:
             self._columns.setdefault(archive_of(body) or 0, Columns()).add(seq, time, operation, target, request, actor, ticket)
 
 
+def living(store: Store) -> Iterator[str]:
+    """Yield the tokens that outlive an archive which took what the log says of them.
+
+    Only what had expired is archived. A row's MAC is made by whoever has the root secret; with the bodies gone only this tells
+    a row that was given another end, and the archive's own record, whose time the tree binds, is what it is told by.
+    """
+    if not store.integer("SELECT EXISTS (SELECT 1 FROM main.record WHERE operation = ?)", OPERATION):
+        return
+    sql = f"""SELECT DISTINCT token.id FROM main.record AS lost JOIN token ON token.id = lost.target
+              JOIN main.record AS told ON told.seq = CAST(CAST(lost.body AS TEXT) AS INTEGER)
+              WHERE length(lost.body) <= {LONGEST_MARK} AND token.expires_at > told.time"""
+    for (token,) in store.rows(sql):
+        yield str(token)
+
+
 def body_in(archives: Sequence[Archive], seq: int) -> bytes | None:
     """Return a record's body from the first archive that has it."""
     return next((body for archive in archives if (body := archive.body(seq)) is not None), None)

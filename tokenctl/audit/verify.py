@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.audit import query
-from tokenctl.audit.archived import archived_bodies
+from tokenctl.audit.archived import archived_bodies, living
 from tokenctl.audit.chain import Chain, Correction, Progress, Start, check_log, quiet, time_of
 from tokenctl.audit.division import FileCheck
 from tokenctl.audit.recent import check_recent
@@ -105,6 +105,8 @@ def _check(
     with archived_bodies(store, extent.archives):
         if extent.state and before is None:
             check_state(store, rows, chain.corrections, report, alone=bool(extent.archives))
+            for token in living(store):
+                report.flaw(f"token {token}: it lives on, and what the log says of it was archived before")
         elif extent.state and before is not None:
             check_recent(store, rows, before.size, report)
     return chain.roots
