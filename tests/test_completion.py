@@ -19,7 +19,7 @@ HOSTILE = (
     "$(touch X)", "`touch X`", ";touch X;", "a b", "new\nline", "esc\x1b[31m", "-rf", ".hidden", "é", "x" * 65, "*", "~", "q'\"q",
 )  # fmt: skip
 PROFILES = {"local", *NAMES}
-AUDIT = {"log", "show", "verify", "checkpoint", "review", "reconcile"}
+AUDIT = {"log", "show", "verify", "checkpoint", "review", "reconcile", "archive"}
 TABLE = {
     "verbs": ("tokenctl ", set(VERBS)),
     "a verb behind global options": ("tokenctl -q -o json insp", {"inspect"}),

@@ -17,7 +17,7 @@ LOCALLY = "OK (anchored locally only)"
 HOUR = 3_600_000
 MEMBERS = {
     "verdict", "flaws", "records", "tokens", "keys", "root", "log", "state", "since", "anchors", "required", "exported",
-    "rewritable", "warnings",
+    "rewritable", "archived", "warnings",
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_as_json_all_is_told(cli, head, tmp_path):
     assert (anchor["source"], anchor["size"], anchor["agrees"]) == (head, 3, True)
     assert told == {
         "verdict": "OK", "flaws": [], "records": 4, "tokens": 2, "keys": 0, "root": known["root"], "log": True, "state": True,
-        "since": None, "anchors": [anchor], "required": False, "exported": 3, "rewritable": 1, "warnings": [],
+        "since": None, "anchors": [anchor], "required": False, "exported": 3, "rewritable": 1, "archived": 0, "warnings": [],
     }  # fmt: skip
     assert root.hex() == known["root"]
     (line,) = cli("audit", "verify", "-o", "jsonl").lines

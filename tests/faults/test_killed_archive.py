@@ -66,7 +66,7 @@ def test_an_archiving_killed_anywhere_loses_no_body_and_another_run_moves_the_re
 
 def test_an_archiving_killed_between_two_parts_keeps_the_first_and_another_run_moves_the_rest(cli):
     bodies = _old_store(cli, 6000)
-    died = under_strace(cli, ["trace=fdatasync", "inject=fdatasync:signal=KILL:when=4"], *_archive(cli, "one"))
+    died = under_strace(cli, ["trace=fdatasync", "inject=fdatasync:signal=KILL:when=3"], *_archive(cli, "one"))
     assert died.code == -signal.SIGKILL, died
     moved = rows(cli.store, "SELECT count(*) FROM record WHERE length(body) < 20")[0][0]
     assert 0 < int(str(moved)) < 6000
