@@ -132,6 +132,7 @@ TAMPERING = {
     "another body is taken away": "UPDATE record SET body = CAST('8' AS BLOB) WHERE seq = 4",
     "a body is taken away and no record named": "UPDATE record SET body = CAST('1' AS BLOB) WHERE seq = 4",
     "a body is emptied": "UPDATE record SET body = x'' WHERE seq = 4",
+    "the number in the place of a body, written otherwise": "UPDATE record SET body = CAST('08' AS BLOB) WHERE seq = 6",
     "a long number stands for a body": f"UPDATE record SET body = CAST('{'0' * 29}8' AS BLOB) WHERE seq = 4",
     "the target of an archived record": "UPDATE record SET target = (SELECT target FROM record WHERE seq = 3) WHERE seq = 2",
     "its operation": "UPDATE record SET operation = 'token.lift' WHERE seq = 7",
@@ -156,6 +157,15 @@ def test_tampering_with_archived_records_is_found_without_the_archive(old, what)
     change(old.store, TAMPERING[what])
     code, report = verified(old)
     assert (code, report["verdict"]) == (10, "INVALID"), report
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_tampering_with_archived_records_is_found_with_the_archive_and_quarantines_the_store(old, what):
+    archive(old)
+    change(old.store, TAMPERING[what])
+    code, report = verified(old, "--archive", FILE)
+    assert (code, report["verdict"]) == (10, "INVALID"), report
+    assert "quarantined" in old.at(LATER, "issue", "--subject", "s").err
 
 
 def test_an_archive_that_was_cut_edited_or_is_of_another_store_is_told_and_quarantines_nothing(old, tmp_path):

@@ -96,7 +96,7 @@ class Record(NamedTuple):
 
 def archive_of(body: bytes) -> int | None:
     """Return what stands in the place of a body that was archived; ``None`` for a body."""
-    return int(body) if len(body) <= LONGEST_MARK and body.isdigit() else None
+    return int(body) if len(body) <= LONGEST_MARK and body.isdigit() and not body.startswith(b"0") else None
 
 
 def commitment_to(parameters: dict[str, object], nonce: bytes) -> str:

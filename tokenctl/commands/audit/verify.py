@@ -79,9 +79,9 @@ def examine(
             return None
         known, refused = _known(view, witness)
         extent = _since_last(context, view, backend) if order.quick else order.extent
-        for each in archives:
-            compare(view.store, view.store_id, each)
-        extent = extent._replace(archives=archives)
+        fitting, unfit = _fitting(view, archives)
+        refused = refused or unfit
+        extent = extent._replace(archives=fitting)
         shown = Progress(context.console, "checked", view.head.size)
         try:
             report = verify(
@@ -106,6 +106,18 @@ def _known(view: View, witness: Witness | None) -> tuple[list[KnownHead], Tokenc
         return (verified(view, witness) if witness is not None else []), None
     except (InvalidRequest, IntegrityError) as error:
         return [], error
+
+
+def _fitting(view: View, archives: tuple[Archive, ...]) -> tuple[tuple[Archive, ...], TokenctlError | None]:
+    """Return the archives that fit the log, and why the first other one does not: whoever changed the log may be why."""
+    fitting, refused = [], None
+    for each in archives:
+        try:
+            compare(view.store, view.store_id, each)
+            fitting.append(each)
+        except IntegrityError as error:
+            refused = refused or error
+    return tuple(fitting), refused
 
 
 def _since_last(context: Context, view: View, backend: LocalAuthority) -> Extent:
