@@ -340,6 +340,28 @@ def test_the_mend_for_an_owner_hits_that_owner_alone_however_it_is_named(cli, na
     assert cli("audit", "review", "--rule", "owner-many-tokens", "-q").code == 0
 
 
+@pytest.mark.parametrize("count", [5, 105])
+def test_the_mend_for_an_owner_hits_no_others_when_it_is_run_again(cli, count):
+    write_profile(cli, "[review]\ntokens_per_owner = 3\n")
+    rows = "".join(json.dumps({"subject": "s", "owner": "bob", "ttl": f"{300 + minutes}m"}) + "\n" for minutes in range(count))
+    assert cli("issue", "--from", "-", "-q", input=rows).code == 0
+    (finding,) = cli("audit", "review", "--rule", "owner-many-tokens", "-o", "jsonl").lines
+    assert ("|" in finding["mend"]) == (count > 100)
+    for _ in range(2):
+        run_line(cli, finding["mend"])
+        assert len(cli("list", "-o", "json").json["tokens"]) == 3
+
+
+def test_a_finding_says_whom_else_its_mend_ends(cli):
+    parent = issue_at(cli, T, "--kind", "service", "--scope", "a", "--ttl", "80d", "--audience", "x")
+    child = issue_at(cli, T, "--parent", cli.id_of(parent), "--scope", "a", "--ttl", "2h", "--audience", "x")
+    issue_at(cli, T, "--parent", cli.id_of(child), "--scope", "a", "--ttl", "1h", "--audience", "x")
+    write_profile(cli, "[review.max_lifetime]\nservice = \"1d\"\n")
+    told = "service token of root for s, made for 80d, at most 1d; revoking it ends 2 descendants too"
+    ((_, detail),) = found(cli, T, "token-too-long-lived")
+    assert detail.partition(" for ")[2] == told.partition(" for ")[2]
+
+
 # Options
 
 

@@ -17,7 +17,7 @@ from tokenctl.model.introspection import Found
 from tokenctl.model.review import BY_ID, Review, Rule
 from tokenctl.model.rotation import Step, Wish
 from tokenctl.model.selector import Selector
-from tokenctl.model.times import SECOND, format_distance, format_duration, format_exactly
+from tokenctl.model.times import SECOND, format_distance, format_duration, format_exactly, format_instant
 from tokenctl.model.token import DELIVERY_DEADLINE, Token
 
 _DOMAIN = b"tokenctl/review/v1"
@@ -27,6 +27,7 @@ _PAGE = 500  # rows
 # Counted in the index alone; who has that many unexpired tokens may have that many living ones.
 _CROWDED = """SELECT owner FROM token INDEXED BY token_by_owner WHERE expires_at > ? GROUP BY owner HAVING count(*) > ?
               ORDER BY owner"""
+_ONE_BY_ONE = 100  # ids that one command names
 _GRACE = "1d"
 
 
@@ -95,6 +96,8 @@ def fingerprint(store_id: str, finding: Finding) -> str:
 
 
 def _tokens(reviewer: Reviewer) -> Iterator[Finding]:
+    with reviewer.backend.journal.reading() as view:
+        related = view is not None and bool(view.store.integer("SELECT EXISTS (SELECT 1 FROM token WHERE parent IS NOT NULL)"))
     for found in reviewer.backend.directory.find(Selector()):
         if not found.intact:
             reviewer.doubted.append(found.token.id)
@@ -103,7 +106,9 @@ def _tokens(reviewer: Reviewer) -> Iterator[Finding]:
             detail = judge(found, reviewer.review, reviewer.now) if rule in reviewer.rules else None
             if detail is not None:
                 token = found.token
-                told = f"{token.kind} token of {token.owner} for {token.subject or '-'}, {detail}"
+                kin = reviewer.backend.directory.kin([token.id]) if related and mend is not _replacing else 0
+                dies = f"; revoking it ends {kin:,} descendant{'s' * (kin != 1)} too" if kin else ""
+                told = f"{token.kind} token of {token.owner} for {token.subject or '-'}, {detail}{dies}"
                 yield Finding(BY_ID[rule], token.id, (token.id,), 1, told, (mend(token),))
 
 
@@ -213,14 +218,20 @@ def _owners(reviewer: Reviewer) -> Iterator[Finding]:
         if living > most:
             ids = _OfOwner(reviewer.backend, owner, living - most)
             detail = f"{living:,} living tokens, at most {most:,}"
-            yield Finding(BY_ID["owner-many-tokens"], owner, ids, living - most, detail, _thinning(owner, ids, living - most))
+            mend = _thinning(reviewer.backend, owner, ids, living - most)
+            yield Finding(BY_ID["owner-many-tokens"], owner, ids, living - most, detail, mend)
 
 
-def _thinning(owner: str, ids: Iterable[str], count: int) -> tuple[tuple[str, ...], ...]:
-    """Return what revokes as many as are too many; a name that a selector or a line cannot hold goes by ids."""
-    if "*" in owner or owner.startswith("-") or not (owner.isprintable() and owner.isascii()):
+def _thinning(backend: LocalAuthority, owner: str, ids: Iterable[str], count: int) -> tuple[tuple[str, ...], ...]:
+    """Return what revokes as many as are too many, and no others when it is run again: their ids, or where those are very many
+    the last of their ends; a name that a selector or a line cannot hold goes by ids always.
+    """
+    hard = "*" in owner or owner.startswith("-") or not (owner.isprintable() and owner.isascii())
+    if hard or count <= _ONE_BY_ONE:
         return (("revoke", *ids, "--reason", "policy", "--yes"),)
-    return (("list", "--owner", owner, "--limit", str(count)), ("revoke", "-", "--reason", "policy", "--yes"))
+    last = next(islice(backend.directory.find(Selector(owner=(owner,))), count - 1, None))
+    bounds = ("--expires-before", format_instant(last.token.expires_at + 1), "--limit", str(count))
+    return (("list", "--owner", owner, *bounds), ("revoke", "-", "--reason", "policy", "--yes"))
 
 
 # Keys, the root secret and the log
