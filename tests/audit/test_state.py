@@ -169,6 +169,14 @@ def test_a_row_that_says_anything_else_than_its_records_is_never_plain(home):
                 assert not (list(token_flaws(changed, history, intact=True)) and _plain(changed, history)), (name, other)
 
 
+@pytest.mark.parametrize(("name", "other"), [("max_uses", 9), ("labels", (("a", "b"),)), ("not_before", 1), ("note", "x")])
+def test_what_the_record_of_an_issue_only_commits_to_is_held_against_the_row_too(home, name, other):
+    for token, history in _histories(home):
+        changed = token._replace(**{name: other})
+        assert "its labels, limits or note differ from the record of its issue" in token_flaws(changed, history, intact=True)
+        assert not _plain(changed, history)
+
+
 def _others(name: str, value: object) -> list[object]:
     """Other values of a member, of the kind that its column holds."""
     kind = str(Token.__annotations__[name])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 
-from tokenctl.model.record import NONCE_LENGTH
+from tokenctl.model.record import NONCE_LENGTH, canonical, issue_parameters
 from tokenctl.model.token import Token
 
 _STRING = r'"[ !#-\[\]-~]*"'  # without an escape, so that it stands for itself
@@ -36,7 +36,7 @@ Told = tuple[str, int, int, str, bytes, bytes]
 
 def plainly_sound(token: Token, history: Sequence[Told]) -> bool:
     """Whether a token's row, taken as intact, is what a plain history leads to; false wherever that is not plain."""
-    _, _, _, operation, body, _ = history[0]
+    _, _, _, operation, body, nonce = history[0]
     _, newest, time, ending, _, _ = history[-1]
     if (
         newest != token.leaf
@@ -46,7 +46,7 @@ def plainly_sound(token: Token, history: Sequence[Told]) -> bool:
         or token.replaced_by is not None
         or token.grace is not None
         or token.grace_until is not None
-        or not _issued(token, body)
+        or not _issued(token, body, nonce)
     ):
         return False
     revoked = ending == "token.revoke"
@@ -62,7 +62,7 @@ def plainly_sound(token: Token, history: Sequence[Told]) -> bool:
     )  # fmt: skip
 
 
-def _issued(token: Token, written: bytes) -> bool:
+def _issued(token: Token, written: bytes, nonce: bytes) -> bool:
     body = _body(str(written, "latin-1"))
     if body is None:
         return False
@@ -74,6 +74,8 @@ def _issued(token: Token, written: bytes) -> bool:
         and subject == quoted(token.subject)
         and scope == _texts(token.scope)
         and audience == _texts(token.audience)
+        and body["commitment"]
+        == hmac.digest(nonce[:NONCE_LENGTH], _terms(token.labels, token.max_uses, token.not_before, token.note), "sha256").hex()
     )
 
 
@@ -89,6 +91,11 @@ def _revoked(token: Token, told: Told) -> bool:
 
 def _text(value: str | None) -> str:
     return "null" if value is None else quoted(value)
+
+
+@lru_cache(maxsize=1_000)
+def _terms(labels: tuple[tuple[str, str], ...], max_uses: int | None, not_before: int | None, note: str | None) -> bytes:
+    return canonical(issue_parameters(labels, max_uses, not_before, note))
 
 
 @lru_cache(maxsize=1_000)
