@@ -356,7 +356,7 @@ def test_a_finding_says_whom_else_its_mend_ends(cli):
     parent = issue_at(cli, T, "--kind", "service", "--scope", "a", "--ttl", "80d", "--audience", "x")
     child = issue_at(cli, T, "--parent", cli.id_of(parent), "--scope", "a", "--ttl", "2h", "--audience", "x")
     issue_at(cli, T, "--parent", cli.id_of(child), "--scope", "a", "--ttl", "1h", "--audience", "x")
-    write_profile(cli, "[review.max_lifetime]\nservice = \"1d\"\n")
+    write_profile(cli, '[review.max_lifetime]\nservice = "1d"\n')
     told = "service token of root for s, made for 80d, at most 1d; revoking it ends 2 descendants too"
     ((_, detail),) = found(cli, T, "token-too-long-lived")
     assert detail.partition(" for ")[2] == told.partition(" for ")[2]

@@ -162,7 +162,9 @@ def compare(store: Store, store_id: str, archive: Archive) -> None:
         raise refuse(f"is an archive of another store, {archive.store_id}")
     told = query.Filter(operation=(OPERATION,), target=(archive.digest,))
     if next(query.records(store, told), None) is None:
-        raise refuse("is not told of by any record: it was edited, or the store was restored to before it")
+        raise refuse(
+            "is not told of by any record: no body left the store for it, it was edited, or the store was restored to before it"
+        )
     chunk: list[tuple[int, bytes]] = []
     for entry in archive.bodies():
         chunk.append(entry)
