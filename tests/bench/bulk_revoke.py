@@ -21,6 +21,7 @@ from tokenctl import wiring
 from tokenctl.backends.local.journal import BATCH_SECONDS
 from tokenctl.backends.local.standing import event_about
 from tokenctl.model.identifier import new_id
+from tokenctl.model.record import issue_parameters
 from tokenctl.model.times import DAY
 from tokenctl.model.token import Token
 from tokenctl.store.connection import defend
@@ -49,7 +50,8 @@ def fill(home: Path, count: int, **facts: object) -> list[str]:
             for _ in range(min(_AT_ONCE, count - start)):
                 own = {"id": new_id(now), "request": new_id(now), "verifier": os.urandom(32)}
                 token = Token(**(own | known | facts))  # type: ignore[arg-type]  # checked by the tuple
-                record = change.append(event_about("token.issue", token, request_id=token.request))
+                told = issue_parameters(token.labels, token.max_uses, token.not_before, token.note)
+                record = change.append(event_about("token.issue", token, request_id=token.request, parameters=told))
                 made.append(token._replace(leaf=record.seq))
             change.rows.insert_tokens(made)
             ids += [token.id for token in made]

@@ -72,7 +72,8 @@ class Part:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # what a process did not read before it died
+                        pipe.close()
 
 
 class StatePieces:
