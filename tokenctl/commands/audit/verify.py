@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import files
@@ -91,10 +92,11 @@ def examine(
         finally:
             shown.finish()
         report.exported = exported(view) or 0
+        checked = _mark(view, view.head.size)
         if report.sound and extent.log and extent.state and not backend.journal.only_looks:
             _remember(context, view, backend)
     if report.grave:
-        _seal(context, backend, report)
+        _seal(context, backend, report, checked)
     if refused is not None and not report.grave:
         raise refused
     return report
@@ -146,12 +148,23 @@ def _remember(context: Context, view: View, backend: LocalAuthority) -> None:
         context.console.chat(f"{path} was not written, so --quick cannot go on from here: {files.cause_of(error)}")
 
 
-def _seal(context: Context, backend: LocalAuthority, report: Report) -> None:
+def _mark(view: View, size: int) -> tuple[int, str, object, object]:
+    """Return what tells the store that was checked, of that size, from one that was put or restored in its place since."""
+    leaf = restored = None
+    with suppress(IntegrityError):  # a damage that was told already
+        leaf = view.store.value("SELECT hash FROM record WHERE seq = ?", size)
+        restored = view.store.value("SELECT 1 FROM record WHERE operation = 'store.restore' AND seq > ? LIMIT 1", size)
+    return size, view.store_id, leaf, restored
+
+
+def _seal(context: Context, backend: LocalAuthority, report: Report, checked: tuple[int, str, object, object]) -> None:
     """Quarantine the store, so that nothing in it is called active until it is released."""
     try:
         with backend.journal.changing() as change:
             assert change is not None
-            if change.head.quarantine is None:
+            if _mark(change, checked[0]) != checked:
+                context.console.warn("the store was exchanged while it was checked, and is not quarantined: run again")
+            elif change.head.quarantine is None:
                 change.seal(change.quarantine or f"{report.verdict}: {report.flaws[0]}")
                 change.append(
                     Event(
