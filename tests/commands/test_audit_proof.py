@@ -170,6 +170,13 @@ def test_what_is_not_known_any_more_is_said_so(cli):
     assert cli("audit", "show", identifier, "--proof", "--seq", str(seq), "-q").code == 0
 
 
+def test_a_question_without_an_answer_makes_no_key(cli):
+    identifier = cli.id_of(cli.token())
+    for arguments in (("0" * 22,), (identifier, "--seq", "1")):
+        assert cli("audit", "show", arguments[0], "--proof", *arguments[1:]).code == 5
+    assert [record["operation"] for record in cli("audit", "log", "-o", "jsonl").lines] == ["store.create", "token.issue"]
+
+
 def test_a_record_of_another_id_and_none_at_all_are_not_found(cli, token):
     for arguments in ((token, "--seq", "1"), (token, "--seq", "999"), (token, "--seq", "-1"), ("0" * 22,)):
         done = cli("audit", "show", arguments[0], "--proof", *arguments[1:])

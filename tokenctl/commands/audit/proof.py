@@ -8,6 +8,7 @@ from tokenctl.audit import proof as proofs
 from tokenctl.audit import query
 from tokenctl.audit.tree import leaf_hash
 from tokenctl.backends.local import log_key
+from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.log_key import SignedHead
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import checkpoint
@@ -44,22 +45,32 @@ def prove(context: Context, target: str, *, seq: int | None, disclose: bool, out
     if out is not None:
         context.refuse_own(out)
     with context.backend() as backend:
+        with backend.journal.reading() as view:  # a question that has no answer makes no key
+            _disclosed_of(backend, view, identifier, seq, disclose=disclose)
         log_key.provide(backend.journal)
         with backend.journal.reading() as view:
-            if view is None:
-                raise backend.journal.absent()
-            record = _record(view, identifier, seq)
-            if record is None:
-                which = "no record" if seq is None else f"no record {seq}"
-                raise NotFound(f"{which} of {identifier} in profile {backend.name} ({backend.place})")
+            view, record, disclosed = _disclosed_of(backend, view, identifier, seq, disclose=disclose)
             head = log_key.sign_head(view)
-            proof = _proof(view, record, head, _disclosed(view, record) if disclose else None)
+            proof = _proof(view, record, head, disclosed)
         if backend.journal.read_only:
             context.console.warn("the store cannot remember that this head left it")
         _hand_out(context, record, head, proof, out)
         checkpoint.left(context, backend, head)
         context.console.chat(f"verifier key: {head.key}")
     return 0
+
+
+def _disclosed_of(
+    backend: LocalAuthority, view: View | None, identifier: str, seq: int | None, *, disclose: bool
+) -> tuple[View, Record, Disclosed | None]:  # fmt: skip
+    """Return the record that is to be proved, and what is to be disclosed of it; raises as :func:`prove`."""
+    if view is None:
+        raise backend.journal.absent()
+    record = _record(view, identifier, seq)
+    if record is None:
+        which = "no record" if seq is None else f"no record {seq}"
+        raise NotFound(f"{which} of {identifier} in profile {backend.name} ({backend.place})")
+    return view, record, _disclosed(view, record) if disclose else None
 
 
 def _record(view: View, identifier: str, seq: int | None) -> Record | None:
