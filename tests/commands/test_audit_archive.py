@@ -248,6 +248,9 @@ def test_without_a_store_and_without_anything_old_nothing_is_written(cli):
     done = archive(cli, "-o", "json")
     assert (done.code, done.json["bodies"], done.json["path"]) == (0, 0, None)
     assert not (cli.home / FILE).exists()
+    # A file that cannot be made is told of at once, not when there is something to move.
+    for out in ("", "absent/old.archive", "."):
+        assert cli("audit", "archive", "--before", "1d", "--out", out, "--yes").code == 2, out
 
 
 def test_what_came_later_goes_to_another_archive_and_both_together_are_all(old):

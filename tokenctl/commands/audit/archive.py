@@ -60,11 +60,12 @@ def archive(context: Context, *, before: str, out: str, dry_run: bool, yes: bool
 
 
 def _require_free(context: Context, backend: LocalAuthority, out: str) -> None:
-    """Refuse a file that is there, or lies among ours (exit 2)."""
+    """Refuse a file that is there, lies among ours or cannot be made, also where there is nothing to move (exit 2)."""
     if context.places.owns(out, backend.name):
         raise InvalidRequest(f"{out} lies among tokenctl's own files", hint=_ELSEWHERE)
     if os.path.lexists(out):
         raise _taken(out)
+    files.Delivery(out).discard()
 
 
 def _taken(out: str) -> InvalidRequest:
