@@ -21,7 +21,7 @@ class InProcess(Cli):
         super().__init__(home)
         self.ahead = 0  # milliseconds
 
-    def __call__(self, *arguments: str, input: str | bytes | None = None, now: int | None = None) -> Result:  # type: ignore[override]
+    def __call__(self, *arguments: str, input: str | bytes | None = None, now: int | None = None) -> Result:
         data = input.encode() if isinstance(input, str) else input or b""
         now = time.time_ns() // 1_000_000 + self.ahead if now is None else now
         with _descriptors(data) as (out, err):

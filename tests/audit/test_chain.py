@@ -29,7 +29,7 @@ def _checked(home: Path, **how: object) -> tuple[Report, chain.Chain]:
     report = Report()
     with authority(home) as backend, backend.journal.reading() as view:
         assert view is not None
-        return report, chain.check_log(view.store, view.head, report, **how)  # type: ignore[arg-type]
+        return report, chain.check_log(view.store, view.head, report, **how)
 
 
 

@@ -133,7 +133,7 @@ def test_as_json_all_is_told(cli, head, tmp_path):
     root = execute(cli, "SELECT root FROM head")[0][0]
     assert isinstance(root, bytes)
     known = json.loads(cli("audit", "checkpoint", "-o", "json").out)
-    anchor = told["anchors"][0]  # type: ignore[index]
+    anchor = told["anchors"][0]
     assert set(anchor) == {"source", "size", "root", "agrees"}
     assert (anchor["source"], anchor["size"], anchor["agrees"]) == (head, 3, True)
     assert told == {
@@ -192,7 +192,7 @@ def test_a_store_sealed_by_hand_is_told_as_that(cli, options):
     cli.token()
     assert cli("store", "seal", "--reason", "r").code == 0
     told = verify(cli, *options, code=10)
-    assert (told["verdict"], len(told["flaws"])) == ("SEALED", 1)  # type: ignore[arg-type]
+    assert (told["verdict"], len(told["flaws"])) == ("SEALED", 1)
     assert cli("store", "release", "--reason", "r", "--yes").code == 0
     assert verify(cli, *options)["verdict"] == LOCALLY
 
@@ -215,9 +215,9 @@ def test_a_required_head_that_nobody_brings_is_missed_and_the_store_is_not_to_bl
 def test_heads_come_from_files_and_from_stdin(cli, head, tmp_path):
     later = taken(cli, tmp_path / "later")
     told = verify(cli, "--known-head", "-", input=Path(head).read_text())
-    assert [(one["source"], one["size"]) for one in told["anchors"]] == [("standard input", 3)]  # type: ignore[union-attr]
+    assert [(one["source"], one["size"]) for one in told["anchors"]] == [("standard input", 3)]
     told = verify(cli, "--known-head", later, "--known-head", "-", "--known-head", head, input=Path(head).read_text())
-    assert [(one["size"], one["agrees"]) for one in told["anchors"]] == [(4, True), (3, True), (3, True)]  # type: ignore[union-attr]
+    assert [(one["size"], one["agrees"]) for one in told["anchors"]] == [(4, True), (3, True), (3, True)]
     assert told["rewritable"] == 0
     twice = cli("audit", "verify", "--known-head", "-", "--known-head", "-", input=Path(head).read_text())
     refused(twice, 2, "standard input: this is no signed note: no signature stands under it")
@@ -309,7 +309,7 @@ def test_a_head_that_a_former_key_signed_still_agrees(cli, head, tmp_path):
         assert cli("rotate-keys", "--log-key", "-q").code == 0
     for options in ((), ("--key", former), ("--quick",), ("--require-anchor",)):
         told = verify(cli, "--known-head", head, *options)
-        assert (told["verdict"], told["anchors"][0]["agrees"]) == ("OK", True)  # type: ignore[index]
+        assert (told["verdict"], told["anchors"][0]["agrees"]) == ("OK", True)
     path = tmp_path / "handover"
     path.write_text(str(cli("rotate-keys", "--log-key", "-o", "json").json["note"]))
     assert verify(cli, "--known-head", str(path), "--known-head", head)["rewritable"] == 0

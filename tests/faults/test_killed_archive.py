@@ -24,7 +24,7 @@ def _old_store(cli: Cli, count: int) -> dict[int, bytes]:
     before = int(time.time() * 1000) - 3 * DAY
     made = cli.at(before, "issue", "--subject", "old", "--count", str(count), "--ttl", "1h", "-q")
     assert made.code == 0, made.err
-    return {int(str(seq)): body for seq, body in rows(cli.store, "SELECT seq, body FROM record")}  # type: ignore[misc]
+    return {int(str(seq)): body for seq, body in rows(cli.store, "SELECT seq, body FROM record")}
 
 
 def _archive(cli: Cli, out: str) -> tuple[str, ...]:

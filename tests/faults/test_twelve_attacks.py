@@ -143,7 +143,7 @@ class Attack:
     def rewrite(self, seq: int, **members: object) -> None:
         """Change members of a body; it stays canonical."""
         ((body,),) = self.run("SELECT body FROM record WHERE seq = ?", seq)
-        self.run("UPDATE record SET body = ? WHERE seq = ?", canonical(json.loads(body) | members), seq)  # type: ignore[arg-type]
+        self.run("UPDATE record SET body = ? WHERE seq = ?", canonical(json.loads(body) | members), seq)
 
     # What finds it
 
@@ -284,7 +284,7 @@ def test_an_inserted_forged_row_is_found(attacks, where):
         attack.run("UPDATE record SET seq = -seq WHERE seq < 0")
         (model,) = attack.run("SELECT time, target, actor, body, nonce FROM record WHERE seq = ?", seq - 1)
         moment, target, actor, body, nonce = model
-        members = json.loads(str(body, "ascii")) | {"seq": seq, "operation": "token.lift", "reason": None}  # type: ignore[arg-type]
+        members = json.loads(str(body, "ascii")) | {"seq": seq, "operation": "token.lift", "reason": None}
         forged = canonical(members | {"request_id": None, "ticket": None})
         values = (seq, moment, "token.lift", target, None, actor, forged, leaf_hash(forged), nonce, None)
         attack.run("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *values)
@@ -302,7 +302,7 @@ def test_a_record_that_was_rehashed_without_the_key_is_found(attacks, how):
         attack.rewrite(seq, policy=hashlib.sha256(b"another").hexdigest())
         if how == "leaf":
             ((body,),) = attack.run("SELECT body FROM record WHERE seq = ?", seq)
-            attack.run("UPDATE record SET hash = ? WHERE seq = ?", leaf_hash(body), seq)  # type: ignore[arg-type]
+            attack.run("UPDATE record SET hash = ? WHERE seq = ?", leaf_hash(body), seq)
             flaw = "the records do not have the root that the head says"
         else:
             attack.rehash(key=None)
@@ -430,7 +430,7 @@ def append(attack: Attack, moment: int, operation: str) -> None:
     keys, store_id, last = attack.keys, attack.store_id, attack.stage.size
     ((actor, body, _),) = attack.run("SELECT actor, body, nonce FROM record WHERE seq = ?", last)
     nonce = os.urandom(32)
-    empty = dict.fromkeys(json.loads(body)) | {"actor": json.loads(body)["actor"], "outcome": "done", "v": 1}  # type: ignore[arg-type]
+    empty = dict.fromkeys(json.loads(body)) | {"actor": json.loads(body)["actor"], "outcome": "done", "v": 1}
     commitment = hashlib.sha256(nonce).hexdigest()
     told = {"seq": last + 1, "time": moment, "operation": operation, "target": store_id, "commitment": commitment}
     new = canonical(empty | told)

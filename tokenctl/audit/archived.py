@@ -89,7 +89,8 @@ class Ledger:
         self._columns: dict[int, Columns] = {}
         self.missing = 0
         if start and store.integer("SELECT max(seq) FROM record WHERE operation = ?", OPERATION) > start:
-            self._take(row for row in store.rows(_MARKED, start) if (archive_of(row[6]) or 0) > start)  # type: ignore[arg-type, misc]
+            before = store.rows(_MARKED, start)
+            self._take(row for row in before if (archive_of(row[6]) or 0) > start)  # type: ignore[arg-type, misc]  # STRICT columns
 
     def filled(self, found: list[Row]) -> list[Row]:
         """Return records with the bodies that are at hand."""

@@ -207,7 +207,7 @@ def sound_pieces(store: Store, positions: Iterator[int]) -> Iterator[tuple[int, 
 
 def _read(store: Store, low: int, high: int) -> Iterator[Row]:
     sql = f"SELECT {_COLUMNS}, {query.ticket_of(store)} FROM main.record WHERE seq > ? AND seq <= ? ORDER BY seq"
-    return store.rows(sql, low, high)  # type: ignore[return-value]
+    return store.rows(sql, low, high)  # type: ignore[return-value]  # STRICT columns
 
 
 def _plain(found: Sequence[Row], low: int, high: int, time: int, known: dict[str, str]) -> list[bytes] | None:
