@@ -113,4 +113,3 @@ def _mend(context: Context, each: Settled) -> str | None:
     if any(not value.isprintable() or value.startswith("-") for _, value in options):
         return None  # no line can hold it
     return f"{context.console.command} issue {shlex.join(word for option in options for word in option)}"
-
