@@ -12,8 +12,8 @@ import time
 import pytest
 
 from tests.bench.bulk_revoke import fill
-from tests.conftest import PROGRAM
-from tests.faults.conftest import rows
+from tests.conftest import PROGRAM, missing
+from tests.faults.conftest import rows, strace_works
 
 MANY = 12_000  # about a second of work and ten batches
 
@@ -26,13 +26,25 @@ def many(cli):
     return ids
 
 
-def begun(cli, *arguments, **options):
+# Every commit takes a third of a second more, so that a tester who is kept waiting still comes in the middle.
+SLOWLY = ("strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=333000")
+
+
+@pytest.fixture
+def slowly():
+    if not strace_works():
+        missing("strace")
+    return SLOWLY
+
+
+def begun(cli, *arguments, before=(), **options):
     """Start a run over all of them and read its first line of outcome."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
     pipes["bufsize"] = 0  # what was read ahead would be lost to communicate()
     child = subprocess.Popen(
-        [*PROGRAM, "revoke", "--subject", "bulk", "--yes", *arguments], env=cli.env, cwd=cli.home, **(pipes | options)
-    )
+        [*before, *PROGRAM, "revoke", "--subject", "bulk", "--yes", *arguments],
+        env=cli.env, cwd=cli.home, **(pipes | options),
+    )  # fmt: skip
     return child, child.stdout.readline()
 
 
@@ -44,8 +56,8 @@ def assert_sound(cli):
     assert cli("audit", "verify", "-q").code == 0
 
 
-def test_outcomes_are_told_while_the_rest_waits_and_every_one_is_durable_by_then(cli, many):
-    child, first = begun(cli, "-o", "jsonl")
+def test_outcomes_are_told_while_the_rest_waits_and_every_one_is_durable_by_then(cli, many, slowly):
+    child, first = begun(cli, "-o", "jsonl", before=slowly)
     assert json.loads(first)["outcome"] == "revoked"
     child.send_signal(signal.SIGSTOP)
     there = revoked(cli)
@@ -62,8 +74,8 @@ def test_outcomes_are_told_while_the_rest_waits_and_every_one_is_durable_by_then
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_batch_end_and_the_same_command_finishes_the_rest(cli, many, number):
-    child, first = begun(cli)
+def test_a_signal_lets_the_batch_end_and_the_same_command_finishes_the_rest(cli, many, slowly, number):
+    child, first = begun(cli, before=slowly)
     child.send_signal(number)
     out, err = child.communicate(timeout=60)
     assert child.returncode == -number
@@ -99,9 +111,9 @@ def test_a_signal_while_another_writes_takes_effect_at_once(cli):
     assert cli("inspect", identifier, "-q").code == 0
 
 
-def test_an_interrupted_document_names_what_was_not_done(cli, many):
+def test_an_interrupted_document_names_what_was_not_done(cli, many, slowly):
     child = subprocess.Popen(
-        [*PROGRAM, "revoke", "--subject", "bulk", "--yes", "-o", "json"], env=cli.env, cwd=cli.home,
+        [*slowly, *PROGRAM, "revoke", "--subject", "bulk", "--yes", "-o", "json"], env=cli.env, cwd=cli.home,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     while not revoked(cli):
@@ -113,11 +125,11 @@ def test_an_interrupted_document_names_what_was_not_done(cli, many):
     assert counts == {"revoked": revoked(cli), "unreachable": MANY - revoked(cli)}
 
 
-def test_killed_anywhere_the_same_command_finishes_what_is_left(cli, many):
+def test_killed_anywhere_the_same_command_finishes_what_is_left(cli, many, slowly):
     ids = "\n".join(many)
     for _ in range(4):
         before = revoked(cli)
-        child, first = begun(cli)
+        child, first = begun(cli, before=slowly)
         assert first.split(b"\t")[1] == b"revoked"
         child.kill()
         child.communicate(timeout=60)
@@ -155,10 +167,10 @@ def test_who_stops_listening_stops_no_revocation(cli, many):
     assert (done.code, done.err.startswith("tokenctl: cannot write to stdout: ")) == (7, True)
 
 
-def stalled(cli, **options):
+def stalled(cli, before=(), **options):
     """Start a run whose reader takes nothing."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    words = [*PROGRAM, "revoke", "--subject", "bulk", "--yes"]
+    words = [*before, *PROGRAM, "revoke", "--subject", "bulk", "--yes"]
     return subprocess.Popen(words, env=cli.env, cwd=cli.home, **(pipes | options))
 
 
@@ -190,8 +202,8 @@ def test_when_all_is_done_a_signal_ends_the_wait_for_a_reader_at_once(cli, many,
     assert err.decode() == f"interrupted: {MANY:,} of {MANY:,} done, not all was read\n"
 
 
-def test_a_signal_ends_a_run_whose_reader_stands_still(cli, many):
-    child = stalled(cli)
+def test_a_signal_ends_a_run_whose_reader_stands_still(cli, many, slowly):
+    child = stalled(cli, slowly)
     wait_for(cli, MANY // 3)
     child.send_signal(signal.SIGTERM)
     assert child.wait(timeout=20) == -signal.SIGTERM
@@ -225,12 +237,12 @@ def test_quiet_is_quiet_and_expect_counts_them_all(cli, many):
     assert revoked(cli) == MANY
 
 
-def test_a_plan_of_many_is_carried_out_after_an_interruption_under_its_own_request(cli, many):
+def test_a_plan_of_many_is_carried_out_after_an_interruption_under_its_own_request(cli, many, slowly):
     planned = cli("revoke", "--subject", "bulk", "--dry-run", "--out", "plan.json")
     assert planned.code == 0
     assert len(planned.out.splitlines()) == MANY
     child = subprocess.Popen(
-        [*PROGRAM, "revoke", "--plan", "plan.json", "--yes"], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
+        [*slowly, *PROGRAM, "revoke", "--plan", "plan.json", "--yes"], env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     child.stdout.readline()

@@ -76,7 +76,7 @@ def assert_no_secret(folder: Path, *, but: Iterable[Path] = (), root_secret: Pat
 
 
 @functools.cache
-def _strace_works() -> bool:
+def strace_works() -> bool:
     try:
         tried = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "true"], capture_output=True, check=False)
     except OSError:
@@ -89,7 +89,7 @@ def under_strace(
     at: Path | None = None,
 ) -> Result:  # fmt: skip
     """Run the program under strace with ``-e`` expressions, on calls ``at`` a file alone; it dies as the program dies."""
-    if not _strace_works():
+    if not strace_works():
         missing("strace")
     options = [part for expression in expressions for part in ("-e", expression)]
     options += ["-P", str(at)] if at is not None else []
