@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tokenctl import config
 from tokenctl.audit.actor import identify
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.root_secret import Whereabouts
@@ -64,7 +65,7 @@ def _local(profile: config.Profile, surroundings: Surroundings) -> LocalAuthorit
     )
 
 
-BACKENDS: dict[str, Callable[[config.Profile, Surroundings], LocalAuthority]] = {"local": _local}
+BACKENDS: dict[str, Callable[[config.Profile, Surroundings], Backend]] = {"local": _local}
 
 
 def open_profile(name: str | None, surroundings: Surroundings) -> config.Profile:
@@ -77,7 +78,7 @@ def open_profile(name: str | None, surroundings: Surroundings) -> config.Profile
     return config.load_profile(places(surroundings), profile_name(name, surroundings))
 
 
-def open_backend(name: str | None, surroundings: Surroundings) -> LocalAuthority:
+def open_backend(name: str | None, surroundings: Surroundings) -> Backend:
     """Return the backend of a profile; raises like :func:`open_profile`."""
     profile = open_profile(name, surroundings)
     return BACKENDS[profile.backend](profile, surroundings)

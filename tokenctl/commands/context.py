@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from tokenctl import config, wiring
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.errors import InvalidConfiguration, InvalidRequest, NotFound
 from tokenctl.render.console import Console
 
@@ -33,7 +33,7 @@ class Context(NamedTuple):
         return wiring.places(self.surroundings)
 
     @contextmanager
-    def backend(self) -> Iterator[LocalAuthority]:
+    def backend(self) -> Iterator[Backend]:
         """Open the profile's backend and close it on every way out."""
         backend = wiring.open_backend(self.profile, self.surroundings)
         self.console.profile = backend.name

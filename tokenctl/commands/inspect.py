@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
+from tokenctl.commands.parts import usage_of
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable, naming, worst
 from tokenctl.formats import pasted
 from tokenctl.model.checks import Check
@@ -114,7 +115,7 @@ def _expectations(question: Question) -> Expectations:
     )  # fmt: skip
 
 
-def _named(backend: LocalAuthority, identifier: str, expectations: Expectations) -> Iterable[Answer]:
+def _named(backend: Backend, identifier: str, expectations: Expectations) -> Iterable[Answer]:
     from tokenctl.backends.local import introspecting
 
     found = backend.directory.get(identifier)
@@ -126,7 +127,7 @@ def _named(backend: LocalAuthority, identifier: str, expectations: Expectations)
     yield _judged(backend, found, checks)
 
 
-def _judged(backend: LocalAuthority, found: Found, checks: list[Check]) -> Answer:
+def _judged(backend: Backend, found: Found, checks: list[Check]) -> Answer:
     if not found.intact:
         raise IntegrityError(f"the row of the token {found.token.id} does not check out", hint="tokenctl audit verify")
     accepted = all(check.ok is not False for check in checks)
@@ -136,12 +137,12 @@ def _judged(backend: LocalAuthority, found: Found, checks: list[Check]) -> Answe
     return Answer(introspection=answer, code=0 if accepted else 3, named=found.token.id)
 
 
-def _presented(backend: LocalAuthority, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:
+def _presented(backend: Backend, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:
     named, tokens = pasted.presented(line)
     if named is not None:
         yield from map(_only_named, _named(backend, named, expectations))
     for token in tokens:
-        answer = backend.use(token, expectations) if question.use else backend.introspect(token, expectations)
+        answer = usage_of(backend).use(token, expectations) if question.use else backend.introspect(token, expectations)
         yield Answer(introspection=answer, code=_code(answer))
 
 
@@ -177,7 +178,7 @@ def _foreign(context: Context, place: str, lines: Iterable[str], expectations: E
         yield Answer(introspection=answer, code=_code(answer))
 
 
-def _print(context: Context, backend: LocalAuthority | None, answers: list[Answer]) -> int:
+def _print(context: Context, backend: Backend | None, answers: list[Answer]) -> int:
     from tokenctl.commands import inspect_screen
 
     inspect_screen.show(context, backend, answers)

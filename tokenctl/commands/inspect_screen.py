@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenctl import terminal
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Introspection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenctl.commands.inspect import Answer
 
 
-def show(context: Context, backend: LocalAuthority | None, answers: list[Answer]) -> None:
+def show(context: Context, backend: Backend | None, answers: list[Answer]) -> None:
     """Print the answers; unknown ids go to stderr, since nothing is known to print."""
     console = context.console
     unknown = [answer.named for answer in answers if answer.introspection is None and answer.named is not None]
@@ -32,7 +32,7 @@ def show(context: Context, backend: LocalAuthority | None, answers: list[Answer]
         _complain(context, identifier, backend)
 
 
-def _complain(context: Context, identifier: str, backend: LocalAuthority | None) -> None:
+def _complain(context: Context, identifier: str, backend: Backend | None) -> None:
     from tokenctl.errors import NotFound
 
     place = f"profile {backend.name} ({backend.place})" if backend is not None else "here"
@@ -67,7 +67,7 @@ def _show_machine(context: Context, answers: list[Answer]) -> None:
         console.document({"tokens": objects, "warnings": list(console.warnings)})
 
 
-def _block(context: Context, backend: LocalAuthority | None, answer: Introspection) -> str:
+def _block(context: Context, backend: Backend | None, answer: Introspection) -> str:
     lines = [_headline(context, answer, backend)]
     if answer.found is not None:
         lines += _facts(context, answer, backend)
@@ -80,7 +80,7 @@ def _block(context: Context, backend: LocalAuthority | None, answer: Introspecti
     return "\n".join(lines) + "\n"
 
 
-def _headline(context: Context, answer: Introspection, backend: LocalAuthority | None) -> str:
+def _headline(context: Context, answer: Introspection, backend: Backend | None) -> str:
     paint, now = context.console.paint, context.now
     if answer.active:
         end = answer.found.token.ends_at if answer.found else _expiry(answer)
@@ -93,7 +93,7 @@ def _headline(context: Context, answer: Introspection, backend: LocalAuthority |
     return paint(f"not active: {_why(answer, now)}", "red")
 
 
-def _ahead(backend: LocalAuthority | None) -> str:
+def _ahead(backend: Backend | None) -> str:
     """Say why a token counts as expired that the clock says is not."""
     if backend is not None:
         with backend.journal.reading() as view:
@@ -123,7 +123,7 @@ def _why(answer: Introspection, now: int) -> str:
     return escape(failed[0].detail or failed[0].name) if failed else answer.state
 
 
-def _facts(context: Context, answer: Introspection, backend: LocalAuthority | None) -> list[str]:
+def _facts(context: Context, answer: Introspection, backend: Backend | None) -> list[str]:
     assert answer.found is not None
     token, now, fold = answer.found.token, context.now, context.console.fold
     children = f"{answer.found.children} (dies with it)" if answer.found.children else "0"

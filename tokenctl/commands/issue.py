@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue_delivery import deliver_token, delivery_of, json_line
 from tokenctl.commands.issue_request import Wish, read_wish
@@ -75,7 +75,7 @@ def _issue_one(context: Context, wish: Wish, manner: Manner) -> int:
     return 0
 
 
-def _request(wish: Wish, manner: Manner, context: Context, backend: LocalAuthority) -> TokenRequest:
+def _request(wish: Wish, manner: Manner, context: Context, backend: Backend) -> TokenRequest:
     if wish.replace is None and wish.grace is None:
         return read_wish(wish, context, backend)
     from tokenctl.commands.issue_replace import read_replacement
@@ -98,7 +98,7 @@ def _check_combination(manner: Manner) -> None:
         raise InvalidRequest("--env, --child-fd and --no-mask go with -- CMD")
 
 
-def _tell(context: Context, issued: IssuedToken, out: str | None, backend: LocalAuthority) -> None:
+def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Backend) -> None:
     console, token = context.console, issued.token
     if out is not None:
         if console.machine:
@@ -120,7 +120,7 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Local
     console.chat(f"kill    {console.command} revoke {token.id}")
 
 
-def preview(context: Context, backend: LocalAuthority, request: TokenRequest) -> int:
+def preview(context: Context, backend: Backend, request: TokenRequest) -> int:
     """Say what would be issued, and who decides; nothing is made and nothing recorded."""
     judgement, request = backend.judge(request)
     judgement.require()

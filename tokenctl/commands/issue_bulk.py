@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tokenctl import files, process
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner
@@ -58,7 +58,7 @@ def issue_many(context: Context, wish: Wish, manner: Manner) -> int:
 # The rows
 
 
-def _rows_of(context: Context, wish: Wish, manner: Manner, backend: LocalAuthority, batch: str) -> list[Row]:
+def _rows_of(context: Context, wish: Wish, manner: Manner, backend: Backend, batch: str) -> list[Row]:
     if manner.source is not None:
         check_batch(wish.request_id)
         return _read_rows(context, wish, manner.source, backend, batch)
@@ -76,7 +76,7 @@ def _item(batch: str, line: int) -> str:
     return f"{batch}/{line}"
 
 
-def _read_rows(context: Context, wish: Wish, source: str, backend: LocalAuthority, batch: str) -> list[Row]:
+def _read_rows(context: Context, wish: Wish, source: str, backend: Backend, batch: str) -> list[Row]:
     rows: list[Row] = []
     faults: list[str] = []
     seen: dict[str, int] = {}
@@ -118,7 +118,7 @@ def _together(what: str, faults: list[str]) -> InvalidRequest:
     return InvalidRequest(f"{what}: {told}: nothing was made", hint="tokenctl issue --help")
 
 
-def _checked(context: Context, backend: LocalAuthority, rows: list[Row], batch: str) -> list[Row]:
+def _checked(context: Context, backend: Backend, rows: list[Row], batch: str) -> list[Row]:
     """Return the rows that are not delivered yet, all admitted; refuse all of them for one that is not."""
     waiting: list[Row] = []
     refused: list[tuple[Row, TokenctlError]] = []
@@ -232,7 +232,7 @@ class _Sink:
 class _Bulk:
     """One run over the rows that wait."""
 
-    def __init__(self, context: Context, backend: LocalAuthority, batch: str, rows: list[Row], *, before: int) -> None:
+    def __init__(self, context: Context, backend: Backend, batch: str, rows: list[Row], *, before: int) -> None:
         self._context = context
         self._backend = backend
         self._batch = batch
@@ -301,7 +301,7 @@ class _Bulk:
                 f"{many} could not be delivered ({files.cause_of(error)}): revoked",
                 hint="mend the output and run again", reason="undelivered",
             ) from None  # fmt: skip
-        late = set(self._backend.delivered([issued.token.id for issued in made]))
+        late = set(self._backend.delivery.delivered([issued.token.id for issued in made]))
         self._done += len(made) - len(late)
         if late:
             lines = [str(row.line) for row, issued in zip(rows, made, strict=False) if issued.token.id in late]

@@ -4,7 +4,7 @@ import json
 import re
 
 from tokenctl import files, process
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.token import IssuedToken, Reason, Target, standing_of
@@ -54,7 +54,7 @@ def group_of(group: str | None) -> int | None:
         raise InvalidRequest("--group: no such group") from None
 
 
-def deliver_token(context: Context, backend: LocalAuthority, issued: IssuedToken, delivery: files.Delivery | Stream) -> None:
+def deliver_token(context: Context, backend: Backend, issued: IssuedToken, delivery: files.Delivery | Stream) -> None:
     """Write the token, then record that it was delivered; a token that did not arrive is revoked at once."""
     identifier = issued.token.id
     data = issued.text.reveal() + b"\n"
@@ -74,10 +74,10 @@ def deliver_token(context: Context, backend: LocalAuthority, issued: IssuedToken
     note_delivery(backend, identifier)
 
 
-def note_delivery(backend: LocalAuthority, identifier: str) -> None:
+def note_delivery(backend: Backend, identifier: str) -> None:
     """Record that a token reached its taker; raises TemporarilyUnavailable where it is not accepted for that (exit 7)."""
     try:
-        late = backend.delivered([identifier])
+        late = backend.delivery.delivered([identifier])
     except TokenctlError as error:
         raise TemporarilyUnavailable(
             f"token {identifier} was written, but its delivery was not recorded ({error.message}): it denies from 60 s on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue_request import Wish, claims_of, parameters_of, parsed, text_faults, together
 from tokenctl.errors import InvalidRequest, NotFound
@@ -21,7 +21,7 @@ _FIXED = (
 )  # fmt: skip
 
 
-def read_replacement(wish: Wish, manner: Manner, context: Context, backend: LocalAuthority) -> TokenRequest:
+def read_replacement(wish: Wish, manner: Manner, context: Context, backend: Backend) -> TokenRequest:
     """Turn what was typed into a request for a successor; its rights are those of the token that it replaces.
 
     Raises:
@@ -69,7 +69,7 @@ def _check_alone(wish: Wish, manner: Manner) -> None:
         )
 
 
-def tell_of_predecessor(context: Context, backend: LocalAuthority, identifier: str) -> None:
+def tell_of_predecessor(context: Context, backend: Backend, identifier: str) -> None:
     """Say at a terminal how long the replaced token goes on, and what ends with it."""
     console = context.console
     found = backend.directory.get(identifier) if console.chatty else None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tokenctl.audit.actor import user_name
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TokenctlError
 from tokenctl.formats import opaque
@@ -54,7 +54,7 @@ class Wish(NamedTuple):
     grace: str | None = None
 
 
-def read_wish(wish: Wish, context: Context, backend: LocalAuthority) -> TokenRequest:
+def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
     """Turn what was typed into a request; raises InvalidRequest with every fault (exit 2)."""
     faults: list[str] = []
     kind = _kind(wish)

@@ -5,7 +5,7 @@ import os
 import re
 
 from tokenctl import process, runs
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner, preview
 from tokenctl.commands.issue_delivery import note_delivery
@@ -70,7 +70,7 @@ def _check_descriptor(number: int) -> None:
 
 
 def _run(
-    context: Context, backend: LocalAuthority, issued: IssuedToken, command: run_child.Command, mask: frozenset[int]
+    context: Context, backend: Backend, issued: IssuedToken, command: run_child.Command, mask: frozenset[int]
 ) -> int:
     """Run the command; its token is revoked on every way out of here."""
     failures: list[TokenctlError] = []
@@ -96,7 +96,7 @@ def _run(
     return failures[0].exit_code if failures and status == 0 else status
 
 
-def _revoke(backend: LocalAuthority, issued: IssuedToken) -> list[TokenctlError]:
+def _revoke(backend: Backend, issued: IssuedToken) -> list[TokenctlError]:
     """Revoke the token of a run that is over; return what kept it from being recorded."""
     identifier = issued.token.id
     backend.journal.catch_up()

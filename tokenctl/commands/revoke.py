@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tokenctl import files
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs, revoke_run, revoke_screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.revoke_targets import Gathered, read_sources, select, survey
@@ -99,7 +99,7 @@ def _revoke_planned(context: Context, order: Order, path: str) -> int:
         return _act(context, backend, order, planned.action._replace(planned=made.seq if made else None), gathered)
 
 
-def _act(context: Context, backend: LocalAuthority, order: Order, action: Action, gathered: Gathered) -> int:
+def _act(context: Context, backend: Backend, order: Order, action: Action, gathered: Gathered) -> int:
     """Do it to what was gathered, or say what would be done."""
     changing = [identifier for identifier, standing in gathered.standings.items() if action.changes(standing)]
     if order.expect is not None and order.expect != len(changing):
@@ -165,7 +165,7 @@ def _check_expectation(order: Order) -> None:
         raise InvalidRequest("--expect: a number of tokens", hint="tokenctl revoke --help")
 
 
-def _select(context: Context, backend: LocalAuthority, order: Order, gathered: Gathered) -> None:
+def _select(context: Context, backend: Backend, order: Order, gathered: Gathered) -> None:
     typed = order.selectors
     if order.lift and not typed.state:
         typed = typed._replace(state=("suspended",))
@@ -182,7 +182,7 @@ def _select(context: Context, backend: LocalAuthority, order: Order, gathered: G
 
 
 def _dry_run(
-    context: Context, backend: LocalAuthority, order: Order, action: Action, gathered: Gathered, changing: list[str]
+    context: Context, backend: Backend, order: Order, action: Action, gathered: Gathered, changing: list[str]
 ) -> int:
     console = context.console
     if order.out is not None and not changing:
@@ -205,7 +205,7 @@ def _dry_run(
 
 
 def _write_plan(
-    context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, changing: list[str], delivery: files.Delivery
+    context: Context, backend: Backend, action: Action, gathered: Gathered, changing: list[str], delivery: files.Delivery
 ) -> None:
     """Record the plan, then write its file: one without a record could never be carried out."""
     from tokenctl.workflows import plan

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import revoke_screen
 from tokenctl.commands.context import Context
+from tokenctl.commands.parts import suspension_of
 from tokenctl.commands.revoke_targets import Gathered
 from tokenctl.errors import NotFound, TemporarilyUnavailable, TokenctlError, TokenNotActive
 from tokenctl.model.token import Action, Outcome, Target
@@ -15,7 +16,7 @@ from tokenctl.render.progress import Progress
 _MAY_BE_ACCEPTED = ("unreachable", "still_active", "unverified", "queued")
 
 
-def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
+def run(context: Context, backend: Backend, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
     """Act on every target; return the exit code.
 
     Raises:
@@ -31,7 +32,7 @@ def run(context: Context, backend: LocalAuthority, action: Action, gathered: Gat
             console.let_go(revoke_screen.PATIENCE)
 
 
-def _run(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
+def _run(context: Context, backend: Backend, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
     waiting = dict.fromkeys(gathered.targets)
     progress = Progress(context.console, revoke_screen.DONE[action.verb], len(waiting))
     report = revoke_screen.Report(context, action, gathered, dry_run=False, progress=progress, ignore_not_found=ignore_not_found)
@@ -67,7 +68,7 @@ def _run(context: Context, backend: LocalAuthority, action: Action, gathered: Ga
     return code
 
 
-def foresee(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
+def foresee(context: Context, backend: Backend, action: Action, gathered: Gathered, *, ignore_not_found: bool) -> int:
     """Say of every target what would become of it; return what would be the exit code."""
     report = revoke_screen.Report(context, action, gathered, dry_run=True, ignore_not_found=ignore_not_found)
     for outcome in gathered.doubted:
@@ -91,17 +92,17 @@ def exit_code(counts: Counter[str], action: Action, *, ignore_not_found: bool) -
     return 0
 
 
-def _outcomes(backend: LocalAuthority, action: Action, targets: list[Target]) -> Iterator[Outcome]:
+def _outcomes(backend: Backend, action: Action, targets: list[Target]) -> Iterator[Outcome]:
     if action.verb == "suspend":
-        return backend.suspension.suspend(
+        return suspension_of(backend).suspend(
             targets, action.reason, duration=action.duration, then=action.then, keep_children=action.keep_children
         )
     if action.verb == "lift":
-        return backend.suspension.lift(targets, action.reason, planned=action.planned)
+        return suspension_of(backend).lift(targets, action.reason, planned=action.planned)
     return backend.revoke(targets, action.reason, keep_children=action.keep_children)
 
 
-def _after_interrupt(backend: LocalAuthority, action: Action, gathered: Gathered, waiting: list[str]) -> Iterator[Outcome]:
+def _after_interrupt(backend: Backend, action: Action, gathered: Gathered, waiting: list[str]) -> Iterator[Outcome]:
     """Tell of the targets without an outcome: the store knows which of them were reached."""
     for identifier, standing in backend.directory.survey(waiting):
         if standing is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tokenctl import terminal
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.commands.inspect_screen import other_profiles
 from tokenctl.commands.revoke_targets import Gathered
@@ -63,7 +63,7 @@ def question(action: Action, count: int, place: str) -> str:
     return f"Revoke {tokens}?"
 
 
-def preview(context: Context, backend: LocalAuthority, action: Action, gathered: Gathered, changing: list[str]) -> None:
+def preview(context: Context, backend: Backend, action: Action, gathered: Gathered, changing: list[str]) -> None:
     """Say on stderr what would be done, before the question."""
     console = context.console
     if not console.chatty:

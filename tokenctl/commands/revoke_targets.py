@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
 from tokenctl.errors import IntegrityError, InvalidRequest
 from tokenctl.formats import opaque, pasted
@@ -52,12 +52,12 @@ class Gathered:
         return sorted(self.mentioned - self.targets.keys())
 
 
-def select(backend: LocalAuthority, selector: Selector, gathered: Gathered) -> None:
+def select(backend: Backend, selector: Selector, gathered: Gathered) -> None:
     """Take what a selector chooses."""
     _take(gathered, backend.directory.survey_of(selector))
 
 
-def survey(backend: LocalAuthority, gathered: Gathered) -> None:
+def survey(backend: Backend, gathered: Gathered) -> None:
     """Look how the targets stand that no selector told of."""
     unseen = [identifier for identifier in gathered.targets if identifier not in gathered.standings]
     _take(gathered, backend.directory.survey(unseen))
@@ -70,7 +70,7 @@ def _take(gathered: Gathered, standings: Iterable[tuple[str, Standing | None]]) 
         gathered.standings[identifier] = same.setdefault(standing, standing)
 
 
-def read_sources(backend: LocalAuthority, sources: Iterable[str], gathered: Gathered, *, stdin: bool) -> None:
+def read_sources(backend: Backend, sources: Iterable[str], gathered: Gathered, *, stdin: bool) -> None:
     """Read files and standard input; raises InvalidRequest where one cannot be read (exit 2)."""
     for source in sources:
         descriptor = inputs.open_file(source)
@@ -82,7 +82,7 @@ def read_sources(backend: LocalAuthority, sources: Iterable[str], gathered: Gath
         _read_lines(backend, inputs.lines_of(0, what="standard input"), gathered)
 
 
-def _read_lines(backend: LocalAuthority, lines: Iterable[str], gathered: Gathered) -> None:
+def _read_lines(backend: Backend, lines: Iterable[str], gathered: Gathered) -> None:
     """Take from each line what names a token or proves itself; count the rest."""
     for text in _documents(lines):
         line = pasted.recognise(text)

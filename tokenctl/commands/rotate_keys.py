@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenctl import files
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.commands import rotate_named, rotate_verifiers
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
+from tokenctl.commands.parts import signing_keys_of
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, naming
 from tokenctl.model.rotation import Outlook, Step, Wish
 from tokenctl.model.times import parse_duration
@@ -47,7 +48,7 @@ def rotate(context: Context, order: Order) -> int:
         return rotate_named.compromise(context, order.compromised, verifiers=order.verifiers, dry_run=order.dry_run)
     with context.backend() as backend:
         backend.require_trust()
-        keys = backend.signing_keys
+        keys = signing_keys_of(backend)
         if order.dry_run or order.check:
             outlook, blocked = keys.outlook(wish), []
             if any(step.action == "activate" for step in outlook.due):
@@ -100,7 +101,7 @@ def status(context: Context, *, verifiers: tuple[str, ...]) -> int:
 
     rotate_verifiers.check(verifiers)
     with context.backend() as backend:
-        keys = backend.signing_keys
+        keys = signing_keys_of(backend)
         outlook = keys.outlook(Wish())
         told = screen.Told()
         if verifiers or context.console.machine or context.console.on_terminal:
@@ -131,7 +132,7 @@ def jwks(context: Context, *, out: str | None) -> int:
         IntegrityError: a key or the store does not check out (exit 10).
     """
     with context.backend() as backend:
-        text = json.dumps(backend.signing_keys.jwks(), sort_keys=True)
+        text = json.dumps(signing_keys_of(backend).jwks(), sort_keys=True)
     if out is None:
         context.console.answer(text)
         return 0

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tokenctl import process
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands import rotate_toll, rotate_verifiers
 from tokenctl.commands.context import Context
+from tokenctl.commands.parts import signing_keys_of
 from tokenctl.errors import IntegrityError, InvalidRequest, TokenctlError, worst
 from tokenctl.formats.signing import ALGORITHMS
 from tokenctl.model.rotation import Step, Wish
@@ -32,7 +33,7 @@ def compromise(context: Context, kid: str, *, verifiers: tuple[str, ...], dry_ru
     if not kid:
         raise InvalidRequest("--compromised: names no key", hint="tokenctl rotate-keys status")
     with context.backend() as backend:
-        keys = backend.signing_keys
+        keys = signing_keys_of(backend)
         if dry_run:
             rotate_toll.preview(context, keys, kid, keys.toll(kid))
             return 0
@@ -60,7 +61,7 @@ def roll_back(context: Context, *, algorithm: str | None) -> int:
     """
     check_algorithm(algorithm)
     with context.backend() as backend:
-        keys = backend.signing_keys
+        keys = signing_keys_of(backend)
         did, errors = _take(context, keys, lambda: keys.roll_back(algorithm), mending=False)
         listed = keys.keys()
         for kid in [key.kid for key, _ in listed if (key.state, key.alg) == ("published", did[0].alg)]:
@@ -79,7 +80,7 @@ def retire(context: Context, kid: str) -> int:
         Partial: it is still published (exit 11).
     """
     with context.backend() as backend:
-        keys = backend.signing_keys
+        keys = signing_keys_of(backend)
         did, errors = _take(context, keys, lambda: keys.retire(kid), gone=kid)
         if not any(step.kid == kid for step in did):
             listed = keys.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.commands.context import Context
 from tokenctl.model.rotation import Outlook, Step, retires_at
 from tokenctl.model.times import SECOND, format_distance, format_instant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
 from tokenctl.model.rotation import Outlook, Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.commands import rotate_screen as screen
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration

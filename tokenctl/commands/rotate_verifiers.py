@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import rotate_toll
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidConfiguration, InvalidRequest, Partial, TokenctlError, naming
@@ -28,7 +28,7 @@ def _check(urls: tuple[str, ...]) -> None:
             check_verifier(url)
 
 
-def observation(context: Context, backend: LocalAuthority, urls: tuple[str, ...], *, unobserved: bool = False) -> Observation:
+def observation(context: Context, backend: Backend, urls: tuple[str, ...], *, unobserved: bool = False) -> Observation:
     """Return who is asked; raises InvalidConfiguration where the profile names what cannot be (exit 9)."""
     verifiers = urls or (() if unobserved else backend.verifiers)
     for number, url in enumerate(verifiers, 1):
@@ -41,7 +41,7 @@ def observation(context: Context, backend: LocalAuthority, urls: tuple[str, ...]
     return Observation(verifiers, unobserved, context.surroundings.timeout)
 
 
-def watch(context: Context, backend: LocalAuthority, urls: tuple[str, ...], kid: str) -> tuple[list[Gone], list[TokenctlError]]:
+def watch(context: Context, backend: Backend, urls: tuple[str, ...], kid: str) -> tuple[list[Gone], list[TokenctlError]]:
     """Wait until verifiers have dropped a key; return what each did, and what may go on for that."""
     try:
         asked = observation(context, backend, urls)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tokenctl.audit import verified
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import clock
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.audit.verify import examine
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest
@@ -128,7 +128,7 @@ def accept_clock(context: Context, *, reason: str | None, yes: bool) -> int:
     return 0
 
 
-def _ask(context: Context, backend: LocalAuthority, distance: int, last: int, counts: tuple[int, int], *, yes: bool) -> None:
+def _ask(context: Context, backend: Backend, distance: int, last: int, counts: tuple[int, int], *, yes: bool) -> None:
     ended, lifted = counts
     console = context.console
     console.chat(f"profile {backend.name} ({backend.place}): the clock stands {format_duration(distance)} behind the last record")
@@ -167,7 +167,7 @@ def _tokens(count: int) -> str:
     return f"{count:,} token{'s' * (count != 1)}"
 
 
-def _check_after(context: Context, backend: LocalAuthority) -> None:
+def _check_after(context: Context, backend: Backend) -> None:
     """Check log and rows: a row that was hidden from the correction is found now, before anyone relies on it."""
     report = examine(context, backend)
     if report is not None and not report.sound:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tokenctl import age, files, terminal
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import backing_up
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import backup_keys
 from tokenctl.commands.context import Context
 from tokenctl.commands.store_info import megabytes
@@ -163,7 +163,7 @@ class _Measured:
         """Nothing is held back."""
 
 
-def _write(context: Context, backend: LocalAuthority, file: str, target: Target, lock: Lock, *, with_keys: bool) -> None:
+def _write(context: Context, backend: Backend, file: str, target: Target, lock: Lock, *, with_keys: bool) -> None:
     console, measured = context.console, _Measured(target)
     with backing_up.copied(backend.journal, backend.name, with_keys=with_keys) as copy:
         if copy is None:

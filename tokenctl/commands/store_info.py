@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenctl import terminal
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.facts import StoreFacts, facts_of
 from tokenctl.backends.local.root_places import Place
 from tokenctl.backends.local.root_secret import place_named
@@ -43,7 +43,7 @@ def info(context: Context) -> int:
 
 
 def _members(
-    context: Context, backend: LocalAuthority, store_id: str, place: Place, facts: StoreFacts | None, version: int | None
+    context: Context, backend: Backend, store_id: str, place: Place, facts: StoreFacts | None, version: int | None
 ) -> dict[str, object]:  # fmt: skip
     """Return what is told, raw; ``None`` for what nobody can know without the root secret."""
     places = context.places

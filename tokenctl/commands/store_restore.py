@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from tokenctl import age, files, terminal
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import examining, restoring
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands import backup_keys
 from tokenctl.commands.context import Context
 from tokenctl.commands.inputs import open_file
@@ -136,7 +136,7 @@ def _begin(directory: str, manifest: Manifest, size: int) -> None:
 
 
 def _restore(
-    context: Context, backend: LocalAuthority, backup: examining.Backup, *, keep_active: bool, reason: str | None, yes: bool,
+    context: Context, backend: Backend, backup: examining.Backup, *, keep_active: bool, reason: str | None, yes: bool,
     dry_run: bool,
 ) -> None:  # fmt: skip
     journal, console = backend.journal, context.console
@@ -161,18 +161,18 @@ def _restore(
     _tell(context, backend.name, backup, done, dry_run=False)
 
 
-def _publish(context: Context, backend: LocalAuthority) -> None:
+def _publish(context: Context, backend: Backend) -> None:
     """Let verifiers fetch the keys of the restored store."""
     keys = backend.signing_keys
     try:
-        if keys.publishes:
+        if keys is not None and keys.publishes:
             keys.mend()
     except TokenctlError as error:
         context.console.warn(f"the public keys are not those of the restored store yet: {error.message}")
 
 
 def _preview(
-    context: Context, backend: LocalAuthority, backup: examining.Backup, there: examining.Present, *, keep_active: bool
+    context: Context, backend: Backend, backup: examining.Backup, there: examining.Present, *, keep_active: bool
 ) -> list[str]:
     manifest = backup.manifest
     made = f"{format_instant(manifest.made_at)}, {format_distance(manifest.made_at, context.now)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tokenctl import process
-from tokenctl.backends.base import SigningKeys
+from tokenctl.backends.parts import SigningKeys
 from tokenctl.errors import Conflict, IntegrityError, Partial, TokenctlError
 from tokenctl.model.rotation import Step, Wish
 

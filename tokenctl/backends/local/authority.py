@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.directory import LocalDirectory
-from tokenctl.backends.local.journal import BATCH_SECONDS, Journal
-from tokenctl.backends.local.standing import due, housekeep
-from tokenctl.config import Profile
-from tokenctl.errors import Conflict, NotFound, PolicyDenied, TemporarilyUnavailable, TokenctlError
+from tokenctl.backends.base import Backend
+from tokenctl.backends.local.journal import BATCH_SECONDS
+from tokenctl.backends.local.standing import housekeep
+from tokenctl.errors import Conflict, NotFound, PolicyDenied, TokenctlError
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import (
     DELIVERY_DEADLINE,
-    Action,
     IssuedToken,
     Outcome,
     Reason,
@@ -26,33 +23,21 @@ from tokenctl.model.token import (
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
-    from tokenctl.backends.local import planning
     from tokenctl.backends.local.judging import Judgement  # only what issues needs them
     from tokenctl.backends.local.signing_keys import LocalSigningKeys
-    from tokenctl.model.policy import Policy
-    from tokenctl.model.review import Review
 
 
-class LocalAuthority:
+class LocalAuthority(Backend):
     """A token authority over one store; see :mod:`tokenctl.backends.base` for the contract.
 
     It is its own suspension, usage and delivery.
     """
 
-    def __init__(self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy]) -> None:
-        self.name = profile.name
-        self.place = f"local, {journal.shown_path}"
-        self.journal = journal
-        self.default_audience = profile.default_audience
-        self.verifiers = profile.verifiers
-        self._profile = profile
-        self._read_policy = policy
-        self.directory = LocalDirectory(journal)
+    kind = "local"
 
-    @cached_property
-    def policy(self) -> Policy:
-        """What may be issued; read when it is first asked for. Raises InvalidConfiguration (exit 9)."""
-        return self._read_policy()
+    @property
+    def place(self) -> str:
+        return f"local, {self.journal.shown_path}"
 
     @property
     def suspension(self) -> LocalAuthority:
@@ -71,9 +56,6 @@ class LocalAuthority:
         from tokenctl.backends.local.signing_keys import LocalSigningKeys
 
         return LocalSigningKeys(self.journal, self._profile)
-
-    def close(self) -> None:
-        self.journal.close()
 
     # Issue and delivery
 
@@ -206,64 +188,3 @@ class LocalAuthority:
 
         # Ids sort by time of issue, so a parent is lifted before its children are judged.
         return batches.carry_out(self.journal, sorted(targets), suspending.Lifting(reason, planned=planned), trusted=True)
-
-    # Plans
-
-    def authority(self) -> str | None:
-        """Return the id of the store; ``None`` where there is none yet."""
-        with self.journal.reading() as view:
-            return view.store_id if view is not None else None
-
-    def record_plan(self, digest: str, action: Action, targets: int) -> None:
-        """Record that a plan was made, by the hash of its file; durable when this returns."""
-        from tokenctl.backends.local import planning
-
-        with self.journal.changing() as change:
-            assert change is not None
-            planning.record(change, digest, action, targets)
-
-    def plan_made(self, digest: str) -> tuple[planning.Made | None, int]:
-        """Return what the log knows of a plan of this hash, ``None`` for nothing, and now."""
-        from tokenctl.backends.local import planning
-
-        with self.journal.reading() as view:
-            return (planning.made(view, digest), view.now) if view is not None else (None, self.journal.clock)
-
-    # Looking after the store
-
-    @property
-    def review(self) -> Review:
-        """From where on something is a mistake in this profile. Raises InvalidConfiguration (exit 9)."""
-        return self._profile.review
-
-    def require_trust(self) -> None:
-        """Refuse to call anything active in a store that does not check out (exit 10)."""
-        with self.journal.reading() as view:
-            if view is not None:
-                view.require_trust()
-
-    def forget(self) -> None:
-        """Forget what a rotation of the root secret kept for tokens that have ended; left to the next where the store is busy."""
-        from tokenctl.backends.local import retaining
-
-        with self.journal.reading() as view:
-            if view is None or self.journal.read_only or not retaining.ended(view):
-                return
-        with suppress(TemporarilyUnavailable), self.journal.changing(trusted=True) as change:
-            if change is not None:
-                retaining.forget(change)
-
-    def housekeep(self) -> None:
-        """Record what has come due; left to the next command where the store is busy or cannot be written."""
-        with self.journal.reading() as view:
-            if view is None or self.journal.read_only or not due(view):
-                return
-        patience, self.journal.lock_deadline = self.journal.lock_deadline, 0.0
-        try:
-            with self.journal.changing() as change:
-                if change is not None:
-                    housekeep(change)
-        except TemporarilyUnavailable:
-            return
-        finally:
-            self.journal.lock_deadline = patience

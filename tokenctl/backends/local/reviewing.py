@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import log_key
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.model.introspection import Found
 from tokenctl.model.review import BY_ID, Review, Rule
 from tokenctl.model.rotation import Step, Wish
@@ -61,7 +61,7 @@ class Reviewer:
         review: From where on something is a mistake.
     """
 
-    def __init__(self, backend: LocalAuthority, rules: Collection[str], review: Review) -> None:
+    def __init__(self, backend: Backend, rules: Collection[str], review: Review) -> None:
         self.backend = backend
         self.rules = rules
         self.review = review
@@ -198,7 +198,7 @@ def _undelivered(reviewer: Reviewer) -> Iterator[Finding]:
 class _OfOwner:
     """The first living tokens of an owner, by their end: read when they are asked for."""
 
-    def __init__(self, backend: LocalAuthority, owner: str, count: int | None = None) -> None:
+    def __init__(self, backend: Backend, owner: str, count: int | None = None) -> None:
         self._backend = backend
         self._owner = owner
         self._count = count
@@ -222,7 +222,7 @@ def _owners(reviewer: Reviewer) -> Iterator[Finding]:
             yield Finding(BY_ID["owner-many-tokens"], owner, ids, living - most, detail, mend)
 
 
-def _thinning(backend: LocalAuthority, owner: str, ids: Iterable[str], count: int) -> tuple[tuple[str, ...], ...]:
+def _thinning(backend: Backend, owner: str, ids: Iterable[str], count: int) -> tuple[tuple[str, ...], ...]:
     """Return what revokes as many as are too many, and no others when it is run again: their ids, or where those are very many
     the last of their ends; a name that a selector or a line cannot hold goes by ids always.
     """
@@ -242,6 +242,8 @@ def _keys(reviewer: Reviewer) -> Iterator[Finding]:
         if view is None or not view.rows.keys_made():
             return
     signing = reviewer.backend.signing_keys
+    if signing is None:
+        return
     outlook = signing.outlook(Wish())
     listed = signing.keys() if outlook.due else []
     active = {key.alg: key.kid for key, _ in listed if key.state == "active"}

@@ -6,9 +6,9 @@ import os
 from typing import NamedTuple
 
 from tokenctl import files
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import archiving
 from tokenctl.backends.local.archiving import Forgotten, Meant
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.commands.context import Context
 from tokenctl.commands.store_info import megabytes
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError, naming
@@ -59,7 +59,7 @@ def archive(context: Context, *, before: str, out: str, dry_run: bool, yes: bool
     return 0
 
 
-def _require_free(context: Context, backend: LocalAuthority, out: str) -> None:
+def _require_free(context: Context, backend: Backend, out: str) -> None:
     """Refuse a file that is there, lies among ours or cannot be made, also where there is nothing to move (exit 2)."""
     if context.places.owns(out, backend.name):
         raise InvalidRequest(f"{out} lies among tokenctl's own files", hint=_ELSEWHERE)
@@ -72,7 +72,7 @@ def _taken(out: str) -> InvalidRequest:
     return InvalidRequest(f"{out} is there already: an archive is never written over", hint=_ELSEWHERE)
 
 
-def _ask(context: Context, backend: LocalAuthority, asked: Asked, found: Meant) -> None:
+def _ask(context: Context, backend: Backend, asked: Asked, found: Meant) -> None:
     console = context.console
     console.chat(f"profile {backend.name} ({backend.place}): {_words(found)} move to {asked.out}")
     console.chat("log and show tell only their columns then; keep the file: nothing else has them")
@@ -85,7 +85,7 @@ def _words(found: Meant) -> str:
     return f"{found.bodies:,} {plural} of records {found.first} to {found.last}, {megabytes(found.room)}"
 
 
-def _move(context: Context, backend: LocalAuthority, asked: Asked, found: Meant) -> None:
+def _move(context: Context, backend: Backend, asked: Asked, found: Meant) -> None:
     summary = _write(context, backend, asked, found)
     with backend.journal.reading() as view:
         free = archiving.free_room(view) if view is not None else 0
@@ -114,7 +114,7 @@ def _move(context: Context, backend: LocalAuthority, asked: Asked, found: Meant)
     _tell(context, backend, asked, found, summary, done, free)
 
 
-def _write(context: Context, backend: LocalAuthority, asked: Asked, found: Meant) -> Summary:
+def _write(context: Context, backend: Backend, asked: Asked, found: Meant) -> Summary:
     """Write the file whole and durable; it has no name before."""
     delivery = files.Delivery(asked.out)
     shown = Progress(context.console, "written", found.bodies)
@@ -139,7 +139,7 @@ def _write(context: Context, backend: LocalAuthority, asked: Asked, found: Meant
 
 
 def _tell(
-    context: Context, backend: LocalAuthority, asked: Asked, found: Meant, summary: Summary | None, done: Forgotten, free: int
+    context: Context, backend: Backend, asked: Asked, found: Meant, summary: Summary | None, done: Forgotten, free: int
 ) -> None:  # fmt: skip
     console = context.console
     if console.machine:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tokenctl import files
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import log_key
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.log_key import SignedHead
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound, TemporarilyUnavailable
@@ -40,7 +40,7 @@ def checkpoint(context: Context, *, out: str | None, key: bool, handover: bool) 
     return 0
 
 
-def signed_head(backend: LocalAuthority) -> SignedHead:
+def signed_head(backend: Backend) -> SignedHead:
     """Return the present head, signed; makes the key where there is none. Raises as :func:`checkpoint`."""
     log_key.provide(backend.journal)
     with backend.journal.reading() as view:
@@ -49,13 +49,13 @@ def signed_head(backend: LocalAuthority) -> SignedHead:
         return log_key.sign_head(view)
 
 
-def left(context: Context, backend: LocalAuthority, head: SignedHead) -> None:
+def left(context: Context, backend: Backend, head: SignedHead) -> None:
     """Remember that a head left, once it did: what was never handed out must not count as an anchor."""
     if not log_key.remember(backend.journal, head) and not backend.journal.read_only:
         context.console.complain(f"warning: {_NOT_REMEMBERED}")
 
 
-def _warn_of_medium(context: Context, backend: LocalAuthority) -> None:
+def _warn_of_medium(context: Context, backend: Backend) -> None:
     if backend.journal.read_only:
         context.console.warn(_NOT_REMEMBERED)
 
@@ -90,7 +90,7 @@ def rotate(context: Context, *, alone: bool) -> int:
     return 0
 
 
-def _print_key(context: Context, backend: LocalAuthority, out: str | None) -> None:
+def _print_key(context: Context, backend: Backend, out: str | None) -> None:
     with backend.journal.reading() as view:
         keys = log_key.known(view) if view is not None else []
         if view is not None and view.quarantine is not None:
@@ -104,7 +104,7 @@ def _print_key(context: Context, backend: LocalAuthority, out: str | None) -> No
     _hand_out(context, f"{keys[0]}\n", out, _key_members("key", keys[0]))
 
 
-def _print_handover(context: Context, backend: LocalAuthority, out: str | None) -> None:
+def _print_handover(context: Context, backend: Backend, out: str | None) -> None:
     with backend.journal.reading() as view:
         if view is None:
             raise backend.journal.absent()

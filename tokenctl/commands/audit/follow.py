@@ -11,7 +11,7 @@ import select
 import time
 
 from tokenctl.audit import query
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit.log import Choice, print_record
@@ -62,7 +62,7 @@ class _Tail:
         self._version = version if journal.opened is not None else None
 
 
-def follow(context: Context, backend: LocalAuthority, choice: Choice, size: int, *, patience: float | None) -> None:
+def follow(context: Context, backend: Backend, choice: Choice, size: int, *, patience: float | None) -> None:
     """Print what is recorded behind a number, until it is interrupted, nobody reads any more, or patience ends.
 
     Raises:
@@ -89,7 +89,7 @@ def follow(context: Context, backend: LocalAuthority, choice: Choice, size: int,
         _wait(left)
 
 
-def _print_new(context: Context, backend: LocalAuthority, choice: Choice, tail: _Tail) -> bool:
+def _print_new(context: Context, backend: Backend, choice: Choice, tail: _Tail) -> bool:
     """Print the next page of new records; whether there may be more."""
     journal = backend.journal
     journal.catch_up()

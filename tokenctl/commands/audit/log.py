@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tokenctl.audit import query
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import screen
 from tokenctl.commands.context import Context
@@ -184,7 +184,7 @@ def _targets(typed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in named if name is not None)
 
 
-def _warn(context: Context, backend: LocalAuthority) -> int:
+def _warn(context: Context, backend: Backend) -> int:
     """Warn of a quarantined store; return how many records there are."""
     with backend.journal.reading() as view:
         if view is not None and view.quarantine is not None:
@@ -197,7 +197,7 @@ def _up_to(chosen: query.Filter, size: int) -> query.Filter:
     return chosen._replace(before=size + 1 if chosen.before is None else min(chosen.before, size + 1))
 
 
-def pages(backend: LocalAuthority, choice: Choice, *, limit: int | None = None, forward: bool = False) -> Iterator[Record]:
+def pages(backend: Backend, choice: Choice, *, limit: int | None = None, forward: bool = False) -> Iterator[Record]:
     """Yield records, page by page, each read in a transaction of its own: the newest of a limit, or the first."""
     if limit is not None and not forward:
         with backend.journal.reading() as view:
@@ -220,7 +220,7 @@ def pages(backend: LocalAuthority, choice: Choice, *, limit: int | None = None, 
 
 
 def _neighbour(
-    backend: LocalAuthority, choice: Choice, *, behind: int | None = None, before: int | None = None
+    backend: Backend, choice: Choice, *, behind: int | None = None, before: int | None = None
 ) -> int | None:  # fmt: skip
     """Return the number to go on from where there is more in that direction; ``None`` where there is none."""
     if behind is None and before is None:

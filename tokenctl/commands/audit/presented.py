@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
@@ -27,7 +27,7 @@ class Proved(NamedTuple):
     doubted: tuple[str, ...]
 
 
-def read(backend: LocalAuthority) -> Proved:
+def read(backend: Backend) -> Proved:
     """Read standard input, without echo at a terminal, and prove what is in it; nothing of it is kept.
 
     Raises:
@@ -58,7 +58,7 @@ def read(backend: LocalAuthority) -> Proved:
     return Proved(tuple(ids), unproved, tuple(doubted))
 
 
-def complain(context: Context, backend: LocalAuthority, proved: Proved) -> int:
+def complain(context: Context, backend: Backend, proved: Proved) -> int:
     """Say what was not proved, the same of an unknown token and of a wrong secret; return 0, 5 or 10."""
     for message in proved.doubted:
         context.console.error(IntegrityError(message, hint="tokenctl audit verify", reason="unproved"))

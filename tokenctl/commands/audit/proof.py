@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tokenctl.audit import proof as proofs
 from tokenctl.audit import query
 from tokenctl.audit.tree import leaf_hash
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import log_key
-from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.log_key import SignedHead
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import checkpoint
@@ -61,7 +61,7 @@ def prove(context: Context, target: str, *, seq: int | None, disclose: bool, out
 
 
 def _disclosed_of(
-    backend: LocalAuthority, view: View | None, identifier: str, seq: int | None, *, disclose: bool
+    backend: Backend, view: View | None, identifier: str, seq: int | None, *, disclose: bool
 ) -> tuple[View, Record, Disclosed | None]:  # fmt: skip
     """Return the record that is to be proved, and what is to be disclosed of it; raises as :func:`prove`."""
     if view is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.reviewing import Finding, Reviewer, fingerprint
 from tokenctl.commands.audit.baseline import Baseline, Entry, read_baseline, write_baseline
 from tokenctl.commands.context import Context
@@ -109,7 +109,7 @@ def _complain(context: Context, reviewer: Reviewer) -> int:
     return IntegrityError.exit_code if reviewer.doubted else 0
 
 
-def _printer(context: Context, backend: LocalAuthority, reviewer: Reviewer, *, compared: bool) -> Printer:
+def _printer(context: Context, backend: Backend, reviewer: Reviewer, *, compared: bool) -> Printer:
     from tokenctl.commands.audit import review_screen as screen
 
     if context.console.output == "sarif":

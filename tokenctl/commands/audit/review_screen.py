@@ -7,7 +7,7 @@ import shlex
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.reviewing import Finding, Reviewer
 from tokenctl.commands.context import Context
 from tokenctl.model.review import BY_ID, Rule
@@ -110,7 +110,7 @@ class Columns:
 class Screen:
     """For a person: each rule once, with its first findings, and how many more there are."""
 
-    def __init__(self, context: Context, backend: LocalAuthority, reviewer: Reviewer) -> None:
+    def __init__(self, context: Context, backend: Backend, reviewer: Reviewer) -> None:
         self._console = context.console
         self._place = f"profile {backend.name} ({backend.place})"
         self._no_store = reviewer.store_id is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenctl.audit import query
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.telling import Life, life_of
 from tokenctl.commands.audit import screen
 from tokenctl.commands.audit.log import document
@@ -44,7 +44,7 @@ def _show_presented(context: Context) -> int:
     return code
 
 
-def _show(context: Context, backend: LocalAuthority, identifier: str) -> None:
+def _show(context: Context, backend: Backend, identifier: str) -> None:
     console = context.console
     with backend.journal.reading() as view:
         records = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []

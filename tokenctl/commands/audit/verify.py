@@ -10,7 +10,7 @@ from tokenctl.audit import verified as remembered
 from tokenctl.audit.archived import compare
 from tokenctl.audit.verdict import UNANCHORED, KnownHead, Report
 from tokenctl.audit.verify import EVERYTHING, Extent, verify
-from tokenctl.backends.local.authority import LocalAuthority
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local.log_key import exported
 from tokenctl.backends.local.view import View
 from tokenctl.commands.audit import verdict_screen
@@ -68,7 +68,7 @@ def verify_log(context: Context, order: Order) -> int:
 
 
 def examine(
-    context: Context, backend: LocalAuthority, order: Order | None = None, witness: Witness | None = None,
+    context: Context, backend: Backend, order: Order | None = None, witness: Witness | None = None,
     archives: tuple[Archive, ...] = (),
 ) -> Report | None:  # fmt: skip
     """Check a store, and quarantine one that does not check out; ``None`` where there is no store."""
@@ -122,7 +122,7 @@ def _fitting(view: View, archives: tuple[Archive, ...]) -> tuple[tuple[Archive, 
     return tuple(fitting), refused
 
 
-def _since_last(context: Context, view: View, backend: LocalAuthority) -> Extent:
+def _since_last(context: Context, view: View, backend: Backend) -> Extent:
     """Return what came since the last sound check; all where none is known, or the clock was corrected since."""
     before = remembered.read(backend.journal.anchor_path, view.keys.head, view.store_id)
     if before is None:
@@ -135,7 +135,7 @@ def _since_last(context: Context, view: View, backend: LocalAuthority) -> Extent
     return EVERYTHING._replace(verified=before)
 
 
-def _remember(context: Context, view: View, backend: LocalAuthority) -> None:
+def _remember(context: Context, view: View, backend: Backend) -> None:
     head = view.head
     leaf = view.store.value("SELECT hash FROM record WHERE seq = ?", head.size)
     if not isinstance(leaf, bytes):
@@ -157,7 +157,7 @@ def _mark(view: View, size: int) -> tuple[int, str, object, object]:
     return size, view.store_id, leaf, restored
 
 
-def _seal(context: Context, backend: LocalAuthority, report: Report, checked: tuple[int, str, object, object]) -> None:
+def _seal(context: Context, backend: Backend, report: Report, checked: tuple[int, str, object, object]) -> None:
     """Quarantine the store, so that nothing in it is called active until it is released."""
     try:
         with backend.journal.changing() as change:
