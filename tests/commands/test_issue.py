@@ -479,6 +479,27 @@ def test_a_childs_rights_are_within_its_parents(cli):
     assert f"parent: {parent} is revoked" in dead.err
 
 
+def test_a_lifetime_that_nobody_asked_for_ends_with_the_parent(cli):
+    now = time.time_ns() // 1_000_000 // 1_000 * 1_000
+    parent = cli.at(now, "issue", "--subject", "p", "-o", "json").json
+    later = now + 5 * MINUTE
+    given = ("issue", "--subject", "c", "--parent", str(parent["id"]))
+    told = cli.at(later, *given, "-n", "-o", "json").json
+    assert (told["lifetime"], told["lifetime_seconds"], told["expires_at"]) == ("10m", 600, parent["expires_at"])
+    assert cli.at(later, *given, "-n").out.startswith("would issue  access, opaque, 10m, for c\n")
+    child = cli.at(later, *given, "-o", "json")
+    assert (child.code, child.json["expires_at"]) == (0, parent["expires_at"])
+    row = cli.at(later, "issue", "--from", "-", "--parent", str(parent["id"]), input='{"subject": "r"}\n')
+    assert [line["expires_at"] for line in row.lines] == [parent["expires_at"]]
+    assert cli.at(later, *given, "--", "true").code == 0
+    asked = cli.at(later, *given, "--ttl", "15m")
+    assert (asked.code, asked.out) == (12, "")
+    assert "parent-lifetime: the parent expires earlier" in asked.err
+    over = cli.at(now + 15 * MINUTE, *given)
+    assert (over.code, over.out) == (12, "")
+    assert cli.at(later, "audit", "verify", "-q").code == 0
+
+
 def test_a_token_is_not_valid_before_its_time(cli):
     token = made(cli, "--subject", "s", "--not-before", "+1h", "--ttl", "15m")
     assert (token["state"], token["active"]) == ("not_yet_valid", False)

@@ -142,6 +142,10 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
     expires_at = start + decision.lifetime - (start + decision.lifetime) % SECOND
     if expires_at > LAST_INSTANT:
         faults.append(Fault("max-lifetime", "it would end after the year 9999"))
+    parent = _parent(view, request.parent) if request.parent is not None else None
+    if parent is not None and request.lifetime is None and start < parent.token.expires_at < expires_at:
+        expires_at = parent.token.expires_at  # nobody asked for more: a default ends with the parent
+        decision = decision._replace(lifetime=expires_at - start)
     limits = decision.limits
     replaced = counts.replaced_by(request, actor) if limits else 0
     outgoing = counts.outgoing(request) if limits else 0
@@ -150,7 +154,6 @@ def judge(view: View | None, request: TokenRequest, policy: Policy, now: int, ac
         faults += limit.faults(count, request.owner)
     returned = counts.returned_by(request, actor)
     if request.parent is not None:
-        parent = _parent(view, request.parent)
         if parent is None and not faults:
             raise NotFound(f"no token {request.parent} to be the parent")
         if view is None or parent is None:
