@@ -192,12 +192,19 @@ def sync_directory(directory: str) -> None:
         os.close(descriptor)
 
 
+def refuse_stream(path: str, option: str) -> None:
+    """Refuse the name ``-`` where a file is to be written (exit 2): everywhere else it is a stream."""
+    if path == "-":
+        raise InvalidRequest(f"{option}: - is no file", hint="a file of that name is written ./-")
+
+
 def create_exclusive(path: str, *, mode: int, group: int | None) -> int:
     """Make a file that grows by whole batches; return its descriptor.
 
     Raises:
         InvalidRequest: it is there already, or cannot be made (exit 2).
     """
+    refuse_stream(path, "--out")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND
     try:
         descriptor = os.open(path, flags, PRIVATE_FILE)
@@ -225,12 +232,17 @@ class Delivery:
     Raises:
         InvalidRequest: the target cannot be written, or is no regular file (exit 2); with ``setting``, the name of what
             named the file, InvalidConfiguration (exit 9), or TemporarilyUnavailable where the medium is full (exit 7).
+            A path that is ``-`` alone is refused: everywhere else it is a stream.
     """
 
-    def __init__(self, path: str, *, mode: int = PRIVATE_FILE, group: int | None = None, setting: str | None = None) -> None:
+    def __init__(
+        self, path: str, *, mode: int = PRIVATE_FILE, group: int | None = None, setting: str | None = None, option: str = "--out"
+    ) -> None:  # fmt: skip
         self._setting = setting
+        self._option = option
         if not os.path.basename(path):
             raise self._refusal("no file is named")
+        refuse_stream(path, option)
         self._path = path
         self._directory = os.path.dirname(path) or "."
         self._fresh = os.path.join(self._directory, f".{os.path.basename(path)}.tokenctl-new")
@@ -250,7 +262,7 @@ class Delivery:
 
     def _refusal(self, message: str) -> TokenctlError:
         if self._setting is None:
-            return InvalidRequest(message, hint="name another file with --out")
+            return InvalidRequest(message, hint=f"name another file with {self._option}")
         return InvalidConfiguration(message, hint=f"mend it, or name another file as {self._setting}")
 
     def _refuse_planted(self) -> None:

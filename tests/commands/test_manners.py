@@ -542,3 +542,39 @@ def test_a_token_that_the_log_has_outlived_is_told_by_the_time_of_the_last_recor
     assert re.match(
         r"not active: expired by the time of the last record \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\)\n", done.out
     )  # fmt: skip
+
+
+def test_a_hyphen_is_standard_output_or_no_file(cli):
+    identifier = cli("issue", "--subject", "s", "--format", "jwt", "--audience", "a", "-o", "json").json["id"]
+    assert cli("audit", "checkpoint", "-q").code == 0
+    for verb in (("audit", "checkpoint"), ("audit", "checkpoint", "--key"), ("rotate-keys", "jwks")):
+        bare, named = cli(*verb), cli(*verb, "--out", "-")
+        assert (named.code, named.out, named.err) == (0, bare.out, bare.err), verb
+    proof = cli("audit", "show", identifier, "--proof", "--out", "-")
+    assert (proof.code, proof.out.splitlines()[0]) == (0, "c2sp.org/tlog-proof@v1")
+    assert cli("audit", "checkpoint", "-o", "json", "--out", "-").json["out"] is None
+    for option, verb in (
+        ("--out", ("issue", "--subject", "s", "--out", "-")),
+        ("--out", ("issue", "--subject", "s", "--count", "2", "--out", "-")),
+        ("--out", ("revoke", identifier, "--dry-run", "--out", "-")),
+        ("--out", ("audit", "archive", "--before", "now", "--out", "-")),
+        ("--write-baseline", ("audit", "review", "--write-baseline", "-")),
+    ):
+        refused = cli(*verb)
+        assert (refused.code, refused.out, refused.err) == (
+            2, "", f"tokenctl: {option}: - is no file\nhint: a file of that name is written ./-\n"
+        ), verb  # fmt: skip
+    assert not (cli.home / "-").exists()
+    assert cli("audit", "review", "--write-baseline", "./-").code == 0
+    assert (cli.home / "-").exists()
+
+
+def test_a_baseline_that_cannot_be_written_names_its_own_option(cli):
+    cli.token()
+    lost = cli("audit", "review", "--write-baseline", "none/known.json")
+    assert (lost.code, lost.out) == (2, "")
+    assert lost.err.endswith("no such file or directory\nhint: name another file with --write-baseline\n")
+    own = cli("audit", "review", "--write-baseline", str(cli.store))
+    assert (own.code, own.err) == (
+        2, "tokenctl: --write-baseline names a place among tokenctl's own files\nhint: name another file with --write-baseline\n"
+    )  # fmt: skip

@@ -15,7 +15,7 @@ CHECKPOINT_EPILOG = epilog(
     [0, 2, 4, 5, 7, 9, 10],
     {5: "there is no store, or no key to hand over", 10: "the store is quarantined: no head of it is signed"},
 )  # fmt: skip
-Out = Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, whole.")]
+Out = Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, whole; - is stdout.")]
 Prove = Annotated[bool, typer.Option("--proof", help="Print the proof that its newest record is in the log.")]
 Seq = Annotated[int | None, typer.Option("--seq", metavar="N", help="With --proof: of this record about it.")]
 Disclose = Annotated[bool, typer.Option("--disclose", help="With --proof: tell the parameters that it commits to.")]
@@ -24,7 +24,7 @@ Disclose = Annotated[bool, typer.Option("--disclose", help="With --proof: tell t
 @with_globals
 def checkpoint(
     ctx: typer.Context,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, 0644, whole.")] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, 0644, whole; - is stdout.")] = None,
     key: Annotated[bool, typer.Option("--key", help="Print the verifier key of the log instead.")] = False,
     handover: Annotated[bool, typer.Option("--handover", help="Print what proves the key to who knows the one before.")] = False,
 ) -> int:

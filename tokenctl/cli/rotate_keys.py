@@ -105,7 +105,7 @@ def status(ctx: typer.Context, verifier: Verifiers = None) -> int:
 @with_globals
 def jwks(
     ctx: typer.Context,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, 0644, whole.")] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write it there, 0644, whole; - is stdout.")] = None,
 ) -> int:
     """Print the public keys as a JWK Set."""
     from tokenctl.commands.rotate_keys import jwks as act

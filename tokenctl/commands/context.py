@@ -56,11 +56,11 @@ class Context(NamedTuple):
 
         return other_profiles(self)
 
-    def refuse_own(self, path: str) -> None:
+    def refuse_own(self, path: str, option: str = "--out") -> None:
         """Refuse a path for output that lies among tokenctl's own files, of whatever profile (exit 2)."""
         name = wiring.profile_name(self.profile, self.surroundings)
         if self.places.owns(path, name):
-            raise InvalidRequest("--out names a place among tokenctl's own files", hint="name another file with --out")
+            raise InvalidRequest(f"{option} names a place among tokenctl's own files", hint=f"name another file with {option}")
 
     def own_files(self) -> list[str]:
         """Return the paths that no descriptor handed in may be."""

@@ -133,7 +133,7 @@ def jwks(context: Context, *, out: str | None) -> int:
     """
     with context.backend() as backend:
         text = json.dumps(signing_keys_of(backend).jwks(), sort_keys=True)
-    if out is None:
+    if out is None or out == "-":
         context.console.answer(text)
         return 0
     context.refuse_own(out)

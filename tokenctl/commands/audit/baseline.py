@@ -74,8 +74,8 @@ def write_baseline(context: Context, path: str, reviewer: Reviewer) -> None:
         InvalidRequest: the file cannot be written there (exit 2).
         TemporarilyUnavailable: the medium is full (exit 7).
     """
-    context.refuse_own(path)
-    delivery, count = files.Delivery(path, mode=0o644), 0
+    context.refuse_own(path, "--write-baseline")
+    delivery, count = files.Delivery(path, mode=0o644, option="--write-baseline"), 0
     try:
         delivery.append(f'{{"tokenctl_baseline": {_VERSION}, "findings": ['.encode("ascii"))
         for finding in reviewer.findings():

@@ -24,8 +24,7 @@ def checkpoint(context: Context, *, out: str | None, key: bool, handover: bool) 
     """
     if key and handover:
         raise InvalidRequest("--key and --handover print two different things: ask for one")
-    if out is not None:
-        context.refuse_own(out)
+    out = file_of(context, out)
     with context.backend() as backend:
         if key:
             _print_key(context, backend, out)
@@ -38,6 +37,14 @@ def checkpoint(context: Context, *, out: str | None, key: bool, handover: bool) 
             left(context, backend, head)
             context.console.chat(f"verifier key: {head.key}")
     return 0
+
+
+def file_of(context: Context, out: str | None) -> str | None:
+    """Return the file that is to be written, ``None`` for standard output, which is ``-`` too; raises InvalidRequest (exit 2)."""
+    if out is None or out == "-":
+        return None
+    context.refuse_own(out)
+    return out
 
 
 def signed_head(backend: Backend) -> SignedHead:

@@ -42,8 +42,7 @@ def prove(context: Context, target: str, *, seq: int | None, disclose: bool, out
     identifier = opaque.named_id(target)
     if identifier is None:
         raise InvalidRequest("a proof is of one record about an id: an id is 22 letters and digits", hint="tokenctl audit log")
-    if out is not None:
-        context.refuse_own(out)
+    out = checkpoint.file_of(context, out)
     with context.backend() as backend:
         with backend.journal.reading() as view:  # a question that has no answer makes no key
             _disclosed_of(backend, view, identifier, seq, disclose=disclose)
