@@ -279,6 +279,34 @@ def test_a_large_choice_of_tokens_gives_what_a_small_one_does(cli, monkeypatch):
         assert large.stdout == cli(*arguments).out != ""
 
 
+def test_refused_issues_in_an_archive_are_not_left_out_silently(cli):
+    cli("issue", "--subject", "bob", "--owner", "bert", "--ttl", "99d", "--request-id", "R9")
+    cli("issue", "--subject", "ann", "--owner", "anna", "--ttl", "99d")
+    cli.token("--owner", "bert")
+    later = time.time_ns() // 1_000_000 + 2 * DAY
+    assert cli.at(later, "audit", "archive", "--before", "1d", "--out", "old", "--yes").code == 0
+    cli.at(later, "issue", "--subject", "bob", "--owner", "bert", "--ttl", "98d")
+    done = cli("audit", "log", "--owner", "bert")
+    assert (done.code, len(done.out.splitlines())) == (11, 2)
+    assert done.err == (
+        "warning: 2 refused issues whose bodies are archived were left out: only the archive tells for whom; all of them: "
+        "python -m tokenctl audit log --operation token.deny\n"
+    )
+    document = cli("audit", "log", "--owner", "bert", "-o", "json")
+    assert (document.code, len(document.json["warnings"])) == (11, 1)
+    one = cli("audit", "log", "--batch", "R9", "--owner", "bert")
+    assert (one.code, one.out) == (11, "")
+    assert "1 refused issue whose body is archived was left out" in one.err
+    assert [row.split("\t")[2] for row in cli("audit", "log", "--batch", "R9").out.splitlines()] == ["token.deny"]
+    for clear in (
+        ("--batch", "R9"), ("--batch", "R8", "--owner", "bert"), ("--owner", "bert", "--limit", "1"),
+        ("--owner", "bert", "--operation", "token.issue"), ("--owner", "bert", "--state", "expired"),
+        ("--owner", "bert", "--after", "3"), ("--owner", "bert", "--request-id", "R8"), ("--operation", "token.deny"),
+    ):  # fmt: skip
+        done = cli("audit", "log", *clear)
+        assert (done.code, done.err) == (0, ""), clear
+
+
 def test_times_are_found_across_a_corrected_clock(cli):
     now = int(time.time() * 1000)
     for moment in (0, 60_000, 3_600_000):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from tokenctl.model.record import Record
+from tokenctl.model.record import LONGEST_MARK, Record
 from tokenctl.store.connection import Store
 from tokenctl.store.schema import TICKET_OF_BODY, TICKETS
 
@@ -75,6 +75,12 @@ def newest(store: Store, chosen: Filter, limit: int) -> list[int]:
 def count(store: Store) -> int:
     """Return how many records there are; they are numbered from one without a gap."""
     return store.integer("SELECT max(seq) FROM record")
+
+
+def count_archived(store: Store, chosen: Filter) -> int:
+    """Return how many of the records that the columns choose are archived; the tokens of the filter are left out."""
+    sql, values, _ = statement(store, chosen._replace(tokens=None), f"length(body) <= {LONGEST_MARK}")
+    return store.integer(f"SELECT count(*) FROM ({sql})", *values)
 
 
 def span(store: Store, *, since: int | None = None, until: int | None = None) -> tuple[int, int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tokenctl.audit.query import Tokens
+from tokenctl.audit import query
+from tokenctl.audit.query import DENIED, Filter, Tokens
 from tokenctl.backends.local.standing import survey
 from tokenctl.backends.local.view import View
 from tokenctl.model.record import Record
@@ -24,7 +25,7 @@ def tokens_of(view: View, selector: Selector, *, many: bool = False) -> Tokens:
         many: Look at each record's token, however few they are: for a question about few records.
     """
     condition, values = view.rows.choosing("record.target", selector, now=view.now)
-    judged = set(selector.states) != set(EVERY_STATE)
+    judged = _judged(selector)
     holds = _judge(view, selector) if judged else None
     ids = None if many else view.rows.chosen(selector, now=view.now, limit=_FEW + 1)
     if ids is not None and len(ids) > _FEW:
@@ -36,8 +37,13 @@ def tokens_of(view: View, selector: Selector, *, many: bool = False) -> Tokens:
         holds = None
     return Tokens(
         ids=None if ids is None else tuple(ids), condition=condition, values=tuple(values), holds=holds,
-        told=_teller(selector) if not judged else None,
+        told=_teller_of(selector),
     )  # fmt: skip
+
+
+def _judged(selector: Selector) -> bool:
+    """Whether a state is asked for, which only a token has."""
+    return set(selector.states) != set(EVERY_STATE)
 
 
 def _judge(view: View, selector: Selector) -> Callable[[str], bool]:
@@ -64,21 +70,45 @@ def _undelivered(view: View, identifier: str) -> bool:
     return token.undelivered or standing.cause == "undelivered"
 
 
-def _teller(selector: Selector) -> Callable[[Record], bool] | None:
+def _teller_of(selector: Selector) -> Callable[[Record], bool] | None:
     """Return what tells by a refused issue's record alone whether it is meant; ``None`` where no such record says enough."""
     times = (
         selector.issued_after, selector.issued_before, selector.expires_after, selector.expires_before, selector.unused_for,
     )  # fmt: skip
-    if selector.kid or selector.labels or selector.never_used or any(instant is not None for instant in times):
+    of_tokens = _judged(selector) or selector.kid or selector.labels or selector.never_used
+    if of_tokens or any(instant is not None for instant in times):
         return None
 
     def told(record: Record) -> bool:
+        if record.archived is not None:
+            return not _reads_bodies(selector) and record.request in selector.batch
         try:
             return _says(record.facts(), selector)
         except ValueError:
             return False
 
     return told
+
+
+def untold(view: View, selector: Selector, chosen: Filter) -> int:
+    """Return how many refused issues may be meant of which an archive alone can tell: no column says whom they were for."""
+    if _teller_of(selector) is None or not _reads_bodies(selector) or chosen.target:
+        return 0
+    if chosen.operation and DENIED not in chosen.operation:
+        return 0
+    requests = set(chosen.request_id).intersection(selector.batch) if chosen.request_id else set(selector.batch)
+    if selector.batch and not requests:
+        return 0
+    return query.count_archived(
+        view.store, chosen._replace(operation=(DENIED,), request_id=tuple(sorted(requests)) or chosen.request_id)
+    )
+
+
+def _reads_bodies(selector: Selector) -> bool:
+    """Whether more is asked for than the columns of a record tell."""
+    return any(
+        (selector.subject, selector.owner, selector.kind, selector.format, selector.parent, selector.scope, selector.audience)
+    )
 
 
 def _says(facts: Mapping[str, object], selector: Selector) -> bool:

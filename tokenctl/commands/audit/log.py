@@ -70,7 +70,8 @@ def log(context: Context, question: Question) -> int:
     """Print the records that were asked for, oldest first; none is an answer too.
 
     Returns:
-        0; 5 or 10 for ``--token``; 11 where ``--raw`` was asked for and the bodies of some of them are archived.
+        0; 5 or 10 for ``--token``; 11 where the bodies of some are archived and ``--raw`` was asked for, or a selector of which
+        only the body of a refused issue tells.
 
     Raises:
         InvalidRequest: malformed (exit 2).
@@ -104,6 +105,7 @@ def log(context: Context, question: Question) -> int:
                 screen.raw(context, record)
             else:
                 print_record(context, record)
+        left_out = _warn_of_untold(context, backend, ended, _bounds(ended, first, last, limit == shown, forward=forward))
         if console.output == "json":
             newer = _neighbour(backend, ended, behind=last) if forward else None
             older = _neighbour(backend, ended, before=first) if not forward and limit is not None else None
@@ -117,7 +119,32 @@ def log(context: Context, question: Question) -> int:
     if archived:
         plural = "bodies lie" if archived > 1 else "body lies"
         console.complain(f"{archived:,} {plural} in archives and not in the store: tokenctl-log(5) tells how to add them")
-    return code or (Partial.exit_code if archived else 0)
+    return code or (Partial.exit_code if archived or left_out else 0)
+
+
+def _bounds(choice: Choice, first: int | None, last: int | None, full: bool, *, forward: bool) -> query.Filter:
+    """Return the filter of what was looked through: with a limit that was reached not all that was asked for."""
+    chosen = choice.filter
+    if full and forward and last is not None:
+        return chosen._replace(before=last + 1)
+    return chosen._replace(behind=first - 1) if full and first is not None else chosen
+
+
+def _warn_of_untold(context: Context, backend: Backend, choice: Choice, chosen: query.Filter) -> int:
+    """Warn of refused issues that cannot be judged by a selector any more; return how many those are."""
+    if choice.selector is None:
+        return 0
+    from tokenctl.backends.local.asking import untold
+
+    with backend.journal.reading() as view:
+        count = untold(view, choice.selector, chosen) if view is not None else 0
+    if count:
+        many = "1 refused issue whose body is archived was"
+        if count > 1:
+            many = f"{count:,} refused issues whose bodies are archived were"
+        listing = f"{context.console.command} audit log --operation token.deny"
+        context.console.warn(f"{many} left out: only the archive tells for whom; all of them: {listing}")
+    return count
 
 
 def _more(question: Question, limit: int | None, shown: int, first: int | None, last: int | None) -> str:
