@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -305,6 +306,31 @@ def test_refused_issues_in_an_archive_are_not_left_out_silently(cli):
     ):  # fmt: skip
         done = cli("audit", "log", *clear)
         assert (done.code, done.err) == (0, ""), clear
+
+
+def test_of_many_refused_issues_those_alone_are_read_that_may_be_meant(cli):
+    subjects = ["plain", 'q"u\\o', "\u00e9\U0001f642x", "tab\t\u202e", "a*b", "x'%_"]
+    for subject in subjects:
+        cli("issue", "--subject", subject, "--owner", f"of {subject}", "--ttl", "99d")
+    cli.token("--parent", cli.id_of(cli.token("--scope", "s")), "--ttl", "1m", "--scope", "s")
+    code = (
+        "import os, sys; from tokenctl.backends.local import asking; asking._FEW = {few}; says, read = asking._says, []; "
+        "asking._says = lambda *told: read.append(1) or says(*told); from tokenctl.cli.boundary import run; "
+        "run(sys.argv[1:], environment=os.environ, program='tokenctl'); print(len(read), file=sys.stderr)"
+    )
+
+    def asked(*selectors, few=5_000):
+        command = [sys.executable, "-c", code.format(few=few), "audit", "log", "-o", "jsonl", *selectors]
+        done = subprocess.run(command, env=cli.env, capture_output=True, text=True, check=True)
+        return [json.loads(line)["subject"] for line in done.stdout.splitlines()], int(done.stderr)
+
+    for few in (5_000, 0):
+        for subject in subjects:
+            for selectors in (("--subject", subject), ("--owner", f"of {subject}"), ("--subject", f"{subject[:-1]}*")):
+                assert asked(*selectors, few=few) == ([subject], 1), (selectors, few)
+        assert asked("--subject", "plain", "--subject", "a*", "--kind", "access", few=few) == (["plain", "a*b"], 2)
+        assert asked("--subject", "*\u202e", few=few) == (["tab\t\u202e"], 6)
+        assert asked("--subject", "plain", "--owner", "of a*b", few=few) == ([], 0)
 
 
 def test_times_are_found_across_a_corrected_clock(cli):

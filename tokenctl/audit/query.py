@@ -32,6 +32,7 @@ class Tokens(NamedTuple):
         condition: SQL that holds of a record about one of them; its values are bound behind it.
         holds: Judges a token by its id where the condition is not all.
         told: Judges a record that tells of a token that was never made; ``None`` where none can be meant.
+        words: What the body of such a record must hold, one of each: it spares reading the others, and decides nothing.
     """
 
     ids: tuple[str, ...] | None
@@ -39,6 +40,7 @@ class Tokens(NamedTuple):
     values: tuple[object, ...]
     holds: Callable[[str], bool] | None = None
     told: Callable[[Record], bool] | None = None
+    words: tuple[tuple[bytes, ...], ...] = ()
 
 
 class Filter(NamedTuple):
@@ -117,17 +119,26 @@ def _walk(store: Store, chosen: Filter, *, backwards: bool = False) -> Iterator[
         return
     rest = chosen._replace(tokens=None)
     denials = tokens.told is not None and not chosen.target and (not chosen.operation or DENIED in chosen.operation)
+    worded, words = _wording(tokens) if denials else ("", [])
     if tokens.ids is None:
-        condition = f"({tokens.condition} OR operation = '{DENIED}')" if denials else tokens.condition
-        found = _read(store, rest, condition, tokens.values, backwards=backwards)
+        refusals = f" OR (operation = '{DENIED}' AND {worded or 'true'})" if denials else ""
+        found = _read(store, rest, f"({tokens.condition}{refusals})", [*tokens.values, *words], backwards=backwards)
         yield from (record for record in found if _is_meant(record, tokens))
         return
     ids = tuple(set(tokens.ids).intersection(chosen.target)) if chosen.target else tokens.ids
     streams: list[Iterable[Record]] = [_read(store, rest._replace(target=ids), backwards=backwards)] if ids else []
     if denials:
-        refused = _read(store, rest._replace(operation=(DENIED,)), backwards=backwards)
+        refused = _read(store, rest._replace(operation=(DENIED,)), worded, words, backwards=backwards)
         streams.append(record for record in refused if _is_meant(record, tokens))
     yield from heapq.merge(*streams, key=lambda record: record.seq, reverse=backwards)
+
+
+def _wording(tokens: Tokens) -> tuple[str, list[bytes]]:
+    """Return what holds of a body that is archived or has the words, and its values."""
+    if not tokens.words:
+        return "", []
+    groups = " AND ".join(f"({' OR '.join(['instr(body, ?)'] * len(group))})" for group in tokens.words)
+    return f"(length(body) <= {LONGEST_MARK} OR ({groups}))", [word for group in tokens.words for word in group]
 
 
 def _is_meant(record: Record, tokens: Tokens) -> bool:

@@ -153,6 +153,11 @@ def _number(value: int | None) -> str:
     return "null" if value is None else str(value)
 
 
+def canonical_text(value: str) -> str:
+    """Write a text as :func:`canonical` does."""
+    return _quoted(value)
+
+
 def canonical(members: Mapping[str, object]) -> bytes:
     """Write sorted compact ASCII JSON."""
     return _written(members).encode("ascii")

@@ -8,13 +8,14 @@ from tokenctl.audit import query
 from tokenctl.audit.query import DENIED, Filter, Tokens
 from tokenctl.backends.local.standing import survey
 from tokenctl.backends.local.view import View
-from tokenctl.model.record import Record
+from tokenctl.model.record import Record, canonical_text
 from tokenctl.model.rules import fits
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import STATES
 
 EVERY_STATE = (*STATES, "undelivered")
 _FEW = 5_000  # tokens whose records are found by their ids; of more, each record's token is looked at
+_WORDS = 20  # values that are sought in a body before it is read
 _REMEMBERED = 100_000  # tokens that were judged
 
 
@@ -37,7 +38,7 @@ def tokens_of(view: View, selector: Selector, *, many: bool = False) -> Tokens:
         holds = None
     return Tokens(
         ids=None if ids is None else tuple(ids), condition=condition, values=tuple(values), holds=holds,
-        told=_teller_of(selector),
+        told=_teller_of(selector), words=_words(selector),
     )  # fmt: skip
 
 
@@ -88,6 +89,25 @@ def _teller_of(selector: Selector) -> Callable[[Record], bool] | None:
             return False
 
     return told
+
+
+def _words(selector: Selector) -> tuple[tuple[bytes, ...], ...]:
+    """Return what the body of a refused issue that is meant holds, one of each group, as it is written there."""
+    named = (
+        ("subject", selector.subject), ("owner", selector.owner), ("kind", selector.kind), ("format", selector.format),
+        ("parent", selector.parent),
+    )  # fmt: skip
+    return tuple(
+        tuple(f'"{name}":{_written(value)}'.encode("ascii") for value in values)
+        for name, values in named
+        if 0 < len(values) <= _WORDS and not any(value.startswith("*") for value in values)
+    )
+
+
+def _written(value: str) -> str:
+    """Return a text in JSON, up to its first asterisk, which is any text."""
+    head, star, _ = value.partition("*")
+    return canonical_text(head)[: -len('"') if star else None]
 
 
 def untold(view: View, selector: Selector, chosen: Filter) -> int:
