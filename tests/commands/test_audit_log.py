@@ -109,7 +109,8 @@ def test_what_is_malformed_is_refused(cli, told):
         ("--operation", "token.nothing"), ("--operation", "token"), ("--operation", "*"), ("--target", "x"), ("--token", "x"),
         ("--token", "-", "--owner", "alice"), ("--token", "-", "--target", UNKNOWN), ("--after", "-1"), ("--before", "0"),
         ("--follow", "-o", "json"), ("--follow", "--until", "now"), ("--follow", "--before", "3"), ("--kind", "nothing"),
-        ("--state", "dead"), ("--subject", ""), ("--parent", "x"),
+        ("--state", "dead"), ("--subject", ""), ("--parent", "x"), ("--actor", "root"), ("--actor", "root@"), ("--actor", "@vm"),
+        ("--actor", "root@*"), ("--actor", "*"),
     ):  # fmt: skip
         done = cli("audit", "log", *arguments, input=told["a"])
         assert (done.code, done.out) == (2, ""), arguments

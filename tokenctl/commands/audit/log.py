@@ -184,7 +184,7 @@ def _read(context: Context, question: Question) -> Choice:
         if not question.selectors.state:
             selector = selector._replace(states=EVERY_STATE)
     chosen = query.Filter(
-        since=since, until=until, operation=_operations(question.operation), actor=question.actor,
+        since=since, until=until, operation=_operations(question.operation), actor=_actors(question.actor),
         request_id=question.request_id, target=_targets(question.target), ticket=question.ticket,
         behind=question.after, before=question.before,
     )  # fmt: skip
@@ -200,6 +200,14 @@ def _operations(typed: tuple[str, ...]) -> tuple[str, ...]:
             raise InvalidRequest("--operation: no such operation", hint=f"one of {', '.join(OPERATIONS)}, or a group, token.*")
         meant += found
     return tuple(dict.fromkeys(meant))
+
+
+def _actors(typed: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no actor: that nothing is found would be taken for an answer (exit 2)."""
+    for actor in typed:
+        if "*" in actor or not all(actor.rpartition("@")):
+            raise InvalidRequest("--actor: an actor is NAME@HOST, whole, as the log tells it", hint="tokenctl audit log")
+    return typed
 
 
 def _targets(typed: tuple[str, ...]) -> tuple[str, ...]:
