@@ -110,7 +110,8 @@ def test_what_is_malformed_is_refused(cli, told):
         ("--token", "-", "--owner", "alice"), ("--token", "-", "--target", UNKNOWN), ("--after", "-1"), ("--before", "0"),
         ("--follow", "-o", "json"), ("--follow", "--until", "now"), ("--follow", "--before", "3"), ("--kind", "nothing"),
         ("--state", "dead"), ("--subject", ""), ("--parent", "x"), ("--actor", "root"), ("--actor", "root@"), ("--actor", "@vm"),
-        ("--actor", "root@*"), ("--actor", "*"),
+        ("--actor", "root@*"), ("--actor", "*"), ("--ticket", ""), ("--request-id", ""), ("--request-id", "R*"),
+        ("--ticket", "INC-1", "--ticket", ""), ("--since", "1h", "--until", "2h"), ("--since", "now", "--until", "today"),
     ):  # fmt: skip
         done = cli("audit", "log", *arguments, input=told["a"])
         assert (done.code, done.out) == (2, ""), arguments

@@ -172,10 +172,17 @@ def _read(context: Context, question: Question) -> Choice:
         raise InvalidRequest("--token reads the token from standard input", hint="tokenctl audit log --token - < FILE")
     if question.token is not None and (question.target or question.selectors.any):
         raise InvalidRequest("--token names the tokens: leave --target and the selectors out")
+    for option, texts in (("--ticket", question.ticket), ("--request-id", question.request_id)):
+        if not all(texts):
+            raise InvalidRequest(f"{option}: is empty")
+    if any("*" in request for request in question.request_id):
+        raise InvalidRequest("--request-id: is taken whole, and none has an asterisk")
     with naming("--since"):
         since = parse_instant(question.since, context.now, ago=True) if question.since is not None else None
     with naming("--until"):
         until = parse_instant(question.until, context.now, ago=True) if question.until is not None else None
+    if since is not None and until is not None and until < since:
+        raise InvalidRequest("--until lies before --since: nothing is between them")
     selector = None
     if question.selectors.any:
         from tokenctl.backends.local.asking import EVERY_STATE
