@@ -85,7 +85,7 @@ def test_records_are_chosen(cli):
         (("--operation", "token.issue", "--operation", "store.create"), [1, 2, 3]),
         (("--request-id", "R1"), [3]),
         (("--actor", actor), [1, 2, 3]),
-        (("--actor", "nobody"), []),
+        (("--actor", "nobody@nowhere"), []),
         (("--since", "2h"), [1, 2, 3]),
         (("--until", "2h"), []),
         (("--since", "+1h"), []),

@@ -13,6 +13,7 @@ from tests.commands.backups import age_key
 from tests.conftest import Result
 from tests.inprocess import InProcess
 
+UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 LOCALLY = "OK (anchored locally only)"
 HOUR = 3_600_000
 MEMBERS = {
@@ -100,6 +101,10 @@ def test_without_a_store_there_is_nothing_wrong_and_nothing_is_made(cli, tmp_pat
         told = verify(cli, *options)
         assert (told["verdict"], told["records"], told["root"], told["rewritable"]) == ("UNANCHORED", 0, None, 0)
     assert verify(cli, "--require-anchor", code=10)["required"] is True
+    assert cli("audit", "verify").out.splitlines()[0] == "UNANCHORED: there is no store yet, and nothing to check"
+    shown = cli("audit", "show", UNKNOWN)
+    assert (shown.code, shown.out) == (5, "")
+    assert shown.err.startswith(f"tokenctl: no record of {UNKNOWN}: profile local has no store (")
     assert list(cli.home.iterdir()) == []
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.faults.conftest import ISSUE, assert_refused, assert_sound, change, rows
 
+UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
+
 _PAGE = 4096
 
 
@@ -205,6 +207,25 @@ def test_a_store_that_is_gone_is_not_replaced_by_an_empty_one(cli):
     cli.store.unlink()
     assert_refused(cli(*ISSUE), 10)
     assert not cli.store.exists()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("list",), ("inspect", UNKNOWN), ("revoke", UNKNOWN, "--yes"), ("rotate-keys",), ("audit", "log"),
+        ("audit", "show", UNKNOWN), ("audit", "verify"), ("audit", "review"), ("audit", "reconcile"), ("audit", "checkpoint"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_store_that_is_gone_is_not_taken_for_one_that_never_was(cli, verb):
+    cli.token()
+    cli.store.unlink()
+    done = cli(*verb)
+    assert (done.code, done.out) == (10, "")
+    assert "the store ~/.local/share/tokenctl/local/store.db is gone, but its anchor is there" in done.err
+    assert "hint: restore the store, or begin anew: rm ~/.local/state/tokenctl/local/head" in done.err
+    cli.anchor.unlink()
+    assert cli(*verb).code in (0, 5)
 
 
 @pytest.mark.parametrize("table", ["meta", "head", "record", "token"])

@@ -284,7 +284,7 @@ class Journal:
             file = _file_at(self.path)  # before it is opened: one that is exchanged in between is then seen to be another
             store = Store.open(self.path, only_look=self.only_looks)
             if store is None:
-                return None
+                return self._nothing()
             try:
                 self._opened = self._believe(store, file)
             except BaseException:
@@ -293,6 +293,17 @@ class Journal:
             if store.read_only and not self.only_looks:
                 self.warn("the store's medium is read-only or full: nothing can be changed or recorded")
         return self._opened
+
+    def _nothing(self) -> Opened | None:
+        """Return nothing where no store was ever made; one that its anchor still speaks of does not pass for that (exit 10)."""
+        if self.only_looks or anchors.read(self.anchor_path) is None:
+            return None
+        if os.path.lexists(self.path):  # it was made meanwhile
+            return self._open()
+        raise IntegrityError(
+            f"the store {self.shown_path} is gone, but its anchor is there",
+            hint=f"restore the store, or begin anew: rm {self.shown(self.anchor_path)}", reason="store_gone",
+        )  # fmt: skip
 
     def _believe(self, store: Store, file: tuple[int, int]) -> Opened:
         """Read the root secret from its recorded place, and check the store's facts with it."""
@@ -320,11 +331,7 @@ class Journal:
         raise _restless()
 
     def _create(self) -> None:
-        if anchors.read(self.anchor_path) is not None:
-            raise IntegrityError(
-                f"the store {self.shown_path} is gone, but its anchor is there",
-                hint=f"restore the store, or begin anew: rm {self.shown(self.anchor_path)}",
-            )
+        self._nothing()
         refuse_network(os.path.dirname(self.path))
         root, made = root_places.make_root(self.whereabouts.path)
         store, store_id = Store.create(self.path), new_id(self.clock)

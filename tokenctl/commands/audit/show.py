@@ -48,7 +48,9 @@ def _show(context: Context, backend: Backend, identifier: str) -> None:
     console = context.console
     with backend.journal.reading() as view:
         records = list(query.records(view.store, query.Filter(target=(identifier,)))) if view is not None else []
-        if view is None or not records:
+        if view is None:
+            raise NotFound(f"no record of {identifier}: profile {backend.name} has no store ({backend.place})")
+        if not records:
             raise NotFound(f"no record of {identifier} in profile {backend.name} ({backend.place})")
         if view.quarantine is not None:
             console.warn(f"the store is quarantined: {view.quarantine}")

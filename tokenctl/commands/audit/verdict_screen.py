@@ -16,6 +16,7 @@ _MEANING = {
     "DIVERGED": "this is not the log that was anchored",
 }
 _UNMET = "{what} out, but no head that was kept elsewhere agrees, and one is required"
+_NOTHING = "there is no store yet, and nothing to check"
 
 
 def show(context: Context, report: Report) -> None:
@@ -24,7 +25,9 @@ def show(context: Context, report: Report) -> None:
     if console.machine:
         console.document(_members(report) | {"warnings": list(console.warnings)})
         return
-    meaning = _UNMET if report.sound and not report.accepted else _MEANING.get(report.verdict, "")
+    meaning = _MEANING.get(report.verdict, "")
+    if report.sound and not (report.accepted and report.records):
+        meaning = _UNMET if report.records else _NOTHING
     colour = "red" if not report.accepted else "green" if report.verdict in (ANCHORED, LOCALLY) else "yellow"
     line = console.fold(f"{report.verdict}: ", meaning.format(what=_looked_at(report)))
     console.result(line.replace(report.verdict, console.paint(report.verdict, colour), 1))
