@@ -256,6 +256,26 @@ def test_several_tokens_are_shown_one_after_another(cli, told):
     assert cli("audit", "show", "-", input=wrong_secret(told["a"])).code == 5
 
 
+def test_one_record_is_shown_by_its_number(cli, told):
+    row = cli("audit", "show", "3")
+    assert (row.code, row.out) == (0, cli("audit", "log", "--operation", "token.deny").out)
+    document = cli("audit", "show", "3", "-o", "json").json
+    assert (document["token"], document["key"], document["warnings"]) == (None, None, [])
+    (record,) = document["records"]
+    assert (record["seq"], record["operation"], record["subject"], record["target"]) == (3, "token.deny", "bob", None)
+    asked = cli("audit", "log", "--after", "7", "--limit", "1", "-o", "jsonl")
+    assert cli("audit", "show", "8", "-o", "jsonl").lines == asked.lines
+    for absent in ("0", "10", "9" * 18):
+        done = cli("audit", "show", absent)
+        assert (done.code, done.out) == (5, "")
+        assert done.err.startswith(f"tokenctl: no record {absent} in profile local (local, ")
+    for malformed in ("-3", "3.0", "\u0663", "x", "9" * 19):
+        assert cli("audit", "show", malformed).code == 2
+    cli("store", "seal", "--reason", "r")
+    sealed = cli("audit", "show", "3")
+    assert (sealed.code, sealed.out, sealed.err) == (0, row.out, "warning: the store is quarantined: SEALED: r\n")
+
+
 def test_hostile_texts_stay_in_their_column(cli):
     evil = "x\t\x1b[31m\ny\u202e'\"%"
     identifier = cli.id_of(cli("issue", "--subject", evil, "--note", evil, "--label", f"l={evil}", "-q").out)

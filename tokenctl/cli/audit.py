@@ -30,10 +30,10 @@ LOG_EPILOG = epilog(
 @with_globals
 def show(
     ctx: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="ID", help="A token or a key; - reads a token from stdin.")],
+    target: Annotated[str, typer.Argument(metavar="ID", help="A token, a key or a record's number; - reads stdin.")],
     proof: Prove = False, seq: Seq = None, disclose: Disclose = False, out: Out = None,
 ) -> int:  # fmt: skip
-    """Tell the life of one token or key, or prove one of its records."""
+    """Tell the life of one token or key, one record, or prove one."""
     if proof:
         from tokenctl.commands.audit.proof import prove
 

@@ -81,7 +81,7 @@ def _record(view: View, identifier: str, seq: int | None) -> Record | None:
     if found.archived is not None:
         raise NotFound(
             f"the body of record {found.seq} was moved to an archive: it is not proved from here",
-            hint=f"tokenctl audit log --after {found.archived - 1} --limit 1",
+            hint=f"tokenctl audit show {found.archived}",
         )
     return found
 

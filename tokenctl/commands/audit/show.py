@@ -1,6 +1,8 @@
-"""``audit show``: the life of one token or key, and its records."""
+"""``audit show``: the life of one token or key, and its records; or one record by its number."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from tokenctl.audit import query
 from tokenctl.backends.base import Backend
@@ -10,22 +12,49 @@ from tokenctl.commands.audit.log import document
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound
 from tokenctl.formats import opaque
+from tokenctl.model.record import Record
+
+_LONGEST_NUMBER = 18  # digits; an id has 22 characters
 
 
 def show(context: Context, target: str) -> int:
     """Tell the life of a token or a key by its id, or of tokens that prove themselves on standard input (``-``).
 
+    Args:
+        target: That, or the number of a record: of one that is about no token that can be named, a refused issue for example.
+
     Raises:
         InvalidRequest: not an id (exit 2).
-        NotFound: no record speaks of it (exit 5).
+        NotFound: no record speaks of it, or none has that number (exit 5).
     """
     if target == "-":
         return _show_presented(context)
+    if target.isascii() and target.isdigit() and len(target) <= _LONGEST_NUMBER:
+        return _show_record(context, int(target))
     identifier = opaque.named_id(target)
     if identifier is None:
-        raise InvalidRequest("an argument is no id: an id is 22 letters and digits", hint="tokenctl audit show ID")
+        raise InvalidRequest(
+            "an argument is neither an id, 22 letters and digits, nor a record's number", hint="tokenctl audit log"
+        )
     with context.backend() as backend:
         _show(context, backend, identifier)
+    return 0
+
+
+def _show_record(context: Context, number: int) -> int:
+    with context.backend() as backend:
+        with backend.journal.reading() as view:
+            record = next(query.fetch(view.store, [number]), None) if view is not None else None
+            quarantine = view.quarantine if view is not None else None
+        if record is None:
+            raise NotFound(f"no record {number} in profile {backend.name} ({backend.place})")
+    if quarantine is not None:
+        context.console.warn(f"the store is quarantined: {quarantine}")
+    if context.console.output == "json":
+        told = {"token": None, "key": None, "records": [document(record)], "warnings": list(context.console.warnings)}
+        context.console.document(told)
+    else:
+        _print_records(context, [record])
     return 0
 
 
@@ -60,17 +89,21 @@ def _show(context: Context, backend: Backend, identifier: str) -> None:
         console.warn(f"the row of {identifier} does not check out: its records alone can be believed")
     if console.output == "json":
         console.document(_members(context, life, now) | {"warnings": list(console.warnings)})
-    elif console.output == "jsonl":
-        for record in records:
-            console.document(document(record))
-    elif console.on_terminal:
+        return
+    if console.on_terminal and not console.machine:
         from tokenctl.commands.audit import life as life_screen
 
         life_screen.print_life(context, life, now)
-        for record in records:
+    _print_records(context, records)
+
+
+def _print_records(context: Context, records: Sequence[Record]) -> None:
+    for record in records:
+        if context.console.output == "jsonl":
+            context.console.document(document(record))
+        elif context.console.on_terminal:
             screen.block(context, record)
-    else:
-        for record in records:
+        else:
             screen.line(context, record)
 
 
