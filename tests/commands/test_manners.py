@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -542,6 +543,23 @@ def test_a_token_that_the_log_has_outlived_is_told_by_the_time_of_the_last_recor
     assert re.match(
         r"not active: expired by the time of the last record \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\)\n", done.out
     )  # fmt: skip
+
+
+def test_a_hint_can_be_pasted_where_the_program_lies_in_a_folder_with_a_space(cli):
+    token = cli.id_of(cli.token("--scope", "admin"))
+    program = cli.home / "it's here" / "tokenctl"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nfrom tokenctl.__main__ import main\nmain()\n")
+    program.chmod(0o700)
+    run = partial(subprocess.run, env=cli.env, cwd=cli.home, capture_output=True, text=True, check=False)
+    found = run([program, "audit", "review", "--rule", "token-broad-scope"])
+    assert found.returncode == 3, found.stderr
+    mend = found.stdout.rstrip("\n").split("\t")[4]
+    assert mend.endswith(f"tokenctl' revoke {token} --reason policy --yes")
+    done = run(mend, shell=True)
+    assert (done.returncode, done.stdout.split("\t")[:2]) == (0, [token, "revoked"])
+    unknown = run([program, "audit", "show", "x"])
+    assert run(unknown.stderr.partition("hint: ")[2], shell=True).returncode == 0
 
 
 def test_a_hyphen_is_standard_output_or_no_file(cli):

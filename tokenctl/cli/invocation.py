@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -110,11 +111,11 @@ def profile_to_name(given: str | None, environment: Mapping[str, str]) -> str | 
 
 
 def program_name(argument: str) -> str:
-    """Return how the program was called, for hints that are commands."""
+    """Return how the program was called, as a shell takes it: for hints that are commands."""
     name = os.path.basename(argument)
     if name == "__main__.py":
         return "python -m tokenctl"
-    return argument if name == "tokenctl" and os.sep in argument and not _on_path(argument) else "tokenctl"
+    return shlex.quote(argument) if name == "tokenctl" and os.sep in argument and not _on_path(argument) else "tokenctl"
 
 
 def _on_path(argument: str) -> bool:

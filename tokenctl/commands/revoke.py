@@ -1,5 +1,6 @@
 """``revoke``: deny tokens for good or for a time, and tell the truth about every one of them."""
 
+import shlex
 from typing import NamedTuple
 
 from tokenctl import files
@@ -200,7 +201,8 @@ def _dry_run(
         _write_plan(context, backend, action, gathered, changing, delivery)
     finally:
         delivery.discard()
-    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {console.command} revoke --plan {order.out}")
+    run = f"{console.command} revoke --plan {shlex.quote(order.out)}"
+    console.chat(f"planned: {len(changing):,} in {order.out}; within 1h: {run}")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import NamedTuple
 
 from tokenctl import files
@@ -159,7 +160,7 @@ def _tell(
     elif console.on_terminal:
         console.result(f"{escape(asked.out)}, {megabytes(summary.size)}: {done.bodies:,} of {_words(found)}")
         console.chat(f"sha256 {summary.digest}; {megabytes(free)} of the store are free for new records")
-        console.chat(f"check   {console.command} audit verify --archive {asked.out}")
+        console.chat(f"check   {console.command} audit verify --archive {shlex.quote(asked.out)}")
     else:
         columns = (escape(asked.out), str(summary.size), str(done.bodies), str(found.first), str(found.last), summary.digest)
         console.result("\t".join(columns))
