@@ -292,9 +292,15 @@ def test_the_log_at_a_terminal_names_who_and_why_before_whom(cli, at_terminal):
     actor = cli("audit", "log").out.splitlines()[0].split("\t")[4]
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"
     assert code == 0
-    assert re.fullmatch(rf"{moment}  token.revoke   {identifier}  {actor}, test, INC-4711, {subject}", screen.splitlines()[0])
+    assert re.fullmatch(rf"{moment}  token.revoke    {identifier}  {actor}, test, INC-4711, {subject}", screen.splitlines()[0])
+    assert cli("revoke", identifier, "--dry-run", "--suspend", "--out", "plan").code in (0, 3)
+    other = cli.id_of(cli.token())
+    assert cli("revoke", other, "--dry-run", "--out", "other").code == 0
+    assert cli("audit", "checkpoint", "-q").code == 0
     _, screen = ended(at_terminal("tokenctl audit log", columns=80))
-    assert max(map(len, screen.splitlines())) <= 80
+    lines = screen.splitlines()[:-1]
+    assert max(map(len, lines)) <= 80
+    assert {line.index(actor) for line in lines} == {62}  # whatever the operation and what it is about
 
 
 def test_the_life_of_a_token_is_told_with_every_fact(cli, at_terminal):

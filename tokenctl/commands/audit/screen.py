@@ -11,6 +11,8 @@ from tokenctl.render.escape import cell, cut, escape, pad
 
 _SHORT_HASH = 12  # characters of a policy's hash for a person
 _NARROWEST = 68  # columns that hold time, operation and id whole
+_ID = 22  # characters
+_OPERATION = 14  # characters of most names
 _LABELS = {
     "subject": "subject", "owner": "owner", "kind": "kind", "format": "format", "scope": "scope", "audience": "audience",
     "expires_at": "expires", "parent": "parent", "kid": "key", "reason": "reason", "ticket": "ticket", "request_id": "request",
@@ -23,7 +25,8 @@ def line(context: Context, record: Record) -> None:
     facts = facts_of(record)
     if context.console.on_terminal:
         told = (record.actor, text(facts.get("reason")), text(facts.get("ticket")), text(facts.get("subject")), _gone(record))
-        shown = f"{moment(record.time)}  {pad(cell(record.operation), 13)}  {cell(record.target):<22}  "
+        target = cut(cell(record.target), _ID)  # the hash of a file is told whole by the record
+        shown = f"{moment(record.time)}  {pad(cell(record.operation), _OPERATION)}  {pad(target, _ID)}  "
         what = escape(", ".join(part for part in told if part))
         context.console.answer(cut(shown + what, max(terminal.width(), _NARROWEST)))
         return
