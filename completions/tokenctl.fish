@@ -269,7 +269,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs
             set verbs_told
             set flags_told
-            set -a flags_told '--out'\t'Write it there, 0644, whole'
+            set -a flags_told '--out'\t'Write it there, 0644, whole; - is stdout'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -331,7 +331,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs log show verify checkpoint review reconcile archive
             set verbs_told
             set -a verbs_told 'log'\t'List the records, oldest first'
-            set -a verbs_told 'show'\t'Tell the life of one token or key, or prove one of its records'
+            set -a verbs_told 'show'\t'Tell the life of one token or key, one record, or prove one'
             set -a verbs_told 'verify'\t'Check the whole log, and every row against it; or a proof'
             set -a verbs_told 'checkpoint'\t'Sign the head of the log, for others to keep'
             set -a verbs_told 'review'\t'Find mistakes, and the command that mends each'
@@ -341,9 +341,9 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--since'\t'From then on; 2h is two hours ago'
             set -a flags_told '--until'\t'Before then'
             set -a flags_told '--operation'\t'By operation: token.issue, or all token.*'
-            set -a flags_told '--actor'\t'By actor, for example alice@build-07'
-            set -a flags_told '--ticket'\t'By ticket'
-            set -a flags_told '--request-id'\t'By request id'
+            set -a flags_told '--actor'\t'By actor, whole: alice@build-07'
+            set -a flags_told '--ticket'\t'By ticket, whole'
+            set -a flags_told '--request-id'\t'By request id, whole'
             set -a flags_told '--target'\t'About this token, key or store'
             set -a flags_told '--token'\t'About tokens that prove themselves on stdin'
             set -a flags_told '--limit'\t'The newest N only; with --after the first N'
@@ -392,9 +392,9 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--since'\t'From then on; 2h is two hours ago'
             set -a flags_told '--until'\t'Before then'
             set -a flags_told '--operation'\t'By operation: token.issue, or all token.*'
-            set -a flags_told '--actor'\t'By actor, for example alice@build-07'
-            set -a flags_told '--ticket'\t'By ticket'
-            set -a flags_told '--request-id'\t'By request id'
+            set -a flags_told '--actor'\t'By actor, whole: alice@build-07'
+            set -a flags_told '--ticket'\t'By ticket, whole'
+            set -a flags_told '--request-id'\t'By request id, whole'
             set -a flags_told '--target'\t'About this token, key or store'
             set -a flags_told '--token'\t'About tokens that prove themselves on stdin'
             set -a flags_told '--limit'\t'The newest N only; with --after the first N'
@@ -443,7 +443,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--proof'\t'Print the proof that its newest record is in the log'
             set -a flags_told '--seq'\t'With --proof: of this record about it'
             set -a flags_told '--disclose'\t'With --proof: tell the parameters that it commits to'
-            set -a flags_told '--out'\t'Write it there, whole'
+            set -a flags_told '--out'\t'Write it there, whole; - is stdout'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -492,7 +492,7 @@ function __tokenctl_node --no-scope-shadowing
             set verbs
             set verbs_told
             set flags_told
-            set -a flags_told '--out'\t'Write it there, 0644, whole'
+            set -a flags_told '--out'\t'Write it there, 0644, whole; - is stdout'
             set -a flags_told '--key'\t'Print the verifier key of the log instead'
             set -a flags_told '--handover'\t'Print what proves the key to who knows the one before'
             set -a flags_told '-p'\t'The profile to work on'

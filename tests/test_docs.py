@@ -98,6 +98,11 @@ def test_a_page_tells_what_help_tells(cli, verb: str) -> None:
     assert len(node.examples) >= 3 or node.verbs
 
 
+def test_what_a_verb_cannot_do_without_stands_in_no_brackets() -> None:
+    words = " ".join(rendered(ROOT / "man" / "man1" / "tokenctl-audit.1").split())
+    assert "tokenctl audit archive --before T --out FILE [-n | --dry-run] [-y | --yes]" in words
+
+
 def test_the_first_page_has_every_exit_code() -> None:
     shown = rendered(ROOT / "man" / "man1" / "tokenctl.1")
     for kind in errors.TokenctlError.__subclasses__():

@@ -48,6 +48,7 @@ class Parameter:
     help: str
     many: bool
     values: Values
+    required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def _parameter(parameter: Any, path: tuple[str, ...]) -> Parameter:
     return Parameter(
         flags=(*parameter.opts, *parameter.secondary_opts) if is_option else (),
         metavar=metavar, help=(parameter.help or "").strip(), many=many,
-        values=_values(parameter.name, metavar, path, is_option=is_option) if metavar else (),
+        values=_values(parameter.name, metavar, path, is_option=is_option) if metavar else (), required=parameter.required,
     )  # fmt: skip
 
 

@@ -91,7 +91,9 @@ def _synopsis(verb: Verb) -> list[str]:
     lines = [f".Nm tokenctl {verb.name}".rstrip()]
     if not verb.path:
         lines += [".Op Ar options", ".Ar verb", ".Op Ar arguments"]
-    lines += [f".Op {_flags(option, ' | ')}{' ...' if option.many else ''}" for option in verb.options if verb.path]
+    for option in verb.options if verb.path else ():
+        drawn = f"{_flags(option, ' | ')}{' ...' if option.many else ''}"
+        lines.append(f".{drawn}" if option.required else f".Op {drawn}")
     return [*lines, *(argument(given.metavar or "") for given in verb.arguments)]
 
 
