@@ -469,6 +469,23 @@ def test_a_baseline_is_written_whole_over_the_old_one_and_never_among_our_files(
     assert len(cli.root_secret.read_text().strip()) == 64
 
 
+def test_a_baseline_that_knows_one_step_of_a_key_does_not_know_the_next(cli):
+    now = T
+    issue_at(cli, now, "--format", "jwt", "--audience", "a", "--ttl", "15m")
+    review = ("audit", "review", "--rule", "key-overdue")
+    now += 91 * DAY
+    told = cli.at(now, *review)
+    assert (told.code, told.out.count("\n")) == (3, 1)
+    assert cli.at(now, *review, "--write-baseline", "known").code == 0
+    assert cli.at(now + DAY, *review, "--baseline", "known").code == 0
+    for pause in (0, 25 * HOUR):
+        now += pause
+        assert cli.at(now, "rotate-keys", "--unobserved").code == 0
+    later = cli.at(now + 2 * DAY, *review, "--baseline", "known")
+    assert (later.code, later.out.split("\t")[2]) == (3, told.out.split("\t")[2])  # the same key, to be retired
+    assert "retire ES256 is due" in later.out
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"tokenctl_baseline": true, "findings": []}', '{"tokenctl_baseline": 2, "findings": []}',

@@ -39,6 +39,7 @@ class Finding(NamedTuple):
         ids: The tokens, keys or stores that are hit; they may be very many and are read anew each time.
         hit: How many those are.
         mend: The commands of one pipeline that end it, each without the program's name.
+        step: What is overdue of a key: who accepts one step has not accepted the next.
     """
 
     rule: Rule
@@ -47,6 +48,7 @@ class Finding(NamedTuple):
     hit: int
     detail: str
     mend: tuple[tuple[str, ...], ...]
+    step: str = ""
 
 
 class Reviewer:
@@ -88,7 +90,9 @@ class Reviewer:
 
 def fingerprint(store_id: str, finding: Finding) -> str:
     """Return what a finding is known by as long as it is about the same thing in the same store."""
-    parts = (_DOMAIN, store_id.encode(), finding.rule.id.encode(), finding.id.encode())
+    parts = [_DOMAIN, store_id.encode(), finding.rule.id.encode(), finding.id.encode()]
+    if finding.step:
+        parts.append(finding.step.encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -252,7 +256,7 @@ def _keys(reviewer: Reviewer) -> Iterator[Finding]:
         # Nobody could be asked whether verifiers have it, and a step that is refused mends nothing.
         mend = ("rotate-keys", "--unobserved") if step.action == "activate" and unasked else ("rotate-keys",)
         about = step.kid or active.get(step.alg or "") or step.alg or "jwks_file"
-        yield Finding(BY_ID["key-overdue"], about, (about,), 1, _late(step, outlook.now, unasked=unasked), (mend,))
+        yield Finding(BY_ID["key-overdue"], about, (about,), 1, _late(step, outlook.now, unasked=unasked), (mend,), step.action)
 
 
 def _late(step: Step, now: int, *, unasked: bool) -> str:
