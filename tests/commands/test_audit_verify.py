@@ -77,6 +77,21 @@ def refused(done: Result, code: int, message: str, hint: str | None = None) -> N
 # What is asked
 
 
+@pytest.mark.parametrize("options", [(), ("--full",), ("--state",), ("--quick",)], ids=" ".join)
+def test_a_log_that_cannot_be_read_for_a_known_head_is_a_verdict_and_quarantined(cli, head, options):
+    for _ in range(30):
+        cli.token()
+    verify(cli)
+    whole = bytearray(cli.store.read_bytes())
+    page = whole.index(b'"seq":2,') // 4096 * 4096
+    whole[page : page + 4096] = b"\xa5" * 4096
+    cli.store.write_bytes(whole)
+    found = verify(cli, *options, "--known-head", head, code=10)
+    assert found["verdict"] == "INVALID"
+    assert "the log cannot be read through: the store's file is damaged" in found["flaws"]
+    assert sealed(cli)
+
+
 @pytest.mark.parametrize("other", [("--full",), ("--state",), ("--full", "--state")])
 def test_a_quick_check_is_no_whole_one(cli, other):
     done = cli("audit", "verify", "--quick", *other)
@@ -490,7 +505,8 @@ def after_a_log_key_rotation(cli, folder):
 
 
 DEEDS = (
-    after_restore, after_release, after_root_rotation, after_clock_correction, after_a_lost_anchor, after_a_log_key_rotation
+    after_restore, after_release, after_root_rotation,
+    after_clock_correction, after_a_lost_anchor, after_a_log_key_rotation,
 )  # fmt: skip
 
 

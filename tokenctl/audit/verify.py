@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.audit import query
@@ -13,12 +13,17 @@ from tokenctl.audit.recent import check_recent
 from tokenctl.audit.state import check_state
 from tokenctl.audit.tree import CompactRange, Head
 from tokenctl.audit.verdict import ANCHORED, DIVERGED, LOCALLY, TRUNCATED, UNANCHORED, KnownHead, Report
+from tokenctl.errors import IntegrityError
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows
 
 if TYPE_CHECKING:
     from tokenctl.audit.verified import Verified
     from tokenctl.formats.log_archive import Archive
+
+
+_LEAVES = "SELECT hash FROM record WHERE seq > ? AND seq <= ? ORDER BY seq"
+_LEAVES_AT_ONCE = 4096
 
 
 class Extent(NamedTuple):
@@ -59,9 +64,12 @@ def verify(
         report.flaw("the head of the log is not authentic")
     # Without the state, the log's own pages are all that is believed, and each of them is read.
     with FileCheck(store, wanted=extent.state and extent.verified is None) as file:
-        if _continues(store, head, extent.verified, report):
-            roots = _check(store, rows, head, extent, known, report, progress)
-            _compare(store, head, known, roots, report)
+        try:
+            if _continues(store, head, extent.verified, report):
+                roots = _check(store, rows, head, extent, known, report, progress)
+                _compare(known, roots | _roots_by_leaves(store, head, extent, known, roots, report), head, report)
+        except IntegrityError as error:
+            report.flaw(f"the log cannot be read through: {error.message}")
         report.blame([f"the store's file is damaged: {damage}" for damage in file.damage()])
     if report.verdict == ANCHORED and judged is not None:
         report.contradict(judged.partition(":")[0], judged)
@@ -122,13 +130,34 @@ def _corrections(store: Store) -> list[Correction]:
     return found
 
 
-def _compare(store: Store, head: Head, known: Sequence[KnownHead], roots: dict[int, bytes], report: Report) -> None:
+def _roots_by_leaves(
+    store: Store, head: Head, extent: Extent, known: Sequence[KnownHead], found: Mapping[int, bytes], report: Report
+) -> dict[int, bytes]:  # fmt: skip
+    """Return the roots at the sizes that the check did not come by, from the hashes that stand beside the records.
+
+    These say something of the log only where they lead on to what is authentic: what was verified before, or the head.
+    """
+    wanted = sorted({one.size for one in known if one.size <= head.size} - found.keys())
+    if not wanted:
+        return {}
+    before = extent.verified
+    end = before if before is not None and wanted[-1] <= before.size else head
+    roots, tree, at = dict[int, bytes](), CompactRange(), 0
+    for stop in [*wanted, end.size]:
+        for low in range(at, stop, _LEAVES_AT_ONCE):
+            leaves = store.rows(_LEAVES, low, min(low + _LEAVES_AT_ONCE, stop))
+            tree.extend([leaf if isinstance(leaf, bytes) else b"" for (leaf,) in leaves])
+        roots[stop], at = tree.root(), stop
+    if (tree.size, tree.to_bytes()) == (end.size, end.range):
+        return roots
+    report.flaw(f"the hashes of the first {end.size:,} records do not have the root that is known of them")
+    return {}
+
+
+def _compare(known: Sequence[KnownHead], roots: Mapping[int, bytes], head: Head, report: Report) -> None:
     """Compare the log with heads kept elsewhere."""
     for one in known:
-        root = roots.get(one.size)
-        if root is None and one.size <= head.size:
-            root = root_at(store, one.size)
-        agrees = root == one.root
+        agrees = roots.get(one.size) == one.root
         report.compare(one, agrees=agrees)
         if not one.origin:
             report.contradict(DIVERGED, f"{one.source} is a head of another log", grave=False)
@@ -138,16 +167,3 @@ def _compare(store: Store, head: Head, known: Sequence[KnownHead], roots: dict[i
             report.contradict(DIVERGED, f"the first {one.size:,} records are not those that {one.source} knows")
         elif not one.named:
             report.contradict(DIVERGED, f"the key that signed {one.source} is none that this log names")
-
-
-def root_at(store: Store, size: int) -> bytes:
-    """Return the root of the first records by the leaf hashes in the store; of fewer than asked for, their own."""
-    tree = CompactRange()
-    leaves: list[bytes] = []
-    for (leaf,) in store.rows("SELECT hash FROM record WHERE seq <= ? ORDER BY seq", size):
-        leaves.append(leaf if isinstance(leaf, bytes) else b"")
-        if len(leaves) == 1024:
-            tree.extend(leaves)
-            leaves = []
-    tree.extend(leaves)
-    return tree.root()
