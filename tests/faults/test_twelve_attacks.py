@@ -297,6 +297,22 @@ def test_an_inserted_forged_row_is_found(attacks, where):
         attack.assert_sealed()
 
 
+def test_a_forged_row_in_front_of_the_first_is_found(attacks):
+    """No number of the log is taken by it, and it is about nothing that has a row."""
+    for attack in attacks:
+        seq = -attack.rng.choice([0, attack.rng.randrange(1, 1 << 62)])
+        ((moment, actor, body, nonce),) = attack.run("SELECT time, actor, body, nonce FROM record WHERE seq = 1")
+        members = json.loads(str(body, "ascii")) | {"seq": seq, "operation": "token.deny", "target": None, "request_id": None}
+        forged = canonical(members)
+        values = (seq, moment, "token.deny", None, None, actor, forged, leaf_hash(forged), nonce, None)
+        attack.run("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *values)
+        flaw = f"record {seq} stands in front of the first one"
+        for options in (("--full",), ("--state",), ("--quick",), attack.known(*attack.heads(1)[-1:])):
+            assert flaw in attack.apart(*options, code=10, verdict="INVALID")["flaws"], options
+        attack.verify(code=10, verdict="INVALID")
+        attack.assert_sealed()
+
+
 @pytest.mark.parametrize("how", ["leaf", "leaf and head"])
 def test_a_record_that_was_rehashed_without_the_key_is_found(attacks, how):
     for attack in attacks:

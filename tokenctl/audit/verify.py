@@ -67,6 +67,7 @@ def verify(
         try:
             if _continues(store, head, extent.verified, report):
                 roots = _check(store, rows, head, extent, known, report, progress)
+                _check_numbers(store, report)
                 _compare(known, roots | _roots_by_leaves(store, head, extent, known, roots, report), head, report)
         except IntegrityError as error:
             report.flaw(f"the log cannot be read through: {error.message}")
@@ -96,6 +97,12 @@ def _continues(store: Store, head: Head, verified: Verified | None, report: Repo
         report.contradict(DIVERGED, f"record {verified.size:,} is not the one that was verified before")
         return False
     return True
+
+
+def _check_numbers(store: Store, report: Report) -> None:
+    """Find records in front of the first one: whoever checks the others does not come by, and every question does."""
+    for (seq,) in store.rows("SELECT seq FROM main.record WHERE seq < 1 ORDER BY seq LIMIT 5"):
+        report.flaw(f"record {seq} stands in front of the first one")
 
 
 def _check(
