@@ -333,6 +333,41 @@ def test_a_record_that_was_rehashed_without_the_key_is_found(attacks, how):
         attack.assert_sealed()
 
 
+def test_a_revocation_that_an_index_was_made_to_leave_out_is_found_by_the_next_check_however_quick(attacks):
+    """A row from before it fits the newest record that questions find."""
+    for attack in attacks:
+        one = attack.cli.id_of(attack.cli.token("--scope", "b"))
+        attack.verify(code=0)
+        names = ", ".join(str(row[1]) for row in attack.run("PRAGMA table_info(token)"))
+        (row,) = attack.run(f"SELECT {names} FROM token WHERE id = ?", one)
+        checked(attack.cli("revoke", one, "--yes", "-q"), 0)
+        attack.cli.token()
+        ((record,),) = attack.run("SELECT max(seq) FROM record WHERE target = ?", one)
+        attack.run("UPDATE record SET target = NULL WHERE seq = ?", record)
+        attack.run(f"UPDATE token SET ({names}) = ({', '.join('?' * len(row))}) WHERE id = ?", *row, one)
+        with without_index(attack, "record_by_target") as connection:
+            connection.execute("UPDATE record SET target = ? WHERE seq = ?", (one, record))
+        found = attack.apart("--quick", code=10, verdict="INVALID")
+        assert found["flaws"] == [f"record {record} is not in the index of targets"]
+        attack.apart("--state", code=10, verdict="INVALID")
+        attack.verify(code=10, verdict="INVALID")
+
+
+@contextmanager
+def without_index(attack: Attack, name: str) -> Iterator[sqlite3.Connection]:
+    """Change the table of records while one of its indexes stays as it was."""
+    (entry,) = attack.run("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = ?", name)
+    with attack.database() as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_schema WHERE name = ?", (name,))
+        connection.execute("PRAGMA writable_schema = RESET")
+    with attack.database() as connection:
+        yield connection
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", entry)
+        connection.execute("PRAGMA writable_schema = RESET")
+
+
 # 6 to 9: the hand that takes away
 
 
