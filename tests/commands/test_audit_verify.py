@@ -12,6 +12,9 @@ import pytest
 from tests.commands.backups import age_key
 from tests.conftest import Result
 from tests.inprocess import InProcess
+from tokenctl.audit import verified
+from tokenctl.errors import TemporarilyUnavailable
+from tokenctl.store import copies
 
 UNKNOWN = "0352Ldy4SKzRSvwVvSWvL6"
 LOCALLY = "OK (anchored locally only)"
@@ -471,6 +474,40 @@ def after_restore(cli, folder):
     assert cli("store", "restore", backup, "--identity", key.path, "--yes", "-q").code == 0
 
 
+def after_a_restore_while_it_was_checked(cli, folder):
+    """What the check found is of the store before, and it is written when that store is gone."""
+    key, backup = age_key(folder), str(folder / "b.age")
+    assert cli("store", "backup", backup, "--recipient", key.recipient, "-q").code == 0
+    for _ in range(4):
+        cli.token()
+    with pytest.MonkeyPatch.context() as patched:
+        write = verified.write
+
+        def late(*found: object) -> None:
+            assert cli("store", "restore", backup, "--identity", key.path, "--yes", "-q").code == 0
+            write(*found)
+
+        patched.setattr(verified, "write", late)
+        verify(cli)
+
+
+def after_a_restore_that_died(cli, folder):
+    key, backup = age_key(folder), str(folder / "b.age")
+    assert cli("store", "backup", backup, "--recipient", key.recipient, "-q").code == 0
+    for _ in range(4):
+        cli.token()
+    verify(cli)
+    with pytest.MonkeyPatch.context() as patched:
+        replace = copies.replace_content
+
+        def die(*exchanged: object) -> None:
+            replace(*exchanged)
+            raise TemporarilyUnavailable("killed")
+
+        patched.setattr(copies, "replace_content", die)
+        assert cli("store", "restore", backup, "--identity", key.path, "--yes", "-q").code == 7
+
+
 def after_release(cli, folder):
     shutil.copytree(cli.store.parent, folder / "old")
     for _ in range(3):
@@ -505,7 +542,7 @@ def after_a_log_key_rotation(cli, folder):
 
 
 DEEDS = (
-    after_restore, after_release, after_root_rotation,
+    after_restore, after_a_restore_while_it_was_checked, after_a_restore_that_died, after_release, after_root_rotation,
     after_clock_correction, after_a_lost_anchor, after_a_log_key_rotation,
 )  # fmt: skip
 

@@ -79,7 +79,8 @@ def release(context: Context, *, reason: str | None, yes: bool) -> int:
             change.append(
                 Event(operation="store.release", target=change.store_id, reason=reason, parameters={"verdict": verdict})
             )
-        verified.forget(backend.journal.anchor_path)
+            # Before it is durable: what is killed behind that must not leave it. No check of a quarantined store writes it.
+            verified.forget(backend.journal.anchor_path)
         _tell_release(context, backend.name, str(verdict))
     return 0
 

@@ -114,6 +114,7 @@ def carry_out(journal: Journal, backup: Backup, *, reason: str | None, keep_acti
             between = _anchor_of_both(backup, there)
         if backup.found.lacking:
             backup.found.place.write(backup.found.root)
+        verified.forget(journal.anchor_path)  # before: what is killed behind the exchange must not leave it
         aside: str | None = None
         if there.exists and copies.is_readable(journal.path):
             aside = _keep_aside(journal, there)
@@ -125,7 +126,7 @@ def carry_out(journal: Journal, backup: Backup, *, reason: str | None, keep_acti
             copies.put_in_place(journal.path, backup.store)
         if anchor is not None:
             journal.write_anchor(anchor)
-        verified.forget(journal.anchor_path)
+        verified.forget(journal.anchor_path)  # and behind it: a check that began before may have written it meanwhile
     return done._replace(aside=aside)
 
 

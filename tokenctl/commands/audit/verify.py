@@ -93,8 +93,10 @@ def examine(
             shown.finish()
         report.exported = exported(view) or 0
         checked = _mark(view, view.head.size)
-        if report.sound and extent.log and extent.state and not backend.journal.only_looks:
-            _remember(context, view, backend)
+        sound = report.sound and extent.log and extent.state and not backend.journal.only_looks
+        found, key = _verified(view) if sound else None, view.keys.head
+    if found is not None:
+        _remember(context, backend, found, key, checked)
     if report.grave:
         _seal(context, backend, report, checked)
     if refused is not None and not report.grave:
@@ -135,17 +137,29 @@ def _since_last(context: Context, view: View, backend: Backend) -> Extent:
     return EVERYTHING._replace(verified=before)
 
 
-def _remember(context: Context, view: View, backend: Backend) -> None:
+def _verified(view: View) -> remembered.Verified | None:
+    """Return what was verified, the log of a sound store; ``None`` for a log of nothing."""
     head = view.head
     leaf = view.store.value("SELECT hash FROM record WHERE seq = ?", head.size)
     if not isinstance(leaf, bytes):
-        return  # a log of nothing
-    found = remembered.Verified(size=head.size, range=head.range, leaf=leaf, time=head.time)
+        return None
+    return remembered.Verified(size=head.size, range=head.range, leaf=leaf, time=head.time)
+
+
+def _remember(
+    context: Context, backend: Backend, found: remembered.Verified, key: bytes, checked: tuple[int, str, object, object]
+) -> None:  # fmt: skip
+    path = backend.journal.anchor_path
     try:
-        remembered.write(backend.journal.anchor_path, found, view.keys.head, view.store_id)
+        remembered.write(path, found, key, checked[1])
     except OSError as error:
-        path = context.places.shown(remembered.path_beside(backend.journal.anchor_path))
-        context.console.chat(f"{path} was not written, so --quick cannot go on from here: {files.cause_of(error)}")
+        shown = context.places.shown(remembered.path_beside(path))
+        context.console.chat(f"{shown} was not written, so --quick cannot go on from here: {files.cause_of(error)}")
+        return
+    # A store that was restored meanwhile forgot what was verified before this was written, and does not go on from it.
+    with backend.journal.reading() as view:
+        if view is None or _mark(view, checked[0]) != checked:
+            remembered.forget(path)
 
 
 def _mark(view: View, size: int) -> tuple[int, str, object, object]:
