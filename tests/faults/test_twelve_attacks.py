@@ -26,8 +26,9 @@ from tokenctl.audit import anchor as anchors
 from tokenctl.audit import verified
 from tokenctl.audit.tree import CompactRange, Head, leaf_hash
 from tokenctl.backends.local import sealing
-from tokenctl.formats import note
+from tokenctl.formats import note, signing
 from tokenctl.model.record import canonical
+from tokenctl.model.token import Key
 from tokenctl.secret import Secret
 from tokenctl.store.protection import Protector
 
@@ -690,3 +691,21 @@ def test_no_attack_is_found_where_there_was_none(attacks):
         told = attack.verify(*options(attack), code=0)
         assert (told["verdict"] in ("OK", LOCALLY), told["flaws"]) == (True, [])
     assert attack.cli("issue", "--subject", "s", "-q").code == 0
+
+
+def test_a_signing_key_exchanged_with_the_root_secret_is_found_by_what_its_record_commits_to(attacks):
+    """Head, log and anchors are as they were: tokens under the other key would be called valid, and no record tells of it."""
+    for attack in attacks:
+        keys, store_id = attack.keys, attack.store_id
+        (columns,) = attack.run(f"SELECT {', '.join(Key._fields)} FROM key")
+        mine = Key(*columns)  # type: ignore[arg-type]  # as they stand in the table
+        other = signing.generate(mine.alg)
+        sealed = sealing.seal(keys, store_id, mine.kid, mine.alg, other.private_bytes())
+        mine = mine._replace(public=json.dumps(other.public_jwk(mine.kid), sort_keys=True), sealed=sealed)
+        mac = Protector(keys.row, store_id).key_mac(mine)
+        attack.run("UPDATE key SET public = ?, sealed = ?, mac = ?", mine.public, sealed, mac)
+        for options in ((), ("--state",), attack.known(max(attack.stage.heads))):
+            found = attack.apart(*options, code=10, verdict="INVALID")
+            assert found["flaws"] == [f"key {mine.kid}: its public key is not the one that was made"]
+        attack.verify(code=10, verdict="INVALID")
+        attack.assert_sealed()

@@ -66,6 +66,8 @@ def key_flaws(key: Key, history: Sequence[Record], *, intact: bool) -> Iterator[
         public = None
     if not isinstance(public, dict) or (public.get("kid"), public.get("alg")) != (key.kid, key.alg):
         yield "its public key is not readable"
+    elif not history[0].commits_to({"public": public, "alg": key.alg}):
+        yield "its public key is not the one that was made"
 
 
 def signer_flaws(keys: Iterable[Key], history: Iterable[Record]) -> Iterator[str]:
