@@ -23,7 +23,7 @@ from tokenctl.audit import division, plain_history, query, state
 from tokenctl.audit.token_history import token_flaws
 from tokenctl.audit.verdict import Report
 from tokenctl.audit.verify import Extent, verify
-from tokenctl.model.record import Record
+from tokenctl.model.record import NONCE_LENGTH, Record, canonical, commitment_to, issue_parameters
 from tokenctl.model.token import Token
 
 RECORDS = 1_600
@@ -169,12 +169,26 @@ def test_a_row_that_says_anything_else_than_its_records_is_never_plain(home):
                 assert not (list(token_flaws(changed, history, intact=True)) and _plain(changed, history)), (name, other)
 
 
-@pytest.mark.parametrize(("name", "other"), [("max_uses", 9), ("labels", (("a", "b"),)), ("not_before", 1), ("note", "x")])
+_OTHERS = [("max_uses", 9), ("labels", (("a", "b"),)), ("not_before", 1), ("note", "x"), ("verifier", b"x")]
+
+
+@pytest.mark.parametrize(("name", "other"), _OTHERS)
 def test_what_the_record_of_an_issue_only_commits_to_is_held_against_the_row_too(home, name, other):
     for token, history in _histories(home):
         changed = token._replace(**{name: other})
-        assert "its labels, limits or note differ from the record of its issue" in token_flaws(changed, history, intact=True)
+        flaws = list(token_flaws(changed, history, intact=True))
+        assert "its secret, labels, limits or note differ from the record of its issue" in flaws
         assert not _plain(changed, history)
+
+
+def test_a_record_of_an_issue_that_commits_to_no_verifier_is_as_sound_as_it_was(home):
+    """Those of 0.1.0 do not."""
+    for token, (issued, *rest) in _histories(home):
+        told = issue_parameters(token.labels, token.max_uses, token.not_before, token.note)
+        facts = issued.facts() | {"commitment": commitment_to(told, issued.nonce[:NONCE_LENGTH])}
+        history = [issued._replace(body=canonical(facts)), *rest]
+        assert _plain(token, history)
+        assert not _plain(token._replace(note="x"), history)
 
 
 def _others(name: str, value: object) -> list[object]:
@@ -252,8 +266,8 @@ def test_a_damaged_index_is_found_by_whichever_process_looks(home, tmp_path, mon
         (page,) = connection.execute("SELECT max(pageno) FROM dbstat WHERE name = 'token_by_owner'").fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     with _path(copy).open("r+b") as file:
-        file.seek(page * size - 20)
-        file.write(b"\x01" * 10)
+        file.seek(page * size - 400)
+        file.write(b"\x01" * 390)  # of ten bytes some lie in what was moved to another page
     report = _verified(copy)
     assert report.verdict == "INVALID"
     assert report.flaws[0].startswith("the store's file is damaged: ")

@@ -13,7 +13,7 @@ from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.standing import event_about
 from tokenctl.backends.local.view import Change
 from tokenctl.model.identifier import new_id
-from tokenctl.model.record import issue_parameters
+from tokenctl.model.record import canonical, issue_parameters, with_verifier
 from tokenctl.model.times import DAY
 from tokenctl.model.token import Token
 
@@ -52,15 +52,16 @@ def fill(home: Path, records: int) -> None:
 def _issue(change: Change, count: int) -> list[Token]:
     now = change.now
     whole = now - now % 1000
-    parameters = issue_parameters((), None, None, None)
+    parameters = canonical(issue_parameters((), None, None, None))
     made, records = [], []
     for number in range(count):
         token = Token(
             id=new_id(now), kind="access", format="opaque", subject=f"svc-{number % 1000}", owner=f"owner-{number % 200}",
             issued_by=change.actor_name, issued_at=whole, expires_at=whole + DAY, delivered_at=now, scope=("deploy:write",),
-            pepper_version=1, verifier=os.urandom(32), request=new_id(now),
+            pepper_version=1, verifier=(verifier := os.urandom(32)), request=new_id(now),
         )  # fmt: skip
-        record = change.prepare(event_about("token.issue", token, request_id=token.request, parameters=parameters))
+        told = with_verifier(parameters, verifier)
+        record = change.prepare(event_about("token.issue", token, request_id=token.request, parameters=told))
         records.append(record)
         made.append(token._replace(leaf=record.seq))
     change.write_records(records)

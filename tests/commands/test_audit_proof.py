@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import random
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,11 @@ def test_a_proof_of_the_newest_record_verifies_by_the_specification_alone(cli, t
 
 def test_every_record_about_an_id_can_be_proved_and_disclosed(cli, token):
     issued, revoked = records(cli, token)
+    with sqlite3.connect(cli.store) as store:
+        ((verifier,),) = store.execute("SELECT verifier FROM token WHERE id = ?", (token,)).fetchall()
+    bound: dict[str, object] = {"labels": {"team": "x"}, "max_uses": None, "not_before": None, "note": "for the nightly build"}
     for record, parameters in (
-        (issued, {"labels": {"team": "x"}, "max_uses": None, "not_before": None, "note": "for the nightly build"}),
+        (issued, bound | {"verifier": verifier.hex()}),
         (revoked, {"note": "seen in a log"}),
     ):
         done = cli("audit", "show", token, "--proof", "--seq", str(record["seq"]), "--disclose", "-q")

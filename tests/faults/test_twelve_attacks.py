@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.bench.log import authority
 from tests.faults.conftest import in_memory
 from tests.inprocess import InProcess
 from tokenctl.audit import anchor as anchors
@@ -707,5 +708,22 @@ def test_a_signing_key_exchanged_with_the_root_secret_is_found_by_what_its_recor
         for options in ((), ("--state",), attack.known(max(attack.stage.heads))):
             found = attack.apart(*options, code=10, verdict="INVALID")
             assert found["flaws"] == [f"key {mine.kid}: its public key is not the one that was made"]
+        attack.verify(code=10, verdict="INVALID")
+        attack.assert_sealed()
+
+
+def test_a_token_given_another_secret_with_the_root_secret_is_found_by_what_its_record_commits_to(attacks):
+    """Head, log and anchors are as they were, and the secret that its owner has is dead."""
+    for attack in attacks:
+        keys, store_id, theirs = attack.keys, attack.store_id, attack.cli.token("--scope", "b")
+        identifier, mine = attack.cli.id_of(theirs), Secret(f"{theirs}x".encode())
+        with authority(attack.cli.home) as backend, backend.journal.changing() as change:
+            stored = change.rows.token(identifier)
+            change.rows.update_token(stored.row._replace(verifier=sealing.verifier(keys.pepper, store_id, mine)), "verifier")
+        assert attack.cli("inspect", "-", "-q", input=theirs).code == 3
+        flaw = f"token {identifier}: its secret, labels, limits or note differ from the record of its issue"
+        for options in ((), ("--state",), attack.known(max(attack.stage.heads))):
+            found = attack.apart(*options, code=10, verdict="INVALID")
+            assert found["flaws"] == [flaw]
         attack.verify(code=10, verdict="INVALID")
         attack.assert_sealed()

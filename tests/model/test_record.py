@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenctl.model.record import OPERATIONS, RECORD_VERSION, Event, body_of, canonical
+from tokenctl.model.record import OPERATIONS, RECORD_VERSION, Event, body_of, canonical, issue_parameters, with_verifier
 
 TEXT = st.none() | st.text(st.characters(), max_size=12)
 TEXTS = st.none() | st.lists(st.text(max_size=6), max_size=3).map(tuple)
@@ -28,6 +28,13 @@ def test_the_body_is_the_canonical_json_of_every_member(event, actor, seq, time)
     members |= {"v": RECORD_VERSION, "seq": seq, "time": time, "actor": actor, "commitment": "00" * 32}
     written = body_of(event, seq=seq, time=time, actor=canonical(actor).decode(), commitment="00" * 32)
     assert written == canonical(members)
+
+
+@given(labels=st.lists(st.tuples(TEXT.map(str), TEXT.map(str)), max_size=3), replaces=TEXT, verifier=st.binary(max_size=40))
+def test_parameters_that_many_share_take_the_verifier_of_one_in_canonical_form(labels, replaces, verifier):
+    told = (labels, None, 7, "n")
+    shared = canonical(issue_parameters(*told, replaces=replaces, grace=1))
+    assert with_verifier(shared, verifier) == canonical(issue_parameters(*told, replaces=replaces, grace=1, verifier=verifier))
 
 
 def test_every_operation_that_is_recorded_can_be_asked_for() -> None:

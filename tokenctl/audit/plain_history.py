@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 
-from tokenctl.model.record import NONCE_LENGTH, canonical, issue_parameters
+from tokenctl.model.record import NONCE_LENGTH, canonical, issue_parameters, with_verifier
 from tokenctl.model.token import Token
 
 _STRING = r'"[ !#-\[\]-~]*"'  # without an escape, so that it stands for itself
@@ -74,9 +74,15 @@ def _issued(token: Token, written: bytes, nonce: bytes) -> bool:
         and subject == quoted(token.subject)
         and scope == _texts(token.scope)
         and audience == _texts(token.audience)
-        and body["commitment"]
-        == hmac.digest(nonce[:NONCE_LENGTH], _terms(token.labels, token.max_uses, token.not_before, token.note), "sha256").hex()
+        and _issue_fits(token, body["commitment"], nonce[:NONCE_LENGTH])
     )
+
+
+def _issue_fits(token: Token, commitment: str, nonce: bytes) -> bool:
+    terms = _terms(token.labels, token.max_uses, token.not_before, token.note)
+    if token.verifier is not None and commitment == hmac.digest(nonce, with_verifier(terms, token.verifier), "sha256").hex():
+        return True
+    return commitment == hmac.digest(nonce, terms, "sha256").hex()  # of a JWT, and of records of 0.1.0
 
 
 def _revoked(token: Token, told: Told) -> bool:

@@ -54,8 +54,8 @@ def token_flaws(token: Token, history: Sequence[Record], *, intact: bool) -> Ite
         yield "its row differs from the record of its issue"
     if [identity.get("scope"), identity.get("audience")] != [sorted(token.scope), sorted(token.audience)]:
         yield "its scope or audience differs from the record of its issue"
-    if not history[0].commits_to(_terms_of_issue(token)):
-        yield "its labels, limits or note differ from the record of its issue"
+    if not _issue_fits(token, history[0]):
+        yield "its secret, labels, limits or note differ from the record of its issue"
     if (revoked, revoked_at) != (token.reason, token.revoked_at):
         yield "its revocation differs from its records"
     if suspended_at != token.suspended_at or not _terms_fit(token, terms):
@@ -95,10 +95,14 @@ def _replacements_fit(token: Token, issued: Record, replaced: Record | None) -> 
         return False
     if replaced is not None and not replaced.commits_to(replacement_parameters(token.replaced_by, token.grace_until)):
         return False
-    return (token.replaces, token.grace) == (None, None) or issued.commits_to(_terms_of_issue(token))
+    return (token.replaces, token.grace) == (None, None) or _issue_fits(token, issued)
 
 
-def _terms_of_issue(token: Token) -> dict[str, object]:
-    return issue_parameters(
-        token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
-    )  # fmt: skip
+def _issue_fits(token: Token, issued: Record) -> bool:
+    """Whether a row says what the record of its issue commits to; records of 0.1.0 did not commit to the verifier."""
+    told = (token.labels, token.max_uses, token.not_before, token.note)
+    terms = (
+        issue_parameters(*told, replaces=token.replaces, grace=token.grace, verifier=verifier)
+        for verifier in dict.fromkeys((token.verifier, None))
+    )
+    return any(issued.commits_to(each) for each in terms)

@@ -111,11 +111,18 @@ def suspension_parameters(until: int | None, then: str | None, *, keep_children:
 
 def issue_parameters(
     labels: Iterable[tuple[str, str]], max_uses: int | None, not_before: int | None, note: str | None,
-    *, replaces: str | None = None, grace: int | None = None,
+    *, replaces: str | None = None, grace: int | None = None, verifier: bytes | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Return what the record of an issue commits to; all of it stands in the token's row."""
     parameters: dict[str, object] = {"labels": dict(labels), "max_uses": max_uses, "not_before": not_before, "note": note}
-    return parameters if replaces is None else parameters | {"replaces": replaces, "grace": grace}
+    if replaces is not None:
+        parameters |= {"replaces": replaces, "grace": grace}
+    return parameters if verifier is None else parameters | {"verifier": verifier.hex()}
+
+
+def with_verifier(parameters: bytes, verifier: bytes) -> bytes:
+    """Return canonical :func:`issue_parameters`, which many tokens share, with the verifier of one: its name is the last."""
+    return b'%b,"verifier":"%b"}' % (parameters[:-1], verifier.hex().encode("ascii"))
 
 
 def replacement_parameters(replaced_by: str | None, grace_until: int | None) -> dict[str, object]:

@@ -17,7 +17,7 @@ from tokenctl.errors import Conflict, PolicyDenied, TemporarilyUnavailable, Toke
 from tokenctl.formats import opaque
 from tokenctl.model.identifier import new_id
 from tokenctl.model.policy import Policy
-from tokenctl.model.record import Event, Record, canonical, issue_parameters
+from tokenctl.model.record import Event, Record, canonical, issue_parameters, with_verifier
 from tokenctl.model.times import MINUTE, SECOND, format_duration
 from tokenctl.model.token import IssuedToken, Token, TokenRequest
 from tokenctl.secret import Secret
@@ -101,6 +101,8 @@ class Minting:
         parameters = self._parameters(
             token.labels, token.max_uses, token.not_before, token.note, replaces=token.replaces, grace=token.grace
         )
+        if token.verifier is not None:
+            parameters = with_verifier(parameters, token.verifier)
         event = event_about("token.issue", token, request_id=named, policy=self._policy.hash, parameters=parameters)
         self._records.append(change.prepare(event))
         self._counts.add(request, judgement, gone=True)

@@ -128,8 +128,9 @@ def _of_token(token: Token, record: Record) -> Iterator[dict[str, object]]:
     note = token.revoked_note
     if record.operation == "token.issue":
         told = (token.labels, token.max_uses, token.not_before, token.note)
-        yield issue_parameters(*told)
-        yield issue_parameters(*told, replaces=token.replaces, grace=token.grace)
+        for verifier in (token.verifier, None):
+            yield issue_parameters(*told, verifier=verifier)
+            yield issue_parameters(*told, replaces=token.replaces, grace=token.grace, verifier=verifier)
     elif record.operation == "token.replace":
         yield replacement_parameters(token.replaced_by, token.grace_until)
     elif record.operation == "token.suspend":
