@@ -6,6 +6,7 @@ return, and programs that are killed. The seed of a history that fails stands in
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -45,6 +46,7 @@ class History:
         self.codes: Counter[int] = Counter()
         self.heads: list[Head] = []
         self.backups: list[tuple[str, list[Head]]] = []
+        self.archives: list[tuple[str, str]] = []  # each with its hash
         self.tokens: list[str] = []
         self.number = 0
         self._folder = folder
@@ -167,6 +169,12 @@ class History:
         self.heads = list(heads)  # the others tell of records that the restoring gave up
         self.backups = [(each, known) for each, known in self.backups if len(known) <= len(heads)]
 
+    def archive(self) -> None:
+        path = self.file("archive")
+        self("audit", "archive", "--before", self.rng.choice(["now", "-5m", "-1d"]), "--out", path, "--yes", "-q")
+        if os.path.exists(path):
+            self.archives.append((path, hashlib.sha256(Path(path).read_bytes()).hexdigest()))
+
     def correct_clock(self) -> None:
         before, ahead = self.cli.ahead, self.rng.choice([HOUR, 3 * DAY, 400 * DAY])
         self.cli.ahead += ahead
@@ -214,6 +222,11 @@ class History:
         for options in (("--state",), ("--quick",), ("--full",), (), ("--quick",)):
             kept = self.rng.choice([(), known])
             self._sound(self("audit", "verify", *options, *kept, "-o", "json"), bool(kept))
+        told = {row[0] for row in rows(self.cli.store, "SELECT target FROM record WHERE operation = 'log.archive'")}
+        archives = [part for path, digest in self.archives if digest in told for part in ("--archive", path)]
+        if archives:  # a restore gives up the others, and has their bodies again
+            whole = self._sound(self("audit", "verify", *archives, "-o", "json"), False)
+            assert whole["archived"] == 0, str(self)
         if not self.heads:
             unmet = self("audit", "verify", "--require-anchor", "-o", "json", codes=(10,)).json
             assert (unmet["verdict"], unmet["flaws"]) == ("UNANCHORED", []), f"{self} {unmet}"
@@ -235,13 +248,13 @@ class History:
 _OFTEN = [
     "issue", "jwt", "bulk", "revoke", "suspend", "lift", "use", "replace", "rotate_keys", "checkpoint", "checkpoint",
     "rotate_log_key", "pass_time", "look", "issue", "denied", "rotate_root", "seal", "back_up", "restore", "correct_clock",
-    "housekeeping", "lose_anchor", "lose_verified", "compromise",
+    "housekeeping", "archive", "lose_anchor", "lose_verified", "compromise",
 ]  # fmt: skip
 _EXPECTED = {
     "token.issue", "token.deny", "token.revoke", "token.suspend", "token.lift", "token.replace", "token.use", "key.create",
     "key.activate", "key.compromise",
     "store.create", "store.backup", "store.restore", "store.rotate_root", "store.clock", "store.seal",
-    "store.release", "log.rotate_key",
+    "store.release", "log.rotate_key", "log.archive",
 }  # fmt: skip
 
 
