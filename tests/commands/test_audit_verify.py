@@ -431,7 +431,8 @@ def test_what_changed_before_the_last_check_is_left_to_a_whole_one(cli):
     assert verify(cli, code=10)["verdict"] == "INVALID"
 
 
-def test_a_log_shorter_than_what_was_verified_is_truncated(cli, tmp_path):
+@pytest.mark.parametrize("options", [("--quick",), ("--full",), ()])
+def test_a_log_shorter_than_what_was_verified_is_truncated(cli, tmp_path, options):
     """Store and anchor are of one old moment, and only what was verified remembers more."""
     cli.token()
     shutil.copytree(cli.home, tmp_path / "old")
@@ -441,14 +442,15 @@ def test_a_log_shorter_than_what_was_verified_is_truncated(cli, tmp_path):
     shutil.rmtree(cli.store.parent)
     shutil.copytree(old.store.parent, cli.store.parent)
     shutil.copy2(old.anchor, cli.anchor)
-    told = verify(cli, "--quick", code=10)
+    told = verify(cli, *options, code=10)
     assert (told["verdict"], told["flaws"]) == ("TRUNCATED", ["the log has 2 records, and 3 were verified before"])
     assert sealed(cli)
     assert cli("store", "release", "--reason", "r", "--yes").code == 0
     assert cli("issue", "--subject", "s", "-q").code == 0
 
 
-def test_another_log_than_the_one_that_was_verified_has_diverged(cli, tmp_path):
+@pytest.mark.parametrize("options", [("--quick",), ("--full",), ()])
+def test_another_log_than_the_one_that_was_verified_has_diverged(cli, tmp_path, options):
     cli.token()
     shutil.copytree(cli.home, tmp_path / "fork")
     fork = InProcess(tmp_path / "fork")
@@ -459,7 +461,7 @@ def test_another_log_than_the_one_that_was_verified_has_diverged(cli, tmp_path):
     shutil.rmtree(cli.store.parent)
     shutil.copytree(fork.store.parent, cli.store.parent)
     shutil.copy2(fork.anchor, cli.anchor)
-    told = verify(cli, "--quick", code=10)
+    told = verify(cli, *options, code=10)
     assert (told["verdict"], told["flaws"]) == ("DIVERGED", ["record 3 is not the one that was verified before"])
     assert sealed(cli)
 

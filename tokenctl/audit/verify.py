@@ -47,7 +47,8 @@ EVERYTHING = Extent()
 
 def verify(
     store: Store, rows: Rows, head: Head, *, head_intact: bool, judged: str | None, anchored: bool,
-    extent: Extent = EVERYTHING, known: Sequence[KnownHead] = (), progress: Progress = quiet,
+    extent: Extent = EVERYTHING, known: Sequence[KnownHead] = (), remembered: Verified | None = None,
+    progress: Progress = quiet,
 ) -> Report:  # fmt: skip
     """Check the log, the rows, or both, and compare the log with heads that were kept elsewhere.
 
@@ -57,6 +58,7 @@ def verify(
         judged: What opening the store found against head and anchor, for example ``TRUNCATED: …``.
         anchored: Whether an anchor was there to compare with.
         known: Verified heads of this log.
+        remembered: What was verified last, for a check that does not go on from there.
         progress: Told the number of records checked, and of how many.
     """
     report = Report(state=extent.state, since=_since(extent))
@@ -74,7 +76,9 @@ def verify(
         report.blame([f"the store's file is damaged: {damage}" for damage in file.damage()])
     if report.verdict == ANCHORED and judged is not None:
         report.contradict(judged.partition(":")[0], judged)
-    elif report.verdict == ANCHORED and not any(one.agrees for one in report.compared):
+    if report.verdict == ANCHORED and remembered is not None and extent.log:
+        _goes_on(store, head, remembered, report)
+    if report.verdict == ANCHORED and not any(one.agrees for one in report.compared):
         report.verdict = LOCALLY if anchored else UNANCHORED
     return report
 
@@ -86,10 +90,14 @@ def _since(extent: Extent) -> int | None:
 
 
 def _continues(store: Store, head: Head, verified: Verified | None, report: Report) -> bool:
-    """Whether the log goes on from what was verified before."""
+    """Whether the log goes on from what was verified before, and what is told of it where no more is checked."""
     if verified is None:
         return True
     report.records, report.root = head.size, head.root
+    return _goes_on(store, head, verified, report)
+
+
+def _goes_on(store: Store, head: Head, verified: Verified, report: Report) -> bool:
     if head.size < verified.size:
         report.contradict(TRUNCATED, f"the log has {head.size:,} records, and {verified.size:,} were verified before")
         return False

@@ -17,7 +17,7 @@ from tokenctl.commands.audit import verdict_screen
 from tokenctl.commands.audit.archives import opened
 from tokenctl.commands.audit.known_heads import Witness, read, verified
 from tokenctl.commands.context import Context
-from tokenctl.errors import IntegrityError, InvalidRequest, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import IntegrityError, InvalidConfiguration, InvalidRequest, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats.note import VerifierKey
 from tokenctl.model.record import Event
 from tokenctl.render.progress import Progress
@@ -80,6 +80,7 @@ def examine(
             return None
         known, refused = _known(view, witness)
         extent = _since_last(context, view, backend) if order.quick else order.extent
+        before = None if order.quick else _last(context, view, backend)
         fitting, unfit = _fitting(view, archives)
         refused = refused or unfit
         extent = extent._replace(archives=fitting)
@@ -87,7 +88,8 @@ def examine(
         try:
             report = verify(
                 view.store, view.rows, view.head, head_intact=view.head_intact, judged=view.quarantine,
-                anchored=view.anchor is not None, extent=extent, known=known, progress=lambda done, of: shown.reach(done),
+                anchored=view.anchor is not None, extent=extent, known=known, remembered=before,
+                progress=lambda done, of: shown.reach(done),
             )  # fmt: skip
         finally:
             shown.finish()
@@ -122,6 +124,15 @@ def _fitting(view: View, archives: tuple[Archive, ...]) -> tuple[tuple[Archive, 
         except IntegrityError as error:
             refused = refused or error
     return tuple(fitting), refused
+
+
+def _last(context: Context, view: View, backend: Backend) -> remembered.Verified | None:
+    """Return what was verified last, for a check that begins at the beginning: without it that is as sound, and sees less far."""
+    try:
+        return remembered.read(backend.journal.anchor_path, view.keys.head, view.store_id)
+    except InvalidConfiguration as error:
+        context.console.warn(f"what was verified before is not compared: {error.message}")
+        return None
 
 
 def _since_last(context: Context, view: View, backend: Backend) -> Extent:
