@@ -66,14 +66,14 @@ class Stub:
 
     def stop(self) -> None:
         self.stopping.set()
-        socket.create_connection(self._address, timeout=5).close()
-        self._threads[0].join(timeout=5)
+        socket.create_connection(self._address, timeout=30).close()
+        self._threads[0].join(timeout=30)
         self._listener.close()
         for connection in tuple(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=30)
             assert not thread.is_alive()
 
 
