@@ -250,11 +250,12 @@ _OFTEN = [
     "rotate_log_key", "pass_time", "look", "issue", "denied", "rotate_root", "seal", "back_up", "restore", "correct_clock",
     "housekeeping", "archive", "lose_anchor", "lose_verified", "compromise",
 ]  # fmt: skip
+# An archive is not among them: in a short history it may find nothing that has ended.
 _EXPECTED = {
     "token.issue", "token.deny", "token.revoke", "token.suspend", "token.lift", "token.replace", "token.use", "key.create",
     "key.activate", "key.compromise",
     "store.create", "store.backup", "store.restore", "store.rotate_root", "store.clock", "store.seal",
-    "store.release", "log.rotate_key", "log.archive",
+    "store.release", "log.rotate_key",
 }  # fmt: skip
 
 
