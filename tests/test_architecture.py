@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "tokenctl"
 FLOORS = (
     {"errors", "secret", "deadline"},
     {"model", "files", "process", "runs"},
-    {"terminal", "config", "credentials", "http", "age", "formats", "store"},
+    {"formats"},
+    {"terminal", "config", "credentials", "http", "age", "store"},
     {"audit"},
     {"backends"},
     {"wiring", "render"},
@@ -29,7 +30,7 @@ FLOORS = (
 OWNERS = {
     "apsw": ("tokenctl/store/",),
     "keyring": ("tokenctl/credentials.py",),
-    "httpx": ("tokenctl/http.py",),
+    "httpx": ("tokenctl/http/",),
     "typer": ("tokenctl/cli/",),
     "cryptography": ("tokenctl/formats/", "tokenctl/backends/local/sealing.py"),
     "pyrage": ("tokenctl/age.py",),

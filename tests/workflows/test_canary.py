@@ -19,8 +19,8 @@ import trustme
 from joserfc.jwk import ECKey
 
 from tests.stub import Answering, Stub, answer, serving
-from tokenctl import http
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable
+from tokenctl.http import documents, transport
 from tokenctl.workflows.canary import Gone, Seen, ask_all, check_verifier, watch_gone
 
 NOW = 1_764_000_000_000
@@ -172,7 +172,7 @@ def test_a_body_that_drips_ends_by_itself() -> None:
     """Without anyone who stops to wait for it: so no thread goes on for long."""
     begun = time.monotonic()
     with serving(drip(b"1\r\n \r\n", first=CHUNKED)) as stub:
-        assert http.get(http.public_url(stub.url()), limit=1000, seconds=0.4) == http.Fault(
+        assert documents.get(transport.public_url(stub.url()), limit=1000, seconds=0.4) == transport.Fault(
             LATE, passing=True, hint="run again, or raise --timeout"
         )
     assert time.monotonic() - begun < 3
@@ -200,7 +200,7 @@ def test_nothing_that_blocks_outlasts_the_deadline(monkeypatch: pytest.MonkeyPat
     begun = time.monotonic()
     (seen,) = ask_all(["http://localhost:9/"], KEY, seconds=0.3, now=NOW)
     with pytest.raises(TemporarilyUnavailable, match="http://localhost did not answer in time"):
-        http.fetch_public("http://localhost:9/", limit=1000, deadline=0.3)
+        documents.fetch_public("http://localhost:9/", limit=1000, deadline=0.3)
     took = time.monotonic() - begun
     released.set()
     assert (seen.holds, seen.detail) == (None, LATE)
@@ -317,9 +317,9 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[trustme.CA]
     made = trustme.CA()
     made.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    http._context.cache_clear()
+    transport.context.cache_clear()
     yield made
-    http._context.cache_clear()
+    transport.context.cache_clear()
 
 
 def secured(authority: trustme.CA, name: str = "127.0.0.1", **validity: Any) -> ssl.SSLContext:
@@ -436,10 +436,10 @@ def test_the_looks_at_a_verifier_are_few_and_grow_apart() -> None:
 
 
 def test_a_fault_of_ours_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> http.Fetched:
+    def broken(*_: object, **__: object) -> documents.Fetched:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(http, "get", broken)
+    monkeypatch.setattr(documents, "get", broken)
     with pytest.raises(AssertionError, match="a bug"):
         ask_all(["http://127.0.0.1:1/"], KEY, seconds=1, now=NOW)
     with pytest.raises(AssertionError, match="a bug"):

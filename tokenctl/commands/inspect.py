@@ -166,9 +166,9 @@ def _foreign(context: Context, place: str, lines: Iterable[str], expectations: E
     from tokenctl.formats.jwk import MAX_KEY_SET, read_key_set
 
     if place.startswith(("https://", "http://")):
-        from tokenctl import http
+        from tokenctl.http import documents
 
-        data = http.fetch_public(place, limit=MAX_KEY_SET, deadline=context.surroundings.timeout)
+        data = documents.fetch_public(place, limit=MAX_KEY_SET, deadline=context.surroundings.timeout)
     else:
         data = inputs.read_file(place, limit=MAX_KEY_SET)
     keys = read_key_set(data)

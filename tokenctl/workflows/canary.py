@@ -14,11 +14,11 @@ from concurrent.futures import Future, as_completed, wait
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from tokenctl import http
 from tokenctl.deadline import apart
 from tokenctl.errors import InvalidRequest
 from tokenctl.formats.jwk import MAX_KEY_SET, MAX_KEYS, UnusableKey, thumbprint
 from tokenctl.formats.strict_json import read_object
+from tokenctl.http import documents, transport
 from tokenctl.model.times import SECOND
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class _Time:
 
 def check_verifier(url: str) -> str:
     """Return the URL of a verifier; raises InvalidRequest where it is none that may be asked (exit 2)."""
-    http.public_url(url)
+    transport.public_url(url)
     return url
 
 
@@ -128,7 +128,7 @@ def ask_about(
     clock = _Time(now, seconds)
     asked = _start(verifiers, lambda url: _seen(url, keys, clock))
     wait(asked, timeout=clock.left())
-    late = http.TOO_LATE.words
+    late = transport.TOO_LATE.words
     return [
         asking.result() if asking.done() else (Seen(url, None, late, now, None),) * len(keys) for asking, url in asked.items()
     ]
@@ -148,7 +148,7 @@ def watch_gone(verifiers: Sequence[str], kid: str, *, seconds: float, now: int) 
             yield done.result()
     except TimeoutError:
         for watching, url in watched.items():
-            given_up = Gone(url, False, last.get(url, http.TOO_LATE.words), None, clock.waited())
+            given_up = Gone(url, False, last.get(url, transport.TOO_LATE.words), None, clock.waited())
             yield watching.result() if watching.done() else given_up
 
 
@@ -196,8 +196,8 @@ def _watch(url: str, kid: str, clock: _Time, last: dict[str, str]) -> Gone:
 
 
 def _ask(url: str, seconds: float) -> _Answer:
-    answer = http.get(http.public_url(url), limit=MAX_KEY_SET, seconds=max(seconds, 0.001))
-    if isinstance(answer, http.Fault):
+    answer = documents.get(transport.public_url(url), limit=MAX_KEY_SET, seconds=max(seconds, 0.001))
+    if isinstance(answer, transport.Fault):
         return _Answer({}, fault=answer.words)
     try:
         keys, repeated = _keys(read_object(answer.body, what="its answer"))
