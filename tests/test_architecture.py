@@ -19,6 +19,7 @@ FLOORS = (
     {"model", "files", "process", "runs"},
     {"formats"},
     {"terminal", "config", "credentials", "http", "age", "store"},
+    {"operators"},
     {"audit"},
     {"backends"},
     {"wiring", "render"},

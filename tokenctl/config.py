@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from tokenctl.model.review import Review
     from tokenctl.model.rotation import Rotation
     from tokenctl.model.rules import Rules
+    from tokenctl.model.service import ServiceSettings
 
 DEFAULT_PROFILE = "local"
 CEILING = "/etc/tokenctl/policy.toml"
-BACKENDS = ("local",)
+BACKENDS = ("local", "oauth2", "openbao")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 _FILE_LIMIT = 64 * 1024  # bytes
 _STRINGS = ("backend", "issuer", "default_audience", "eddsa_name", "jwks_file", "keyring_backend")
-_OTHERS = ("verifiers", "rotation", "review")
+_OTHERS = ("verifiers", "rotation", "review", "service")
 _POLICY = ("default_lifetime", "max_lifetime", "rule")
 
 
@@ -42,6 +43,7 @@ class Profile(NamedTuple):
         verifiers: URLs at which verifiers show the keys that they know.
         rotation_table: What its file says of the rotation of keys, as it stands there.
         review_table: What its file says of what a review finds, as it stands there.
+        service_table: What its file says of the remote service, as it stands there.
         tables: What its file says of policy, as it stands there; ``None`` for nothing.
     """
 
@@ -55,6 +57,7 @@ class Profile(NamedTuple):
     verifiers: tuple[str, ...] = ()
     rotation_table: Mapping[str, object] | None = None
     review_table: Mapping[str, object] | None = None
+    service_table: Mapping[str, object] | None = None
     tables: Mapping[str, object] | None = None
 
     def settings(self) -> dict[str, object]:
@@ -64,6 +67,8 @@ class Profile(NamedTuple):
             del settings["eddsa_name"]
         if self.verifiers:
             settings["verifiers"] = list(self.verifiers)
+        if self.service_table:
+            settings["service"] = dict(self.service_table)
         return {name: value for name, value in settings.items() if value is not None}
 
     @property
@@ -75,6 +80,16 @@ class Profile(NamedTuple):
         if isinstance(rotation, str):
             raise InvalidConfiguration(f"the file of profile {self.name}: {rotation}", hint="mend it with an editor")
         return rotation
+
+    @property
+    def service(self) -> "ServiceSettings":
+        """Where its remote service is, and how it is spoken to. Raises InvalidConfiguration (exit 9)."""
+        from tokenctl.model.service import read_service
+
+        service = read_service(self.service_table or {})
+        if isinstance(service, str):
+            raise InvalidConfiguration(f"the file of profile {self.name}: {service}", hint="mend it with an editor")
+        return service
 
     @property
     def review(self) -> "Review":
@@ -284,7 +299,7 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
     _refuse_unknown(path, settings, _STRINGS + _OTHERS + _POLICY)
     tables = {setting: settings.pop(setting) for setting in _POLICY if setting in settings}
     verifiers = settings.pop("verifiers", [])
-    rotation, review = (_table(path, table, settings.pop(table, None)) for table in ("rotation", "review"))
+    rotation, review, service = (_table(path, table, settings.pop(table, None)) for table in ("rotation", "review", "service"))
     if not isinstance(verifiers, list) or not all(isinstance(url, str) and url and url.isprintable() for url in verifiers):
         raise InvalidConfiguration(f"{path}: verifiers is a list of URLs")
     strings = {setting: value for setting, value in settings.items() if isinstance(value, str) and value and value.isprintable()}
@@ -292,7 +307,8 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
         wrong = min(settings.keys() - strings.keys())
         raise InvalidConfiguration(f"{path}: {wrong} is not a printable text")
     profile = Profile(
-        name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, review_table=review, **strings
+        name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, review_table=review,
+        service_table=service, **strings,
     )
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
@@ -319,8 +335,12 @@ def save_profile(places: Places, profile: Profile) -> None:
     if any(there.get(name, value) != value for name, value in settings.items()):
         raise Conflict(f"{path} says otherwise", hint="change it with an editor")
     added = {name: value for name, value in settings.items() if name not in there}
-    # What is added stands in front: behind a table it would belong to that.
-    _write(path, tomli_w.dumps(added).encode() + (b"\n" if added and data else b"") + data)
+    # A plain setting stands in front: behind a table it would belong to that. A table stands behind everything.
+    plain, tables = (
+        tomli_w.dumps({name: value for name, value in added.items() if isinstance(value, dict) is of_tables}).encode()
+        for of_tables in (False, True)
+    )
+    _write(path, b"\n".join(part for part in (plain, data, tables) if part))
 
 
 def select_profile(places: Places, name: str) -> None:

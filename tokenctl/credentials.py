@@ -184,7 +184,7 @@ def _told(error: BaseException) -> AccessDenied:
     return AccessDenied(f"the keyring failed: {type(error).__name__}", reason="keyring_failed")
 
 
-def systemd_credential(environment: Mapping[str, str], name: str) -> Secret | None:
+def systemd_credential(environment: Mapping[str, str], name: str, *, limit: int = _CREDENTIAL_LIMIT) -> Secret | None:
     """Read a credential that systemd handed to this service, without one trailing newline; ``None`` where there is none.
 
     Source: systemd.exec(5), Credentials.
@@ -206,14 +206,14 @@ def systemd_credential(environment: Mapping[str, str], name: str) -> Secret | No
         raise files.unusable(path, error) from None
     try:
         _refuse_open(path, descriptor)
-        data = os.read(descriptor, _CREDENTIAL_LIMIT + 1)
+        data = os.read(descriptor, limit + 1)
     except OSError as error:
         raise files.unusable(path, error) from None
     finally:
         os.close(descriptor)
     files.check_parents(directory)
-    if len(data) > _CREDENTIAL_LIMIT:
-        raise InvalidConfiguration(f"{path} is larger than {_CREDENTIAL_LIMIT} bytes")
+    if len(data) > limit:
+        raise InvalidConfiguration(f"{path} is larger than {limit} bytes")
     return Secret(data.removesuffix(b"\n"))
 
 
