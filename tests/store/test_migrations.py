@@ -69,6 +69,7 @@ BACK = {
         next(statement for statement in schema.MIGRATIONS[0] if "record_by_time" in statement),
         next(statement for statement in schema.MIGRATIONS[2] if "record_of_keys" in statement),
     ),
+    5: ("DROP INDEX token_by_verifier",),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from tokenctl.errors import IntegrityError
 from tokenctl.model.token import Token
 from tokenctl.store.connection import Store
 from tokenctl.store.rows import Rows, Stored, span
+from tokenctl.store.schema import REMOTE
 
 PIECE = 8192  # tokens that another process answers for together
 _AT_ONCE = 512  # tokens read at once
@@ -173,7 +174,8 @@ def _check_corrections(store: Store, corrections: Sequence[Correction], report: 
     too early suspended again: nothing is revived.
     """
     sql = (
-        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND (expires_at <= ?2 OR issued_at > ?1"
+        f"SELECT id FROM token WHERE revoked_at IS NULL AND NOT ({REMOTE}) AND expires_at > ?1"
+        " AND (expires_at <= ?2 OR issued_at > ?1"
         # A grace that began after the correction has nothing to do with it.
         " OR (grace_until <= ?2 AND (SELECT max(seq) FROM record WHERE target = token.id AND +operation = 'token.replace') < ?3))"
         " AND (SELECT min(seq) FROM record WHERE target = token.id) < ?3"

@@ -31,6 +31,8 @@ class Token(NamedTuple):
     ``revoked_note`` is the note of the suspension while it is suspended. With ``children_kept`` the command that ended
     or suspended it leaves its children alone. ``replaces`` names the token that this one was issued for, which goes on for
     ``grace`` milliseconds once this one was delivered; there ``replaced_by`` names this one, and ``grace_until`` is its end.
+    One that a remote service issued has its ``issuer`` and a ``verifier`` too: what the service says of it counts, and the row
+    is what is known here.
     """
 
     id: str
@@ -78,6 +80,11 @@ class Token(NamedTuple):
     def ends_at(self) -> int:
         """When it ends by itself: it expires, or the grace is over that its successor leaves it."""
         return self.expires_at if self.grace_until is None else min(self.expires_at, self.grace_until)
+
+    @property
+    def remote(self) -> bool:
+        """Whether a remote service issued it, and decides on it."""
+        return self.issuer is not None and self.verifier is not None
 
     @property
     def undelivered(self) -> bool:
@@ -179,7 +186,7 @@ def _abandoned(token: Token, now: int, ended: Collection[str]) -> bool:
 
 def undelivered_by(token: Token, now: int) -> bool:
     """Whether the time for its delivery has passed without word of it."""
-    return token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
+    return not token.remote and token.delivered_at is None and now >= token.issued_at + DELIVERY_DEADLINE
 
 
 def suspension_kills(token: Token, now: int) -> bool:
@@ -203,7 +210,7 @@ class TokenRequest(NamedTuple):
     ``claims`` reach only the JWT and are never stored. ``run`` names the process that the token lives with.
     ``replaces`` names a token whose rights are asked for anew, whatever the request says of them itself: subject, owner,
     kind, format, algorithm, scope, audience, labels and parent; lifetime and note too where it says none. That token goes on
-    for ``grace`` milliseconds from the delivery of the new one.
+    for ``grace`` milliseconds from the delivery of the new one. With ``accept_less`` a service may grant less scope.
     """
 
     subject: str
@@ -227,6 +234,7 @@ class TokenRequest(NamedTuple):
     parameters: bytes | None = None
     replaces: str | None = None
     grace: int | None = None
+    accept_less: bool = False
 
 
 class IssuedToken(NamedTuple):
@@ -274,10 +282,14 @@ class Action(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One token to act on: by its id, which the operator named or whose secret was proved."""
+    """One token to act on: by its id, which the operator named or whose secret was proved.
+
+    ``text`` is the token itself, where it came in and a remote authority needs it.
+    """
 
     id: str
     proved: bool = False
+    text: Secret | None = None
 
 
 class Outcome(NamedTuple):
@@ -289,6 +301,7 @@ class Outcome(NamedTuple):
         at: When it was denied or lifted, milliseconds UTC.
         offline_until: Until when a verifier that does not ask the authority may accept it.
         children: How many descendants share its fate.
+        failure: The exit code of what kept it from being done, where something did.
     """
 
     id: str
@@ -301,3 +314,4 @@ class Outcome(NamedTuple):
     children: int = 0
     checked_ms: int | None = None
     detail: str | None = None
+    failure: int | None = None

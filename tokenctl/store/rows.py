@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from tokenctl.model.token import Key, Token
 from tokenctl.store.connection import Store
 from tokenctl.store.protection import NONCE_TAG_LENGTH, TAGS, Protector
-from tokenctl.store.schema import ADDED_COLUMNS
+from tokenctl.store.schema import ADDED_COLUMNS, REMOTE
 
 if TYPE_CHECKING:
     from tokenctl.model.selector import Selector  # most verbs choose nothing
@@ -256,7 +256,8 @@ class Rows:
 
     def undelivered(self, before: int, *, limit: int) -> list[str]:
         """Return the ids of tokens issued before an instant whose delivery is not known."""
-        sql = "SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? LIMIT ?"
+        sql = f"""SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ? AND NOT ({REMOTE})
+                 LIMIT ?"""
         return [str(row[0]) for row in self._store.rows(sql, before, limit)]
 
     def living_of(
@@ -270,7 +271,7 @@ class Rows:
         run = "run" if self._has("run") else "NULL"
         sql = f"""SELECT subject, {run}, count(*) FROM token
             WHERE owner = ? AND expires_at > ? AND revoked_at IS NULL AND kind IN ({", ".join("?" * len(kinds))})
-            AND (delivered_at IS NOT NULL OR issued_at > ?) AND (max_uses IS NULL OR uses < max_uses)
+            AND (delivered_at IS NOT NULL OR issued_at > ? OR ({REMOTE})) AND (max_uses IS NULL OR uses < max_uses)
             AND (grace_until IS NULL OR grace_until > ?)
             AND (kid IS NULL OR kid NOT IN (SELECT kid FROM key WHERE state = 'compromised'))
             AND (replaced_by IS NULL OR NOT EXISTS (SELECT 1 FROM token AS next WHERE next.id = token.replaced_by

@@ -93,8 +93,12 @@ _VERSION_4 = (
     "CREATE INDEX record_by_actor ON record (actor)",
 )
 
+# A row may be of a token that a remote service issued: it has an issuer and a verifier too, and is found by that.
+REMOTE = "token.issuer IS NOT NULL AND token.verifier IS NOT NULL"
+_VERSION_5 = ("CREATE INDEX token_by_verifier ON token (verifier) WHERE issuer IS NOT NULL AND verifier IS NOT NULL",)
+
 # MIGRATIONS[n] leads from version n to n + 1; version 0 is an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 VERSION = len(MIGRATIONS)
 # The version that added a column to the rows of tokens: an older store is read without it.
 ADDED_COLUMNS = {"batch": 2, "run": 2, "grace": 3}

@@ -20,6 +20,7 @@ from tokenctl.errors import TemporarilyUnavailable
 from tokenctl.model.record import Event, suspension_parameters
 from tokenctl.model.times import DAY, format_instant
 from tokenctl.model.token import DELIVERY_DEADLINE, grace_over, suspension_kills
+from tokenctl.store.schema import REMOTE
 
 FIRST_BELIEVED = 18_262 * DAY  # 2020-01-01; an earlier clock was never set
 _NOTE = "ended by the clock that store accept-clock corrected"
@@ -59,7 +60,7 @@ def doomed(view: View) -> list[str]:
     A suspension that ends in a lift is left as it is: it denies until the lift is recorded.
     """
     sql = (
-        "SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND ("
+        f"SELECT id FROM token WHERE revoked_at IS NULL AND expires_at > ?1 AND NOT ({REMOTE}) AND ("
         "expires_at <= ?2 OR issued_at > ?1 OR grace_until <= ?2"
         " OR (suspended_then = 'revoke' AND suspended_until <= ?2)"
         " OR (delivered_at IS NULL AND issued_at <= ?3)) ORDER BY rowid"

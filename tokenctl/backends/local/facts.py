@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tokenctl.audit import anchor as anchors
 from tokenctl.backends.local.view import View
 from tokenctl.model.token import DELIVERY_DEADLINE
+from tokenctl.store.schema import REMOTE
 
 _COUNTED = 100_000  # unexpired tokens whose rows are looked at one by one, a microsecond each
 
@@ -53,6 +54,7 @@ def facts_of(view: View) -> StoreFacts:
     unexpired = store.integer("SELECT count(*) FROM token WHERE expires_at > ?", view.now)
     living = "SELECT count(*) FROM token WHERE expires_at > ? AND revoked_at IS NULL"
     waiting = "SELECT count(*) FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?"
+    waiting += f" AND NOT ({REMOTE})"
     return StoreFacts(
         store_id=view.store_id, created_at=store.integer("SELECT value FROM meta WHERE name = 'created_at'"),
         schema=store.version, sqlite=store.library,

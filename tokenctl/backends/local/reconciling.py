@@ -12,8 +12,9 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.standing import Due, due, housekeep, unliftable
 from tokenctl.backends.local.view import View
 from tokenctl.model.token import DELIVERY_DEADLINE, Token
+from tokenctl.store.schema import REMOTE
 
-_WAITING = """SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at > ?
+_WAITING = f"""SELECT id FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at > ? AND NOT ({REMOTE})
               ORDER BY issued_at, id"""
 _MANY = 1_000_000_000  # for a preview: all of it
 

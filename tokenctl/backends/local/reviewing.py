@@ -19,10 +19,11 @@ from tokenctl.model.rotation import Step, Wish
 from tokenctl.model.selector import Selector
 from tokenctl.model.times import SECOND, format_distance, format_duration, format_exactly, format_instant
 from tokenctl.model.token import DELIVERY_DEADLINE, Token
+from tokenctl.store.schema import REMOTE
 
 _DOMAIN = b"tokenctl/review/v1"
-_UNDELIVERED = """SELECT id, issued_at FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?
-                  AND (issued_at, id) > (?, ?) ORDER BY issued_at, id LIMIT ?"""
+_UNDELIVERED = f"""SELECT id, issued_at FROM token WHERE delivered_at IS NULL AND revoked_at IS NULL AND issued_at <= ?
+                  AND NOT ({REMOTE}) AND (issued_at, id) > (?, ?) ORDER BY issued_at, id LIMIT ?"""
 _PAGE = 500  # rows
 # Counted in the index alone; who has that many unexpired tokens may have that many living ones.
 _CROWDED = """SELECT owner FROM token INDEXED BY token_by_owner WHERE expires_at > ? GROUP BY owner HAVING count(*) > ?
