@@ -19,14 +19,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.keeper import Keeper
+from tokenctl.formats import opaque
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, TokenRequest
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
-    from tokenctl.backends.local.judging import Judgement
     from tokenctl.backends.parts import Delivery, SigningKeys, Suspension, Usage
-    from tokenctl.errors import PolicyDenied, TokenctlError
 
 
 class Backend(Keeper):
@@ -43,6 +42,18 @@ class Backend(Keeper):
     @property
     @abstractmethod
     def place(self) -> str: ...
+
+    @property
+    def default_subject(self) -> str | None:
+        """The subject of a token for which none is named; ``None`` where one has to be."""
+        return None
+
+    def require_granted(self, request: TokenRequest) -> None:
+        """Refuse a request for what this authority cannot grant (exit 9)."""
+
+    def names(self, text: str) -> bool:
+        """Whether a text has the form of an id of this authority."""
+        return opaque.named_id(text) == text
 
     @property
     def suspension(self) -> Suspension | None:
@@ -64,25 +75,11 @@ class Backend(Keeper):
     def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]: ...
 
     @abstractmethod
-    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
-        """Say what would become of a request, and change nothing; return it with the rights of what it replaces too.
-
-        Raises:
-            NotFound: its parent, or what it replaces, is unknown (exit 5).
-            Conflict: its request id is used, or what it replaces cannot be (exit 6).
-            IntegrityError: quarantined (exit 10).
-        """
-
-    @abstractmethod
-    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
-        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
-
-    @abstractmethod
-    def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
-        """Record requests that are refused together with others of a bulk issue."""
-
-    @abstractmethod
     def introspect(self, presented: Secret, expectations: Expectations) -> Introspection: ...
+
+    @abstractmethod
+    def named(self, identifier: str, expectations: Expectations) -> Introspection | None:
+        """Judge the token of an id, which proves nothing; ``None`` where there is none."""
 
     @abstractmethod
     def prove(self, presented: Secret) -> str | None:

@@ -11,7 +11,7 @@ from tokenctl.commands.parts import usage_of
 from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable, naming, worst
 from tokenctl.formats import pasted
 from tokenctl.model.checks import Check
-from tokenctl.model.introspection import Expectations, Found, Introspection
+from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.times import MINUTE, parse_duration
 from tokenctl.secret import Secret
 
@@ -116,25 +116,8 @@ def _expectations(question: Question) -> Expectations:
 
 
 def _named(backend: Backend, identifier: str, expectations: Expectations) -> Iterable[Answer]:
-    from tokenctl.backends.local import introspecting
-
-    found = backend.directory.get(identifier)
-    if found is None:
-        yield Answer(introspection=None, code=5, named=identifier)
-        return
-    checks = introspecting.state_checks(found)
-    checks += introspecting.named_demands(found.token, expectations, backend.journal.clock)
-    yield _judged(backend, found, checks)
-
-
-def _judged(backend: Backend, found: Found, checks: list[Check]) -> Answer:
-    if not found.intact:
-        raise IntegrityError(f"the row of the token {found.token.id} does not check out", hint="tokenctl audit verify")
-    accepted = all(check.ok is not False for check in checks)
-    if accepted:
-        backend.require_trust()
-    answer = Introspection(active=accepted, state=found.standing.state, checks=checks, found=found)
-    return Answer(introspection=answer, code=0 if accepted else 3, named=found.token.id)
+    answer = backend.named(identifier, expectations)
+    yield Answer(introspection=answer, code=5 if answer is None else _code(answer), named=identifier)
 
 
 def _presented(backend: Backend, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:

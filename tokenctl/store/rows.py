@@ -110,6 +110,12 @@ class Rows:
         rows = self._store.rows(f"{self._select_token} WHERE id IN {_CHOSEN}", chosen)
         return {str(row[1]): self._with_tags(row, sorted(tags.get(row[1], ()))) for row in rows}  # type: ignore[type-var]  # TEXT
 
+    def id_by_verifier(self, verifier: bytes) -> str | None:
+        """Return the id of the token of a remote service that left this verifier."""
+        sql = f"SELECT id FROM token WHERE verifier = ? AND {REMOTE}"
+        identifier = self._store.value(sql, verifier)
+        return None if identifier is None else str(identifier)
+
     def _token(self, row: Sequence[object]) -> Stored[Token]:
         return self._with_tags(row, self._store.rows(f"{_SELECT_TAGS} = ? ORDER BY name, value", row[1]))
 

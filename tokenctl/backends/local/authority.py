@@ -23,7 +23,6 @@ from tokenctl.model.token import (
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
-    from tokenctl.backends.local.judging import Judgement  # only what issues needs them
     from tokenctl.backends.local.signing_keys import LocalSigningKeys
 
 
@@ -99,37 +98,6 @@ class LocalAuthority(Backend):
             minting.write()
         return minting.made, failed
 
-    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
-        """Say what would become of a request, and change nothing; return it with the rights of what it replaces too.
-
-        Raises:
-            NotFound: its parent, or what it replaces, is unknown (exit 5).
-            Conflict: its request id is used, or what it replaces cannot be (exit 6).
-            IntegrityError: quarantined (exit 10).
-        """
-        from tokenctl.backends.local import issuing
-
-        with self.journal.reading() as view:
-            return issuing.Foresight(view, self.policy, self._profile, self.journal).judge(request)
-
-    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
-        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
-        from tokenctl.backends.local import issuing
-
-        with self.journal.reading() as view:
-            foresight = issuing.Foresight(view, self.policy, self._profile, self.journal)
-            yield from map(foresight.error, requests)
-
-    def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
-        """Record requests that are refused together with others of a bulk issue."""
-        from tokenctl.backends.local import issuing
-
-        with self.journal.changing(create=True, trusted=True) as change:
-            assert change is not None
-            issuing.note_policy(change, self.policy)
-            for request, error in refused:
-                change.append(issuing.refusal(request, self.policy, error))
-
     def delivered(self, identifiers: Sequence[str]) -> list[str]:
         with self.journal.changing() as change:
             assert change is not None
@@ -159,6 +127,18 @@ class LocalAuthority(Backend):
             now = change.now if change is not None else self.journal.clock
             answer = introspecting.introspect(change, presented, expectations, now, count_children=False)
             return introspecting.spend(change, answer) if change is not None else answer
+
+    def named(self, identifier: str, expectations: Expectations) -> Introspection | None:
+        from tokenctl.backends.local import introspecting
+
+        found = self.directory.get(identifier)
+        if found is None:
+            return None
+        checks = introspecting.state_checks(found)
+        checks += introspecting.named_demands(found.token, expectations, self.journal.clock)
+        with self.journal.reading() as view:
+            assert view is not None
+            return introspecting.conclude(view, found, checks)
 
     def prove(self, presented: Secret) -> str | None:
         from tokenctl.backends.local import introspecting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,8 +16,11 @@ from tokenctl.model.token import Action
 
 if TYPE_CHECKING:
     from tokenctl.backends.local import planning
+    from tokenctl.backends.local.judging import Judgement
+    from tokenctl.errors import PolicyDenied, TokenctlError
     from tokenctl.model.policy import Policy  # only what issues needs them
     from tokenctl.model.review import Review
+    from tokenctl.model.token import TokenRequest
 
 
 class Keeper:
@@ -39,6 +42,39 @@ class Keeper:
 
     def close(self) -> None:
         self.journal.close()
+
+    # Requests
+
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        """Say what would become of a request, and change nothing; return it with the rights of what it replaces too.
+
+        Raises:
+            NotFound: its parent, or what it replaces, is unknown (exit 5).
+            Conflict: its request id is used, or what it replaces cannot be (exit 6).
+            IntegrityError: quarantined (exit 10).
+        """
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            return issuing.Foresight(view, self.policy, self._profile, self.journal).judge(request)
+
+    def foresee(self, requests: Iterable[TokenRequest]) -> Iterator[TokenctlError | None]:
+        """Say of each request what would keep it from being answered after those before it; nothing is changed."""
+        from tokenctl.backends.local import issuing
+
+        with self.journal.reading() as view:
+            foresight = issuing.Foresight(view, self.policy, self._profile, self.journal)
+            yield from map(foresight.error, requests)
+
+    def refuse(self, refused: Iterable[tuple[TokenRequest, PolicyDenied]]) -> None:
+        """Record requests that are refused together with others of a bulk issue."""
+        from tokenctl.backends.local import issuing
+
+        with self.journal.changing(create=True, trusted=True) as change:
+            assert change is not None
+            issuing.note_policy(change, self.policy)
+            for request, error in refused:
+                change.append(issuing.refusal(request, self.policy, error))
 
     # Plans
 

@@ -1,0 +1,121 @@
+"""What a remote token service can do, in the terms of the RFCs; how it is spoken to is the affair of its own module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tokenctl.model.token import TokenRequest
+from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.formats.jwk import KeySet
+
+
+class Obtained(NamedTuple):
+    """A token as a service granted it; times in milliseconds UTC.
+
+    Attributes:
+        handle: What names it at the service and is no secret; ``None`` where only the token does.
+        expires_at: ``None`` where the service does not say.
+        scope: What was granted.
+    """
+
+    text: Secret
+    handle: str | None
+    subject: str
+    issued_at: int
+    expires_at: int | None
+    scope: tuple[str, ...]
+
+
+class Reference(NamedTuple):
+    """How a token is named to a service: by its handle, by its text, or by both."""
+
+    handle: str | None = None
+    text: Secret | None = None
+
+
+class Facts(NamedTuple):
+    """What a service says of a token.
+
+    Attributes:
+        members: The answer, by the names of RFC 7662 section 2.2.
+        handle: As of :class:`Obtained`.
+        children: How many tokens die with it, where the service tells.
+        parent: The handle of the token that made it, where the service tells.
+    """
+
+    active: bool
+    members: Mapping[str, object]
+    handle: str | None = None
+    children: int = 0
+    parent: str | None = None
+
+
+class Denial(NamedTuple):
+    """What a service says to a revocation.
+
+    Attributes:
+        done: Whether it says that it did it; that proves nothing.
+        detail: Why not, or what else is to be known.
+    """
+
+    done: bool
+    detail: str | None = None
+
+
+class Service(Protocol):
+    """A token service; every call is one exchange or a few.
+
+    Every call raises AccessDenied where the operator's credential is refused (exit 4),
+    :class:`tokenctl.http.peer.Unanswered` (exit 7), and ServerError where the service breaks its contract (exit 8).
+
+    Attributes:
+        kind: The name of its kind, as profiles say it.
+        authority: The issuer or the address that its tokens are known by.
+        lacks: What of a request it cannot grant: names of fields of :class:`~tokenctl.model.token.TokenRequest`.
+        by_handle: Whether a handle is enough to ask it about a token, and to revoke one.
+    """
+
+    kind: str
+    authority: str
+    lacks: frozenset[str]
+    by_handle: bool
+
+    @property
+    def subject(self) -> str | None:
+        """The subject of a token for which none is named."""
+        ...
+
+    def obtain(self, request: TokenRequest, lifetime: int) -> Obtained:
+        """Obtain a token; never asks twice.
+
+        Args:
+            lifetime: Milliseconds that it may live.
+        """
+        ...
+
+    def ask(self, reference: Reference) -> Facts | None:
+        """Return what the service says of a token; ``None`` where it cannot be asked about this one."""
+        ...
+
+    def deny(self, reference: Reference, *, keep_children: bool) -> Denial: ...
+
+    def keys(self, *, kid: str | None = None) -> KeySet | None:
+        """Return the keys that verify its JWTs; ``None`` where it shows none.
+
+        Args:
+            kid: The key that is looked for: keys known from before that lack it are asked for anew.
+        """
+        ...
+
+    def own(self, handle: str) -> bool:
+        """Whether a handle is that of the operator's own credential."""
+        ...
+
+    def names(self, text: str) -> bool:
+        """Whether a text has the form of a handle of this service."""
+        ...
+
+    def close(self) -> None: ...
