@@ -155,6 +155,9 @@ class Places:
     def anchor(self, profile: str) -> str:
         return os.path.join(self._base("XDG_STATE_HOME", os.path.join(".local", "state")), profile, "head")
 
+    def cache(self, profile: str) -> str:
+        return os.path.join(self._base("XDG_CACHE_HOME", ".cache"), profile)
+
     def owns(self, path: str, profile: str) -> bool:
         """Whether a path lies among tokenctl's own files, of whatever profile."""
         ours = [self.config, os.path.dirname(self.ceiling)]

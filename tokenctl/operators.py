@@ -177,6 +177,19 @@ def read_file(path: str) -> Secret:
     return Secret(data)
 
 
+def read_open(descriptor: int) -> Secret:
+    """Read a credential from a descriptor to its end; raises AccessDenied where it cannot be read (exit 4)."""
+    data = b""
+    try:
+        while len(data) <= LARGEST and (part := os.read(descriptor, LARGEST + 1 - len(data))):
+            data += part
+    except OSError:
+        raise AccessDenied("--credential-fd cannot be read", reason="no_credential") from None
+    finally:
+        os.close(descriptor)
+    return Secret(data)
+
+
 def is_token(text: bytes) -> bool:
     """Whether a secret may stand in a header."""
     return re.fullmatch(rb"[\x21-\x7e]{1,65536}", text) is not None

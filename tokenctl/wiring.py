@@ -1,7 +1,9 @@
 """From a profile to its backend: the only place that chooses concrete things."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import config
 from tokenctl.audit.actor import identify
@@ -9,6 +11,15 @@ from tokenctl.backends.base import Backend
 from tokenctl.backends.local.authority import LocalAuthority
 from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.local.root_secret import Whereabouts
+from tokenctl.errors import InvalidConfiguration
+
+if TYPE_CHECKING:
+    from tokenctl.backends.oauth2.service import AuthorizationServer
+    from tokenctl.backends.openbao import OpenBao
+    from tokenctl.backends.remote.service import Service
+    from tokenctl.formats.jwk import KeySet
+    from tokenctl.operators import Credential, Lookup
+    from tokenctl.secret import Secret
 
 
 class Surroundings(NamedTuple):
@@ -19,6 +30,7 @@ class Surroundings(NamedTuple):
         timeout: Seconds the command may wait in all.
         ceiling: The file of the machine's policy above every profile's.
         announce: Says what a person at the terminal is waited for with; ``None`` where nobody may be asked.
+        credential_file, credential_fd: Where the operator's credential is handed in.
     """
 
     environment: Mapping[str, str]
@@ -28,6 +40,8 @@ class Surroundings(NamedTuple):
     timeout: float
     ceiling: str = config.CEILING
     announce: Callable[[str], None] | None = None
+    credential_file: str | None = None
+    credential_fd: int | None = None
 
 
 def places(surroundings: Surroundings) -> config.Places:
@@ -65,7 +79,103 @@ def _local(profile: config.Profile, surroundings: Surroundings) -> LocalAuthorit
     )
 
 
-BACKENDS: dict[str, Callable[[config.Profile, Surroundings], Backend]] = {"local": _local}
+def operator(profile: config.Profile, surroundings: Surroundings) -> Lookup:
+    """Return where the operator's credential for a profile may come from."""
+    from tokenctl.credentials import Keyring
+    from tokenctl.operators import Lookup, read_file
+
+    def handed() -> Secret | None:
+        if surroundings.credential_file is not None:
+            return read_file(surroundings.credential_file)
+        return read_descriptor(surroundings.credential_fd) if surroundings.credential_fd is not None else None
+
+    def read_descriptor(number: int) -> Secret:
+        from tokenctl import process
+        from tokenctl.operators import read_open
+
+        return read_open(process.adopt_descriptor(number, writing=False, forbidden=(), option=f"--credential-fd {number}"))
+
+    return Lookup(
+        profile.name, surroundings.environment, handed=handed,
+        keyring=lambda: Keyring(surroundings.environment, backend=profile.keyring_backend, announce=surroundings.announce),
+    )  # fmt: skip
+
+
+def _remote(profile: config.Profile, surroundings: Surroundings, authority: str, connect: Callable[[], Service]) -> Backend:
+    from tokenctl.backends.remote.authority import RemoteAuthority
+
+    return RemoteAuthority(
+        profile, open_journal(profile, surroundings), policy=lambda: config.load_policy(places(surroundings), profile),
+        kind=profile.backend, authority=authority, service=connect,
+    )  # fmt: skip
+
+
+def _oauth2(profile: config.Profile, surroundings: Surroundings) -> Backend:
+    if profile.issuer is None:
+        raise InvalidConfiguration(f"profile {profile.name} names no issuer", hint="issuer, in its file")
+    return _remote(profile, surroundings, profile.issuer, lambda: connect_oauth2(profile, surroundings))
+
+
+def connect_oauth2(profile: config.Profile, surroundings: Surroundings) -> AuthorizationServer:
+    """Return the authorization server of a profile; its metadata is read, from the cache where that is fresh.
+
+    Raises:
+        ServerError: it names an endpoint at an origin that was not confirmed, or shows no metadata (exit 8).
+        Unanswered: not reached (exit 7).
+    """
+    from tokenctl.backends.oauth2.cache import Cache
+    from tokenctl.backends.oauth2.discovery import known_or_discovered
+    from tokenctl.backends.oauth2.service import AuthorizationServer
+    from tokenctl.http.peer import Peer, origin_of
+
+    settings, issuer = profile.service, str(profile.issuer)
+    overrides = dict(settings.endpoints)
+    # An address that the profile names itself is confirmed by that.
+    confirmed = {*map(origin_of, (issuer, *overrides.values())), *settings.origins}
+    peer = Peer(confirmed, ca_file=settings.ca_file, seconds=surroundings.timeout)
+    cache = Cache(places(surroundings).cache(profile.name), surroundings.now)
+    metadata = known_or_discovered(peer, issuer, overrides, cache)
+    metadata.require_confirmed(confirmed, profile.name)
+
+    def credential() -> Credential:
+        method = "private_key" if settings.client_auth == "private_key_jwt" else "secret"
+        found = operator(profile, surroundings).find(method=method)
+        found.require(metadata.origins, profile.name)
+        return found
+
+    def keys(kid: str | None) -> KeySet | None:
+        return cache.keys(peer, metadata.endpoints["jwks"], kid) if "jwks" in metadata.endpoints else None
+
+    return AuthorizationServer(peer, metadata, settings, credential, surroundings.now, keys)
+
+
+def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
+    address = profile.service.address
+    if address is None:
+        raise InvalidConfiguration(f"profile {profile.name} names no address", hint="address, in its table [service]")
+    return _remote(profile, surroundings, address, lambda: connect_openbao(profile, surroundings))
+
+
+def connect_openbao(profile: config.Profile, surroundings: Surroundings) -> OpenBao:
+    """Return the token store of a profile; nothing is sent yet."""
+    from tokenctl.backends.openbao import OpenBao
+    from tokenctl.http.peer import Peer, origin_of
+
+    settings = profile.service
+    origin = origin_of(str(settings.address))
+    peer = Peer({origin}, ca_file=settings.ca_file, seconds=surroundings.timeout)
+
+    def credential() -> Credential:
+        found = operator(profile, surroundings).find(method="token")
+        found.require({origin}, profile.name)
+        return found
+
+    return OpenBao(peer, str(settings.address), settings, credential, surroundings.now)
+
+
+BACKENDS: dict[str, Callable[[config.Profile, Surroundings], Backend]] = {
+    "local": _local, "oauth2": _oauth2, "openbao": _openbao
+}  # fmt: skip
 
 
 def open_profile(name: str | None, surroundings: Surroundings) -> config.Profile:

@@ -82,10 +82,20 @@ class Invocation:
         surroundings = Surroundings(
             environment=self.environment, now=self.now, notice=self.console.notice, warn=self.console.warn, timeout=timeout,
             ceiling=self.ceiling, announce=self.console.complain if self._may_wait_for_a_person() else None,
+            credential_file=self.given.get("credential_file"), credential_fd=self._descriptor("credential_fd"),
         )  # fmt: skip
         self.console.named = partial(profile_to_name, self.given.get("profile"), self.environment)
-        credential = "credential_file" in self.given or "credential_fd" in self.given
-        return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"), credential=credential)
+        if surroundings.credential_file is not None and surroundings.credential_fd is not None:
+            raise InvalidRequest("--credential-file and --credential-fd exclude each other")
+        return Context(console=self.console, surroundings=surroundings, profile=self.given.get("profile"))
+
+    def _descriptor(self, name: str) -> int | None:
+        text = self.given.get(name)
+        if text is None:
+            return None
+        if not text.isdecimal() or not text.isascii() or len(text) > 6:
+            raise InvalidRequest(f"--{name.replace('_', '-')}: the number of an open descriptor")
+        return int(text)
 
     def _may_wait_for_a_person(self) -> bool:
         return self.console.may_ask and is_terminal(2)

@@ -15,13 +15,11 @@ class Context(NamedTuple):
 
     Attributes:
         profile: The name given by ``--profile``; ``None`` leaves it to the environment and ``current``.
-        credential: Whether an operator's credential is handed in, which a local store has no use for.
     """
 
     console: Console
     surroundings: wiring.Surroundings
     profile: str | None = None
-    credential: bool = False
 
     @property
     def now(self) -> int:
@@ -38,7 +36,8 @@ class Context(NamedTuple):
         backend = wiring.open_backend(self.profile, self.surroundings)
         self.console.profile = backend.name
         self.console.detail(f"profile {backend.name} ({backend.place})")
-        if self.credential:
+        handed = self.surroundings.credential_file is not None or self.surroundings.credential_fd is not None
+        if handed and backend.kind == "local":
             raise InvalidConfiguration(
                 f"profile {backend.name} takes no credential", hint="leave --credential-file and --credential-fd out"
             )

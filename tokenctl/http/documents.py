@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.deadline import apart
 from tokenctl.errors import ServerError, TemporarilyUnavailable
-from tokenctl.http.transport import TOO_LATE, Fault, context, decoded, public_url, read, why
+from tokenctl.http.transport import TOO_LATE, Fault, context, decoded, fresh_for, public_url, read, why
 
 if TYPE_CHECKING:
     import httpx
@@ -25,7 +25,6 @@ _HEADERS = {
     "Accept-Encoding": "gzip",
     "Connection": "close",
 }
-_MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?([0-9]{1,9})"?(?=\s*(?:,|$))', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -86,7 +85,7 @@ def get(address: httpx.URL, *, limit: int, seconds: float) -> Fetched | Fault:
             if fault := _status_fault(response.status_code):
                 return fault
             body = read(decoded(response, limit), limit, until)
-            return body if isinstance(body, Fault) else Fetched(body, _fresh_for(response.headers))
+            return body if isinstance(body, Fault) else Fetched(body, fresh_for(response.headers))
     except httpx.TimeoutException:
         return TOO_LATE
     except (httpx.ProtocolError, zlib.error):
@@ -108,11 +107,3 @@ def _status_fault(status: int) -> Fault | None:
     if 300 <= status < 400:
         return Fault(f"answered {status}: redirects are not followed", hint="name the address that it leads to")
     return Fault(f"answered {status} where a document was expected")
-
-
-def _fresh_for(headers: httpx.Headers) -> int | None:
-    said = _MAX_AGE.search(headers.get("Cache-Control", ""))
-    if said is None:
-        return None
-    age = headers.get("Age", "0").strip()
-    return max(0, int(said[1]) - (int(age) if _AGE.fullmatch(age) else 0))

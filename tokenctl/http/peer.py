@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tokenctl.deadline import apart
 from tokenctl.errors import AccessDenied, InvalidConfiguration, ServerError, TemporarilyUnavailable
 from tokenctl.formats import strict_json
-from tokenctl.http.transport import Fault, context, decoded, public_url, read, why
+from tokenctl.http.transport import Fault, context, decoded, fresh_for, public_url, read, why
 
 if TYPE_CHECKING:
     import ssl
@@ -54,12 +54,14 @@ class Answer(NamedTuple):
         place: The origin, for messages.
         headers: Those that somebody reads, by their names in lower case.
         body: Decoded.
+        fresh_for: Seconds for which a cache may go on answering it; ``None`` where that is not told.
     """
 
     place: str
     status: int
     headers: Mapping[str, str]
     body: bytes
+    fresh_for: int | None = None
 
     def members(self) -> dict[str, object]:
         """Return the JSON object of the body; raises ServerError for anything else (exit 8)."""
@@ -205,7 +207,8 @@ class Peer:
             if body.passing:
                 return _Try(words=body.words, hint=body.hint)
             raise ServerError(f"{place} {body.words}", reason="malformed_answer")
-        return _Try(answer=Answer(place, status, {name: response.headers.get(name, "") for name in _KEPT}, body))
+        kept = {name: response.headers.get(name, "") for name in _KEPT}
+        return _Try(answer=Answer(place, status, kept, body, fresh_for(response.headers)))
 
     def _unreached(self, address: httpx.URL, error: BaseException) -> str:
         import ssl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 _MAX_URL = 2048  # characters
+_MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?([0-9]{1,9})"?(?=\s*(?:,|$))', re.ASCII | re.IGNORECASE)
+_AGE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # What OpenSSL's verification found (X509_verify_cert_error_string), in our words.
 _CERTIFICATE = {
     9: "its certificate is not yet valid",
@@ -135,3 +137,15 @@ def read(parts: Iterator[bytes], limit: int, until: float) -> bytes | Fault:
         if time.monotonic() > until:
             return TOO_LATE
     return bytes(body)
+
+
+def fresh_for(headers: Mapping[str, str]) -> int | None:
+    """Return the seconds for which a cache may go on answering a document: ``max-age`` less ``Age``, at least 0.
+
+    ``None`` where that is not told. Source: RFC 9111 sections 4.2.1 and 5.1.
+    """
+    said = _MAX_AGE.search(headers.get("Cache-Control", ""))
+    if said is None:
+        return None
+    age = headers.get("Age", "0").strip()
+    return max(0, int(said[1]) - (int(age) if _AGE.fullmatch(age) else 0))

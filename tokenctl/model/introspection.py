@@ -40,6 +40,7 @@ class Introspection(NamedTuple):
         header: The JWT's header; ``None`` where there is none to show.
         claims: The JWT's claims set; ``None`` where the payload is none.
         finding: What a reviewer would say of it, as (rule, sentence).
+        members: What a remote service answered, by the names of RFC 7662; ``None`` where none was asked.
     """
 
     active: bool | None
@@ -50,3 +51,4 @@ class Introspection(NamedTuple):
     header: dict[str, object] | None = None
     claims: dict[str, object] | None = None
     findings: Sequence[tuple[str, str]] = ()
+    members: dict[str, object] | None = None

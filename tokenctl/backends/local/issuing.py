@@ -90,7 +90,7 @@ class Minting:
         named = request.batch or own or ""
         token = _draft(change, request, own, judgement.expires_at)
         if request.request_id is not None:
-            _claim_request(change, request, waiting)
+            claim_request(change, request, waiting)
         text: Secret
         if signer is not None:
             token, text = signer.sign(token, request, leaf=change.next_seq)
@@ -230,7 +230,7 @@ def earlier(view: View, request: TokenRequest, actor: str) -> list[Stored[Token]
     return waiting
 
 
-def _claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
+def claim_request(change: Change, request: TokenRequest, waiting: list[Stored[Token]]) -> None:
     """Bind the request id to these parameters; earlier tokens that were never delivered make way."""
     actor, named = change.actor_name, request.batch or request.request_id
     fingerprint = _fingerprint(change.keys.row, request)

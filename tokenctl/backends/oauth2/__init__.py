@@ -1,0 +1,1 @@
+"""Any OAuth 2.0 authorization server: discovery, client authentication, tokens, introspection, revocation."""

@@ -1,0 +1,258 @@
+"""A token authority elsewhere: the seam's verbs over a service, each change of it recorded before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tokenctl.backends.base import Backend
+from tokenctl.backends.local.journal import Journal
+from tokenctl.backends.remote import ledger
+from tokenctl.backends.remote.service import Obtained, Reference, Service
+from tokenctl.config import Profile
+from tokenctl.errors import InvalidConfiguration, PolicyDenied, TokenctlError
+from tokenctl.http.peer import Unanswered
+from tokenctl.model.identifier import new_id
+from tokenctl.model.introspection import Expectations, Introspection
+from tokenctl.model.times import format_duration
+from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, Token, TokenRequest
+from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.model.policy import Policy
+
+_FIELDS = {  # what a request may ask for, as the command line names it
+    "subject": "--subject", "format": "--format jwt", "kind": "--kind", "audience": "--audience", "not_before": "--not-before",
+    "max_uses": "--max-uses", "parent": "--parent", "claims": "--claim", "replaces": "--replace",
+}  # fmt: skip
+_PLAIN = {"kind": "access", "format": "opaque"}  # what stands for nothing asked
+
+
+class RemoteAuthority(Backend):
+    """A token authority over a service; see :mod:`tokenctl.backends.base` for the contract.
+
+    Args:
+        service: Connects, when it is first needed.
+
+    Attributes:
+        asked: Whether any presented token may be sent to the service, whatever it carries (``--ask``).
+        including_self: Whether the operator's own credential may be revoked too.
+        wait: Seconds that a revocation waits until the service denies.
+    """
+
+    asked = False
+    including_self = False
+    wait = 0.0
+
+    def __init__(
+        self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy], kind: str, authority: str,
+        service: Callable[[], Service],
+    ) -> None:  # fmt: skip
+        super().__init__(profile, journal, policy=policy)
+        self.kind = kind
+        self.authority_url = authority
+        self._connect = service
+        self._service: Service | None = None
+
+    @property
+    def place(self) -> str:
+        return f"{self.kind} at {self.authority_url}"
+
+    @property
+    def service(self) -> Service:
+        """The service; raises AccessDenied where the operator's credential is missing (exit 4)."""
+        if self._service is None:
+            self._service = self._connect()
+        return self._service
+
+    @property
+    def delivery(self) -> RemoteAuthority:
+        return self
+
+    @property
+    def default_subject(self) -> str | None:
+        return self.service.subject
+
+    def close(self) -> None:
+        if self._service is not None:
+            self._service.close()
+        super().close()
+
+    # Issue and delivery
+
+    def require_granted(self, request: TokenRequest) -> None:
+        for field, option in _FIELDS.items():
+            value = getattr(request, field)
+            asked = value not in (None, (), _PLAIN.get(field))
+            if field == "subject":
+                asked = "subject" in self.service.lacks and value != self.service.subject
+            elif field not in self.service.lacks:
+                continue
+            if asked:
+                raise InvalidConfiguration(
+                    f"profile {self.name} ({self.place}) grants no {option}", hint="leave it out", reason="part_lacking"
+                )
+
+    def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]:
+        asked = list(requests)
+        for request in asked:
+            self.require_granted(request)
+        for number, request in enumerate(asked):
+            if number:
+                self.journal.catch_up()
+            yield self._issue(request)
+
+    def _issue(self, request: TokenRequest) -> IssuedToken:
+        from tokenctl.backends.local import issuing
+        from tokenctl.backends.local.judging import Counts, judge
+        from tokenctl.model.policy import denied
+
+        policy, own = self.policy, request.request_id
+        with self.journal.changing(create=True, trusted=True) as change:
+            assert change is not None
+            issuing.require_clock(change, self.journal.clock)
+            issuing.note_policy(change, policy)
+            waiting = issuing.earlier(change, request, change.actor_name)
+            judgement = judge(change, request, policy, change.now, change.actor_name, Counts(change, change.now))
+            refused = denied(judgement.faults) if judgement.faults else None
+            named = request.batch or own or new_id(change.now)
+            if refused is not None:
+                change.append(issuing.refusal(request, policy, refused))
+            else:
+                if own is not None:
+                    issuing.claim_request(change, request, [])
+                ledger.intend(
+                    change, "issue", target=None, request_id=named, subject=request.subject, owner=request.owner,
+                    kind=request.kind, scope=tuple(sorted(request.scope)), audience=tuple(sorted(request.audience)),
+                    policy=policy.hash,
+                )  # fmt: skip
+        if refused is not None:
+            raise refused
+        self._deny_undelivered([stored.row for stored in waiting], named)
+        lifetime = judgement.decision.lifetime
+        begun = time.monotonic()
+        try:
+            obtained = self.service.obtain(request, lifetime)
+        except TokenctlError as error:
+            self._note_failure(named, error)
+            raise
+        self.journal.catch_up()
+        excess = _excess(request, obtained, policy)
+        if excess is not None:
+            self._give_back(named, obtained, excess)
+        try:
+            with self.journal.changing(trusted=False) as change:
+                assert change is not None
+                elapsed = round((time.monotonic() - begun) * 1000)
+                assert obtained.expires_at is not None
+                token = ledger.keep(
+                    change, request, obtained, authority=self.authority_url, expires_at=obtained.expires_at, named=named,
+                    own=own or (None if request.batch is not None else named), policy=policy.hash,
+                )  # fmt: skip
+                ledger.conclude(change, "issue", "done", target=token.id, request_id=named, duration_ms=elapsed)
+        except BaseException:
+            # Nothing happens unrecorded: what cannot be recorded is not handed out.
+            self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
+            raise
+        return IssuedToken(token=token, text=obtained.text, request_id=own or named)
+
+    def _deny_undelivered(self, waiting: Sequence[Token], named: str) -> None:
+        """Deny what the same request brought before and never reached its taker, where its handle is enough."""
+        if waiting and self.service.by_handle:
+            targets = [Target(id=token.id) for token in waiting]
+            list(self.revoke(targets, Reason(reason="undelivered", request_id=named)))
+        elif waiting:
+            ends = max(token.expires_at for token in waiting)
+            left = format_duration(max(ends - self.journal.clock, 0))
+            self.journal.warn(f"{waiting[0].id} never reached its taker, and is accepted for {left}: only its text revokes it")
+
+    def _note_failure(self, named: str, error: TokenctlError) -> None:
+        """Record that nothing was obtained, or that this is not known; the error then says how to find out."""
+        unknown = isinstance(error, Unanswered) and error.carried_out is None
+        with self.journal.changing() as change:
+            assert change is not None
+            outcome = "unknown" if unknown else "failed"
+            ledger.conclude(change, "issue", outcome, target=None, request_id=named, parameters={"error": error.slug})
+        if unknown:
+            error.message = f"{error.message}: whether a token was issued is not known"
+            error.hint = "tokenctl audit reconcile; to ask for another one: run again"
+
+    def _give_back(self, named: str, obtained: Obtained, excess: PolicyDenied) -> None:
+        """Revoke at once what is more, or less, than may be taken, and refuse (exit 12)."""
+        from tokenctl.backends.remote.revoking import denied_now
+
+        reference = Reference(obtained.handle, obtained.text)
+        try:
+            gone = denied_now(self.service, reference)
+        except TokenctlError as error:
+            gone = error.message
+        with self.journal.changing() as change:
+            assert change is not None
+            identifier = ledger.derived_id(change, obtained.text)
+            ledger.conclude(
+                change, "issue", "denied" if gone is None else "unverified", target=identifier, request_id=named,
+                parameters={"reason": excess.reason},
+            )  # fmt: skip
+        fate = "it was revoked" if gone is None else f"it may still be accepted ({gone})"
+        excess.message = f"{excess.message}; {fate}"
+        raise excess
+
+    def delivered(self, identifiers: Sequence[str]) -> list[str]:
+        """Note that tokens reached their taker; a service accepts them whenever they do, so none is too late."""
+        with self.journal.changing() as change:
+            assert change is not None
+            change.rows.observe_delivery(identifiers, max(self.journal.time(), change.now), issued_after=-1)
+        return []
+
+    # Introspection
+
+    def names(self, text: str) -> bool:
+        return super().names(text) or ledger.HANDLE.fullmatch(text) is not None
+
+    def introspect(self, presented: Secret, expectations: Expectations) -> Introspection:
+        from tokenctl.backends.remote import introspecting
+
+        return introspecting.presented(self, presented, expectations)
+
+    def named(self, identifier: str, expectations: Expectations) -> Introspection | None:
+        from tokenctl.backends.remote import introspecting
+
+        return introspecting.named(self, identifier, expectations)
+
+    def prove(self, presented: Secret) -> str | None:
+        from tokenctl.backends.remote import introspecting
+
+        return introspecting.prove(self, presented)
+
+    # Revocation
+
+    def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]:
+        from tokenctl.backends.remote import revoking
+
+        return revoking.carry_out(self, list(targets), reason, keep_children=keep_children)
+
+
+def _excess(request: TokenRequest, obtained: Obtained, policy: Policy) -> PolicyDenied | None:
+    """Return what a granted token has beyond what was asked for, or beyond the policy; ``None`` where it may be taken.
+
+    Source: RFC 6749 section 5.1: an absent scope is the one that was asked for.
+    """
+    from tokenctl.model.policy import denied
+
+    if obtained.expires_at is None:
+        return PolicyDenied("the service does not say when the token expires", reason="lifetime_unknown")
+    granted = obtained.expires_at - obtained.issued_at
+    if request.lifetime is not None and granted > request.lifetime:
+        told = f"the service grants {format_duration(granted)}, and {format_duration(request.lifetime)} was asked for"
+        return PolicyDenied(told, hint=f"ask for what it grants: --ttl {format_duration(granted)}", reason="longer_lifetime")
+    faults = policy.decide(request._replace(scope=obtained.scope, lifetime=granted)).faults
+    if faults:
+        return denied(faults)
+    less = sorted(set(request.scope) - set(obtained.scope))
+    if less and not request.accept_less:
+        return PolicyDenied(
+            f"the service grants less than was asked for: {' '.join(less)} is missing", hint="take what there is: --accept-less",
+            reason="less_scope",
+        )  # fmt: skip
+    return None

@@ -1,0 +1,200 @@
+"""Revoking at a service: what it says it did proves nothing, so it is asked again, and the truth of that is what is told.
+
+Targets go in batches: their intents are recorded, the service is asked about many at once, their outcomes are recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenctl import process
+from tokenctl.backends.remote import ledger
+from tokenctl.backends.remote.service import Facts, Reference, Service
+from tokenctl.deadline import apart
+from tokenctl.errors import InvalidConfiguration, InvalidRequest, TokenctlError
+from tokenctl.http.peer import PARALLEL, Unanswered
+from tokenctl.model.times import LAST_INSTANT, SECOND
+from tokenctl.model.token import Outcome, Reason, Target, Token
+
+if TYPE_CHECKING:
+    from tokenctl.backends.remote.authority import RemoteAuthority
+
+_BATCH = 8 * PARALLEL  # targets whose intents and outcomes are recorded together
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two questions whether it denies by now
+
+
+class Fate(NamedTuple):
+    """What the service says of one target in the end."""
+
+    outcome: str
+    state_before: str | None = None
+    detail: str | None = None
+    failure: int | None = None
+    children: int = 0
+    elapsed_ms: int | None = None
+
+
+def denied_now(service: Service, reference: Reference) -> str | None:
+    """Revoke, and ask again; return why it may still be accepted, ``None`` where the service denies it."""
+    denial = service.deny(reference, keep_children=False)
+    facts = service.ask(reference)
+    if facts is None:
+        return denial.detail or "the service does not answer for it"
+    return "the service still accepts it" if facts.active else None
+
+
+def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason, *, keep_children: bool) -> Iterator[Outcome]:
+    """Work through the targets.
+
+    Raises:
+        InvalidConfiguration: a target is named by an id where only the token itself will do (exit 9): nothing was started.
+        InvalidRequest: a target is the operator's own credential (exit 2): nothing was started.
+        KeyboardInterrupt: between two batches.
+    """
+    _require_reach(authority, targets, keep_children=keep_children)
+    with process.Unbroken() as unbroken:
+        for start in range(0, len(targets), _BATCH):
+            unbroken.pause()
+            if start:
+                authority.journal.catch_up()
+            unbroken.resume()
+            yield from _batch(authority, targets[start : start + _BATCH], reason, keep_children=keep_children)
+
+
+def _require_reach(authority: RemoteAuthority, targets: Sequence[Target], *, keep_children: bool) -> None:
+    service = authority.service
+    for target in targets:
+        if target.text is None and not service.by_handle:
+            raise InvalidConfiguration(
+                f"profile {authority.name} ({authority.place}) revokes by the token itself alone: nothing was started",
+                hint="pipe the token itself: tokenctl revoke - < FILE", reason="token_needed",
+            )  # fmt: skip
+        if target.text is None and keep_children:
+            raise InvalidConfiguration(
+                f"profile {authority.name} keeps children only where the token itself is given: nothing was started",
+                hint="pipe the token itself: tokenctl revoke - --keep-children < FILE", reason="token_needed",
+            )  # fmt: skip
+        if not authority.including_self and service.own(target.id):
+            raise InvalidRequest(
+                f"{target.id} is the credential that this command works with: nothing was started",
+                hint="if you mean it: --including-self", reason="own_credential",
+            )  # fmt: skip
+
+
+def _batch(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason, *, keep_children: bool) -> Iterator[Outcome]:
+    with authority.journal.changing(create=True) as change:
+        assert change is not None
+        rows = change.rows.tokens([target.id for target in targets])
+        for target in targets:
+            ledger.intend(change, "revoke", target=target.id, request_id=reason.request_id, ticket=reason.ticket)
+    fates = _ask_all(authority, targets, keep_children=keep_children)
+    authority.journal.catch_up()
+    outcomes = []
+    with authority.journal.changing() as change:
+        assert change is not None
+        for target, fate in zip(targets, fates, strict=True):
+            stored = rows.get(target.id)
+            before = stored.row if stored is not None else None
+            denied = fate.outcome in ("revoked", "already_revoked")
+            row = before
+            if denied and stored is not None and before is not None and before.revoked_at is None:
+                row = ledger.revoke(change, stored, reason)
+            ledger.conclude(
+                change, "revoke", fate.outcome, target=target.id, request_id=reason.request_id, duration_ms=fate.elapsed_ms
+            )
+            outcomes.append(_told(target, row, fate, reason, now=change.now, by=change.actor_name, was_ours=before))
+    yield from outcomes
+
+
+def _told(
+    target: Target, row: Token | None, fate: Fate, reason: Reason, *, now: int, by: str, was_ours: Token | None
+) -> Outcome:  # fmt: skip
+    known_dead = was_ours is not None and was_ours.revoked_at is not None
+    fresh = fate.outcome == "revoked"
+    return Outcome(
+        id=target.id, outcome=fate.outcome, state_before=fate.state_before,
+        at=now if fresh else row.revoked_at if row is not None and known_dead else None,
+        by=by if fresh else row.revoked_by if row is not None and known_dead else None,
+        reason=reason.reason if fresh else row.reason if row is not None and known_dead else None,
+        offline_until=_offline_until(target, row, now), children=fate.children, checked_ms=fate.elapsed_ms,
+        detail=fate.detail, failure=fate.failure,
+    )  # fmt: skip
+
+
+def _offline_until(target: Target, row: Token | None, now: int) -> int | None:
+    """Return until when a verifier that does not ask may accept a JWT."""
+    if target.text is not None:
+        claims = ledger.claims_of(target.text)
+        end = claims.get("exp") if claims is not None else None
+        plain = isinstance(end, int | float) and not isinstance(end, bool) and 0 <= end <= LAST_INSTANT // SECOND
+        if plain and isinstance(end, int | float):
+            return int(end * SECOND) if end * SECOND > now else None
+    if row is not None and row.format == "jwt" and row.expires_at > now:
+        return row.expires_at
+    return None
+
+
+def _ask_all(authority: RemoteAuthority, targets: Sequence[Target], *, keep_children: bool) -> list[Fate]:
+    """Settle the targets, so many at once; in their order."""
+    service, wait = authority.service, authority.wait
+    running = []
+    fates: list[Fate] = []
+
+    def settle(target: Target) -> Fate:
+        return _settled(
+            service, Reference(target.id if service.by_handle else None, target.text), wait, keep_children=keep_children
+        )
+
+    for target in targets:
+        running.append(apart(lambda target=target: settle(target)))  # type: ignore[misc]  # bound now
+        if len(running) == PARALLEL:
+            fates.append(running.pop(0).result())
+    return fates + [future.result() for future in running]
+
+
+def _settled(service: Service, reference: Reference, wait: float, *, keep_children: bool) -> Fate:
+    begun = time.monotonic()
+    try:
+        before = service.ask(reference)
+    except TokenctlError as error:
+        return Fate("unreachable", detail=error.message, failure=error.exit_code)
+    if before is not None and not before.active:
+        known = reference.text is not None or bool(before.members)
+        return Fate(
+            "already_revoked" if known else "unknown", "revoked" if known else None, "the service did not accept it before"
+        )
+    state = "active" if before is not None else None
+    try:
+        denial = service.deny(reference, keep_children=keep_children)
+    except Unanswered as error:
+        if error.carried_out is False:
+            return Fate("unreachable", state, error.message, failure=error.exit_code)
+        detail: str | None = f"{error.message}: whether it was revoked is not known"
+    except TokenctlError as error:
+        return Fate("unreachable", state, error.message, failure=error.exit_code)
+    else:
+        detail = denial.detail
+    return _verified(service, reference, state, detail, begun=begun, wait=wait, children=before.children if before else 0)
+
+
+def _verified(
+    service: Service, reference: Reference, state: str | None, detail: str | None, *, begun: float, wait: float, children: int
+) -> Fate:
+    """Ask until the service denies it, or the wait is over."""
+    pause, until = _FIRST_PAUSE, time.monotonic() + wait
+    while True:
+        try:
+            after: Facts | None = service.ask(reference)
+        except TokenctlError as error:
+            return Fate("unverified", state, detail or f"asked again: {error.message}", failure=error.exit_code)
+        elapsed = round((time.monotonic() - begun) * 1000)
+        if after is None:
+            return Fate("unverified", state, detail or "the service does not answer for this token", elapsed_ms=elapsed)
+        if not after.active:
+            return Fate("revoked", state, None, children=children, elapsed_ms=elapsed)
+        if time.monotonic() + pause > until:
+            return Fate("still_active", state, detail or "the service still accepts it", elapsed_ms=elapsed)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
