@@ -106,7 +106,7 @@ class Lookup:
 
     Args:
         handed: Reads what the command line hands in, ``None`` for nothing.
-        keyring: Opens the keyring.
+        keyring: Returns the keyring.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Lookup:
         self._profile = profile
         self._environment = environment
         self._handed = handed
-        self._keyring = keyring
+        self.keyring = keyring
 
     @property
     def account(self) -> str:
@@ -142,7 +142,7 @@ class Lookup:
         if handed is not None:
             return self._bare_where_home(read(handed, method=method, source=f"the credential tokenctl.{self._profile}"))
         try:
-            kept = self._keyring().read(self.account)
+            kept = self.keyring().read(self.account)
         except AccessDenied as error:
             raise AccessDenied(
                 f"no credential for profile {self._profile}: {error.message}", hint=self._remedy(), reason=error.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import config
@@ -95,29 +96,44 @@ def operator(profile: config.Profile, surroundings: Surroundings) -> Lookup:
 
         return read_open(process.adopt_descriptor(number, writing=False, forbidden=(), option=f"--credential-fd {number}"))
 
-    return Lookup(
-        profile.name, surroundings.environment, handed=handed,
-        keyring=lambda: Keyring(surroundings.environment, backend=profile.keyring_backend, announce=surroundings.announce),
-    )  # fmt: skip
+    @cache
+    def keyring() -> Keyring:  # one for the whole command, which has its time in all
+        return Keyring(surroundings.environment, backend=profile.keyring_backend, announce=surroundings.announce)
+
+    return Lookup(profile.name, surroundings.environment, handed=handed, keyring=keyring)
 
 
-def _remote(profile: config.Profile, surroundings: Surroundings, authority: str, connect: Callable[[], Service]) -> Backend:
+def _remote(
+    profile: config.Profile, surroundings: Surroundings, authority: str, connect: Callable[[], Service],
+    is_handle: Callable[[str], bool],
+) -> Backend:  # fmt: skip
     from tokenctl.backends.remote.authority import RemoteAuthority
 
     return RemoteAuthority(
         profile, open_journal(profile, surroundings), policy=lambda: config.load_policy(places(surroundings), profile),
-        kind=profile.backend, authority=authority, service=connect,
+        kind=profile.backend, authority=authority, service=connect, is_handle=is_handle,
     )  # fmt: skip
 
 
 def _oauth2(profile: config.Profile, surroundings: Surroundings) -> Backend:
     if profile.issuer is None:
         raise InvalidConfiguration(f"profile {profile.name} names no issuer", hint="issuer, in its file")
-    return _remote(profile, surroundings, profile.issuer, lambda: connect_oauth2(profile, surroundings))
+    return _remote(profile, surroundings, profile.issuer, lambda: connect_oauth2(profile, surroundings), lambda _: False)
 
 
-def connect_oauth2(profile: config.Profile, surroundings: Surroundings) -> AuthorizationServer:
+def connect(profile: config.Profile, surroundings: Surroundings, credential: Credential) -> Service:
+    """Return the service of a remote profile, spoken to with a credential that is not looked up."""
+    connecting = connect_oauth2 if profile.backend == "oauth2" else connect_openbao
+    return connecting(profile, surroundings, credential)
+
+
+def connect_oauth2(
+    profile: config.Profile, surroundings: Surroundings, given: Credential | None = None
+) -> AuthorizationServer:  # fmt: skip
     """Return the authorization server of a profile; its metadata is read, from the cache where that is fresh.
+
+    Args:
+        given: The credential; ``None`` looks it up when it is first needed.
 
     Raises:
         ServerError: it names an endpoint at an origin that was not confirmed, or shows no metadata (exit 8).
@@ -139,7 +155,7 @@ def connect_oauth2(profile: config.Profile, surroundings: Surroundings) -> Autho
 
     def credential() -> Credential:
         method = "private_key" if settings.client_auth == "private_key_jwt" else "secret"
-        found = operator(profile, surroundings).find(method=method)
+        found = given or operator(profile, surroundings).find(method=method)
         found.require(metadata.origins, profile.name)
         return found
 
@@ -153,10 +169,12 @@ def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
     address = profile.service.address
     if address is None:
         raise InvalidConfiguration(f"profile {profile.name} names no address", hint="address, in its table [service]")
-    return _remote(profile, surroundings, address, lambda: connect_openbao(profile, surroundings))
+    from tokenctl.backends.openbao import is_accessor
+
+    return _remote(profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor)
 
 
-def connect_openbao(profile: config.Profile, surroundings: Surroundings) -> OpenBao:
+def connect_openbao(profile: config.Profile, surroundings: Surroundings, given: Credential | None = None) -> OpenBao:
     """Return the token store of a profile; nothing is sent yet."""
     from tokenctl.backends.openbao import OpenBao
     from tokenctl.http.peer import Peer, origin_of
@@ -166,7 +184,7 @@ def connect_openbao(profile: config.Profile, surroundings: Surroundings) -> Open
     peer = Peer({origin}, ca_file=settings.ca_file, seconds=surroundings.timeout)
 
     def credential() -> Credential:
-        found = operator(profile, surroundings).find(method="token")
+        found = given or operator(profile, surroundings).find(method="token")
         found.require({origin}, profile.name)
         return found
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.keeper import Keeper
-from tokenctl.formats import opaque
+from tokenctl.formats import opaque, pasted
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, TokenRequest
 from tokenctl.secret import Secret
@@ -51,9 +51,14 @@ class Backend(Keeper):
     def require_granted(self, request: TokenRequest) -> None:
         """Refuse a request for what this authority cannot grant (exit 9)."""
 
-    def names(self, text: str) -> bool:
-        """Whether a text has the form of an id of this authority."""
-        return opaque.named_id(text) == text
+    @property
+    def form(self) -> pasted.Form:
+        """What its ids and tokens look like in a paste."""
+        return pasted.OURS
+
+    def id_of(self, argument: str) -> str | None:
+        """Return the id that an argument names; ``None`` for a text that is none."""
+        return opaque.named_id(argument)
 
     @property
     def suspension(self) -> Suspension | None:

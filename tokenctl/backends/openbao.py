@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tokenctl.backends.remote.service import Denial, Facts, Obtained, Reference
+from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
 from tokenctl.errors import AccessDenied, InvalidRequest, ServerError
 from tokenctl.http.peer import Answer, Peer, Unanswered, require_header
 from tokenctl.model.service import ServiceSettings
@@ -64,9 +64,6 @@ class OpenBao:
     def subject(self) -> str | None:
         return None
 
-    def names(self, text: str) -> bool:
-        return _ACCESSOR.fullmatch(text) is not None
-
     def keys(self, *, kid: str | None = None) -> KeySet | None:
         return None
 
@@ -101,6 +98,19 @@ class OpenBao:
 
     def own(self, handle: str) -> bool:
         return self.operator.handle == handle
+
+    def whoami(self) -> Identity:
+        members = self.operator.members
+        end, policies = members.get("exp"), members.get("scope")
+        return Identity(
+            subject=str(members.get("sub") or self.operator.handle), scope=tuple(str(policies).split()) if policies else None,
+            expires_at=end * SECOND if isinstance(end, int) else None,
+        )  # fmt: skip
+
+    def revoke_self(self) -> None:
+        answer = self._exchange("POST", "auth/token/revoke-self", repeatable=True)
+        if answer.status == 403:
+            raise AccessDenied(f"{self.authority} refuses the credential", hint="tokenctl login", reason="credential_refused")
 
     # Tokens
 
@@ -138,7 +148,7 @@ class OpenBao:
         else:
             path, document = "auth/token/lookup-accessor", {"accessor": reference.handle or ""}
         answer = self._exchange("POST", path, repeatable=True, document=document)
-        if answer.status in (403, 404):
+        if answer.status in (403, 404) or (answer.status == 400 and _unknown(answer)):
             self._require_sight(path, answer)
             return Facts(active=False, members={})
         return _facts(_data(answer))
@@ -158,7 +168,7 @@ class OpenBao:
 
     def _require_sight(self, path: str, answer: Answer) -> None:
         """Refuse to take a 403 for an unknown token where it may mean that this operator is not allowed to ask (exit 4)."""
-        if answer.status == 404 or "bad token" in _why(answer) or "invalid accessor" in _why(answer):
+        if answer.status == 404 or _unknown(answer):
             return
         _ = self.operator  # refused itself: exit 4
         allowed = self._exchange("POST", "sys/capabilities-self", repeatable=True, document={"paths": [path]})
@@ -195,6 +205,11 @@ class OpenBao:
         return ServerError(f"{self.authority} broke its contract: {what}", reason="malformed_answer")
 
 
+def is_accessor(text: str) -> bool:
+    """Whether a text has the form of an accessor."""
+    return _ACCESSOR.fullmatch(text) is not None
+
+
 def _member(answer: Answer, name: str) -> dict[str, object]:
     if answer.status != 200:
         raise ServerError(f"{answer.place} answered {answer.status} where {name} was expected", reason="unexpected_status")
@@ -206,6 +221,11 @@ def _member(answer: Answer, name: str) -> dict[str, object]:
 
 def _data(answer: Answer) -> dict[str, object]:
     return _member(answer, "data")
+
+
+def _unknown(answer: Answer) -> bool:
+    """Whether an answer says that there is no such token."""
+    return "bad token" in _why(answer) or "invalid accessor" in _why(answer)
 
 
 def _granted(answer: Answer) -> Secret:

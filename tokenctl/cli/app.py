@@ -9,8 +9,9 @@ from typer.core import TyperGroup
 from tokenctl.cli.options import GLOBAL_OPTIONS, with_globals
 
 VERBS = {
-    "issue": "issue", "inspect": "inspect", "list": "list", "revoke": "revoke", "rotate-keys": "rotate_keys",
-    "audit": "audit", "profile": "profile", "store": "store", "doctor": "doctor", "completion": "completion",
+    "issue": "issue", "inspect": "inspect", "list": "list", "revoke": "revoke", "rotate-keys": "rotate_keys", "audit": "audit",
+    "login": "login", "logout": "login", "whoami": "login", "profile": "profile", "store": "store", "doctor": "doctor",
+    "completion": "completion",
 }  # fmt: skip
 # What other tools call it.
 FOREIGN_VERBS = {
@@ -61,7 +62,7 @@ def build(arguments: list[str]) -> typer.Typer:
     )  # fmt: skip
     app.callback()(_root)
     verb = verb_of(arguments)
-    for name in [verb] if verb in VERBS else VERBS:
-        module: Any = import_module(f"tokenctl.cli.{VERBS[str(name)]}")
+    for name in dict.fromkeys([VERBS[str(verb)]] if verb in VERBS else VERBS.values()):
+        module: Any = import_module(f"tokenctl.cli.{name}")
         module.register(app)
     return app

@@ -28,7 +28,7 @@ GLOBAL_OPTIONS: dict[str, tuple[Any, Any]] = {
 _PATH_OPTIONS = frozenset(  # a path may be any bytes
     [
         *("file", "out", "proof", "source", "jwks", "plan", "recipients_file", "passphrase_file", "identity"),
-        *("baseline", "write_baseline", "archive", "known_head"),
+        *("baseline", "write_baseline", "archive", "known_head", "ca_file"),
     ]
 )
 _INSTANT_OPTIONS = frozenset(

@@ -10,8 +10,8 @@ from tokenctl.cli.options import with_globals
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
 EPILOG = epilog(
     ["tokenctl profile list", "tokenctl profile use staging",
-     "tokenctl profile add prod --jwks-file /srv/www/jwks.json --verifier https://gw.example/jwks.json"],
-    [0, 2, 5, 6, 7, 9],
+     "tokenctl profile add prod --backend oauth2 --issuer https://as.example --client-id ops"],
+    [0, 2, 5, 6, 7, 8, 9],
 )
 
 
@@ -19,8 +19,12 @@ EPILOG = epilog(
 def add(
     ctx: typer.Context,
     name: Name,
-    backend: Annotated[str, typer.Option("--backend", metavar="B", help="What keeps the tokens: local.")] = "local",
-    issuer: Annotated[str | None, typer.Option("--issuer", metavar="I", help="iss of its JWTs.")] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="B", help="What keeps the tokens: local, oauth2 or openbao.")
+    ] = "local",
+    issuer: Annotated[
+        str | None, typer.Option("--issuer", metavar="I", help="iss of its JWTs; the authorization server.")
+    ] = None,
     default_audience: Annotated[str | None, typer.Option("--default-audience", metavar="A", help="aud of its JWTs.")] = None,
     eddsa_name: Annotated[str | None, typer.Option("--eddsa-name", metavar="N", help="EdDSA or Ed25519 in headers.")] = None,
     jwks_file: Annotated[
@@ -29,13 +33,26 @@ def add(
     verifier: Annotated[
         list[str] | None, typer.Option("--verifier", metavar="URL", help="Where a verifier shows its keys.")
     ] = None,
+    address: Annotated[str | None, typer.Option("--address", metavar="URL", help="Where OpenBao or Vault answers.")] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", metavar="NS", help="The namespace there.")] = None,
+    client_id: Annotated[str | None, typer.Option("--client-id", metavar="ID", help="Your client at the issuer.")] = None,
+    client_auth: Annotated[
+        str | None, typer.Option("--client-auth", metavar="M", help="client_secret_basic, client_secret_post, private_key_jwt.")
+    ] = None,
+    endpoint: Annotated[
+        list[str] | None, typer.Option("--endpoint", metavar="NAME=URL", help="An endpoint, in place of the issuer's own word.")
+    ] = None,
+    ca_file: Annotated[str | None, typer.Option("--ca-file", metavar="FILE", help="The certificates to trust, PEM.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Confirm endpoints at other origins.")] = False,
 ) -> int:
     """Make a profile."""
     from tokenctl.commands.profile import add as act
+    from tokenctl.commands.profile_remote import Remote
 
+    remote = Remote(address, namespace, client_id, client_auth, tuple(endpoint or ()), ca_file)
     return act(
         ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name,
-        jwks_file=jwks_file, verifiers=tuple(verifier or ()),
+        jwks_file=jwks_file, verifiers=tuple(verifier or ()), remote=remote, yes=yes,
     )  # fmt: skip
 
 

@@ -7,25 +7,25 @@ import stat
 from collections.abc import Iterator
 
 from tokenctl import files, process, terminal
+from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest
-from tokenctl.formats import opaque
 from tokenctl.formats.pasted import LONGEST_LINE
 
 _PRESENTED_LIMIT = 16 * 1024 * 1024  # bytes of one input to inspect
 _CHUNK = 256 * 1024  # bytes
 
 
-def id_of(text: str) -> str:
+def id_of(text: str, backend: Backend) -> str:
     """Return the id that an argument names; the argument is never repeated, it may be a secret.
 
     Raises:
         InvalidRequest: it names none (exit 2).
     """
-    named = opaque.named_id(text)
+    named = backend.id_of(text)
     if named is None:
         raise InvalidRequest(
-            "an argument is no token id: an id is 22 letters and digits",
+            f"an argument is no token id{': an id is 22 letters and digits' if backend.kind == 'local' else ''}",
             hint="to hand in a token itself, pipe it: - reads standard input",
         )
     return named

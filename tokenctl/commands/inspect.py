@@ -53,17 +53,17 @@ def inspect(context: Context, question: Question) -> int:
     """
     _check_combination(question)
     expectations = _expectations(question)
-    ids = [inputs.id_of(target) for target in question.targets if target != "-"]
-    reads = "-" in question.targets or question.file is not None or question.fd is not None or not ids
+    named = [target for target in question.targets if target != "-"]
+    reads = "-" in question.targets or question.file is not None or question.fd is not None or not named
     lines = inputs.presented_lines(context, stdin="-" in question.targets, file=question.file, fd=question.fd) if reads else []
-    if question.use and any(pasted.presented(line)[0] is not None for line in lines):
-        raise InvalidRequest("--use accepts a presented token, an id proves nothing")
     if question.jwks is not None:
         answers = list(_foreign(context, question.jwks, lines, expectations))
         return _print(context, None, answers)
     with context.backend() as backend:
+        if question.use and any(pasted.presented(line, backend.form)[0] is not None for line in lines):
+            raise InvalidRequest("--use accepts a presented token, an id proves nothing")
         answers = []
-        for identifier in ids:
+        for identifier in [inputs.id_of(target, backend) for target in named]:
             answers += _guarded(context, partial(_named, backend, identifier, expectations))
         for line in lines:
             answers += _guarded(context, partial(_presented, backend, line, question, expectations))
@@ -121,7 +121,7 @@ def _named(backend: Backend, identifier: str, expectations: Expectations) -> Ite
 
 
 def _presented(backend: Backend, line: str, question: Question, expectations: Expectations) -> Iterable[Answer]:
-    named, tokens = pasted.presented(line)
+    named, tokens = pasted.presented(line, backend.form)
     if named is not None:
         yield from map(_only_named, _named(backend, named, expectations))
     for token in tokens:

@@ -9,7 +9,6 @@ from tokenctl import terminal
 from tokenctl.commands.context import Context
 from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import InvalidRequest
-from tokenctl.formats import opaque
 from tokenctl.model.introspection import Found
 from tokenctl.model.times import format_duration, format_instant
 from tokenctl.model.token import Token
@@ -34,15 +33,13 @@ def list_tokens(context: Context, typed: Typed, *, limit: int | None, after: str
     if limit is not None and not 1 <= limit <= _MOST:
         raise InvalidRequest(f"--limit: 1 to {_MOST}")
     selector = read_selector(typed, context.now)
-    position = None
-    if after is not None:
-        position = opaque.named_id(after)
-        if position is None:
-            raise InvalidRequest("--after: not a token id")
     console = context.console
     screen = console.on_terminal and not console.machine
     shown = limit if limit is not None else _SCREENFUL if screen else None
     with context.backend() as backend:
+        position = backend.id_of(after) if after is not None else None
+        if after is not None and position is None:
+            raise InvalidRequest("--after: not a token id")
         backend.housekeep()
         backend.require_trust()
         printer = _printer(context, backend.name)

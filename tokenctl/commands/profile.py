@@ -6,6 +6,7 @@ import os
 
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
+from tokenctl.commands.profile_remote import NOT_REMOTE, Remote, remotely
 from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound, naming
 from tokenctl.model.review import Review
 from tokenctl.model.times import format_duration
@@ -16,14 +17,15 @@ _SHORT_HASH = 12  # characters of a policy's hash for a person
 
 def add(
     context: Context, name: str, *, backend: str, issuer: str | None, default_audience: str | None, eddsa_name: str | None,
-    jwks_file: str | None, verifiers: tuple[str, ...],
+    jwks_file: str | None, verifiers: tuple[str, ...], remote: Remote = NOT_REMOTE, yes: bool = False,
 ) -> int:  # fmt: skip
     """Make a profile; one that is there already with the same settings is left as it is.
 
     Raises:
         Conflict: it is there with other settings (exit 6).
         InvalidConfiguration: an unknown backend (exit 9).
-        InvalidRequest: a malformed value (exit 2).
+        InvalidRequest: a malformed value, or foreign origins that nobody confirmed (exit 2).
+        ServerError, Unanswered: what an authorization server shows of itself (exit 8, 7).
     """
     config.check_name(name)
     if backend not in config.BACKENDS:
@@ -37,6 +39,7 @@ def add(
         name=name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name or "EdDSA",
         jwks_file=_jwks_file(context, name, jwks_file), verifiers=_verifiers(verifiers),
     )  # fmt: skip
+    profile = remotely(context, profile, remote, yes=yes)
     places = context.places
     try:
         before = config.load_profile(places, name)
@@ -114,7 +117,7 @@ def show(context: Context, name: str | None) -> int:
         "default_audience": profile.default_audience, "eddsa_name": profile.eddsa_name,
         "jwks_file": profile.jwks_file, "verifiers": list(profile.verifiers), "keyring_backend": profile.keyring_backend,
         "rotation": {name: format_duration(value) for name, value in profile.rotation._asdict().items()},
-        "review": _thresholds(profile.review),
+        "review": _thresholds(profile.review), "service": profile.service.table() if profile.backend != "local" else None,
         "file": places.profile(profile.name), "store": places.store(profile.name),
         "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
     }  # fmt: skip

@@ -58,18 +58,18 @@ def revoke(context: Context, order: Order) -> int:
     if order.plan is not None:
         return _revoke_planned(context, order, order.plan)
     action = _read_action(context, order)
-    ids = [inputs.id_of(target) for target in order.targets if target != "-"]
+    named = [target for target in order.targets if target != "-"]
     reads = "-" in order.targets or bool(order.sources)
-    if order.selectors.any and (ids or reads):
+    if order.selectors.any and (named or reads):
         raise InvalidRequest("name tokens or select them, not both")
-    if not (order.selectors.any or ids or reads):
+    if not (order.selectors.any or named or reads):
         raise InvalidRequest(
             "no token named", hint="tokenctl revoke ID, or pipe what leaked: tokenctl revoke - < FILE", reason="nothing_named"
         )
     with context.backend() as backend:
         gathered = Gathered()
-        for identifier in ids:
-            gathered.name(identifier)
+        for target in named:
+            gathered.name(inputs.id_of(target, backend))
         if order.selectors.any:
             _select(context, backend, order, gathered)
         read_sources(backend, order.sources, gathered, stdin="-" in order.targets)

@@ -34,8 +34,8 @@ class Gathered:
     def name(self, identifier: str) -> None:
         self.targets.setdefault(identifier, Target(id=identifier))
 
-    def prove(self, identifier: str) -> None:
-        self.targets[identifier] = Target(id=identifier, proved=True)
+    def prove(self, identifier: str, text: Secret) -> None:
+        self.targets[identifier] = Target(id=identifier, proved=True, text=text)
 
     def doubt(self, secret: Secret, error: IntegrityError) -> None:
         """Keep a token that may be ours, but whose row or key does not check out: nothing proves it, nothing clears it."""
@@ -84,12 +84,13 @@ def read_sources(backend: Backend, sources: Iterable[str], gathered: Gathered, *
 
 def _read_lines(backend: Backend, lines: Iterable[str], gathered: Gathered) -> None:
     """Take from each line what names a token or proves itself; count the rest."""
-    for text in _documents(lines):
-        line = pasted.recognise(text)
+    for text in _documents(lines, backend.form):
+        line = pasted.recognise(text, backend.form)
         for identifier in line.ids:
             gathered.name(identifier)
         gathered.mentioned.update(line.mentioned)
         gathered.foreign.update(line.foreign)
+        _prove_words(backend, line.words, gathered)
         for secret in line.secrets:
             try:
                 proved = backend.prove(secret)
@@ -97,7 +98,7 @@ def _read_lines(backend: Backend, lines: Iterable[str], gathered: Gathered) -> N
                 gathered.doubt(secret, error)
                 continue
             if proved is not None:
-                gathered.prove(proved)
+                gathered.prove(proved, secret)
                 continue
             token = opaque.parse(secret.reveal().decode("ascii"))
             if isinstance(token, str):
@@ -106,14 +107,25 @@ def _read_lines(backend: Backend, lines: Iterable[str], gathered: Gathered) -> N
                 gathered.mentioned.add(token.id)
 
 
-def _documents(lines: Iterable[str]) -> Iterator[str]:
+def _prove_words(backend: Backend, words: Iterable[Secret], gathered: Gathered) -> None:
+    """Take what proves itself of texts without a form; what looks like another's secret counts as that no more."""
+    for word in words:
+        proved = backend.prove(word)
+        if proved is not None:
+            gathered.prove(proved, word)
+            kind = pasted.foreign_kind(word.reveal().decode("ascii", "replace"))
+            if kind is not None:
+                gathered.foreign -= Counter([kind])
+
+
+def _documents(lines: Iterable[str], form: pasted.Form) -> Iterator[str]:
     """Yield lines; a JSON document that was printed over many lines is joined to one first, or taken apart where it is ours."""
     rest = iter(lines)
     for line in rest:
-        if line.startswith(_OUR_LIST) and not pasted.recognise(line).ids:
+        if line.startswith(_OUR_LIST) and not pasted.recognise(line, form).ids:
             yield from _elements(line, rest)
         elif line.strip() in ("{", "["):
-            yield from _joined(line, rest)
+            yield from _joined(line, rest, form)
             return
         else:
             yield line
@@ -131,7 +143,7 @@ def _elements(line: str, rest: Iterator[str]) -> Iterator[str]:
         line = following
 
 
-def _joined(line: str, rest: Iterator[str]) -> Iterator[str]:
+def _joined(line: str, rest: Iterator[str], form: pasted.Form) -> Iterator[str]:
     whole = [line]
     size = 0
     for more in rest:
@@ -143,4 +155,4 @@ def _joined(line: str, rest: Iterator[str]) -> Iterator[str]:
             )
         whole.append(more)
     joined = "\n".join(whole)
-    yield from [joined] if pasted.recognise(joined).ids else whole
+    yield from [joined] if pasted.recognise(joined, form).ids else whole

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -52,6 +52,22 @@ def _secret_argument() -> re.Pattern[str]:
     return re.compile("|".join((ours, jose, *(f"(?<![A-Za-z0-9_.-])(?:{form})" for form in _FOREIGN.values()))))
 
 
+class Form(NamedTuple):
+    """What ids and tokens of an authority look like.
+
+    Attributes:
+        named: Returns the id that a text names, if it is one.
+        words: Yields further texts of a line that may be tokens: they have no form of their own, and one that proves
+            nothing says nothing.
+    """
+
+    named: Callable[[str], str | None] = opaque.named_id
+    words: Callable[[str], Iterable[Secret]] | None = None
+
+
+OURS = Form()
+
+
 class Pasted(NamedTuple):
     """What one line holds.
 
@@ -60,12 +76,14 @@ class Pasted(NamedTuple):
         secrets: Tokens that may be ours, to be proved.
         mentioned: Ids in the form of a token that are no token: a wrong checksum, a missing secret.
         foreign: How many secrets of others, by kind.
+        words: Texts that may be tokens of an authority without a form of its own.
     """
 
     ids: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
     mentioned: tuple[str, ...] = ()
     foreign: Mapping[str, int] = MappingProxyType({})
+    words: tuple[Secret, ...] = ()
 
 
 def _opaque_in(line: str) -> Iterator[re.Match[str]]:
@@ -114,11 +132,11 @@ def _mask_word(match: re.Match[str]) -> str:
     return word if plain or opaque.named_id(word) else "***"
 
 
-def recognise(line: str) -> Pasted:
+def recognise(line: str, form: Form = OURS) -> Pasted:
     """Read one line: a JSON object speaks by its ``id`` only, a first field may be an id, a secret may stand anywhere."""
     stripped = line.strip()
-    document = _ids_of_document(stripped) if stripped.startswith("{") else None
-    named = opaque.named_id(stripped.split(None, 1)[0]) if stripped and document is None else None
+    document = _ids_of_document(stripped, form) if stripped.startswith("{") else None
+    named = form.named(stripped.split(None, 1)[0]) if stripped and document is None else None
     ids = document if document is not None else (named,) if named else ()
     secrets: list[Secret] = []
     mentioned: list[str] = []
@@ -130,10 +148,22 @@ def recognise(line: str) -> Pasted:
             secrets.append(Secret(match[0]))
     secrets += [Secret(text) for text in _jwts_in(line)]
     foreign.update(match.lastgroup or "other" for match in _foreign_secret().finditer(line))
-    return Pasted(ids=ids, secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign)
+    words = tuple(form.words(line)) if form.words is not None else ()
+    return Pasted(ids=ids, secrets=tuple(secrets), mentioned=tuple(mentioned), foreign=foreign, words=words)
 
 
-def _ids_of_document(text: str) -> tuple[str, ...] | None:
+def foreign_kind(text: str) -> str | None:
+    """Return the vendor whose secrets look like a text; ``None`` for nobody's."""
+    match = _foreign_secret().search(text)
+    return (match.lastgroup or "other") if match else None
+
+
+def words(line: str) -> Iterator[str]:
+    """Yield what may be a bearer token in a line. Source: RFC 6750 section 2.1."""
+    return (match[0] for match in re.finditer(r"[A-Za-z0-9._~+/-]{16,65536}=*", line))
+
+
+def _ids_of_document(text: str, form: Form) -> tuple[str, ...] | None:
     """Return the ids of a token object, or of the document of ``list``; ``None`` where the text is no JSON object."""
     try:
         document = json.loads(text)
@@ -143,7 +173,7 @@ def _ids_of_document(text: str) -> tuple[str, ...] | None:
         return None
     members = [document, *document["tokens"]] if isinstance(document.get("tokens"), list) else [document]
     ids = [member.get("id") for member in members if isinstance(member, dict)]
-    return tuple(named for named in (opaque.named_id(entry) for entry in ids if isinstance(entry, str)) if named)
+    return tuple(named for named in (form.named(entry) for entry in ids if isinstance(entry, str)) if named)
 
 
 def bearer(line: str) -> Secret | None:
@@ -152,7 +182,7 @@ def bearer(line: str) -> Secret | None:
     return Secret(match[1]) if match else None
 
 
-def presented(line: str) -> tuple[str | None, list[Secret]]:
+def presented(line: str, form: Form = OURS) -> tuple[str | None, list[Secret]]:
     """Read one line that is presented for inspection.
 
     A line is taken whole, so that a token with anything before or behind it is judged with that: only a ``Bearer`` prefix is cut.
@@ -162,11 +192,11 @@ def presented(line: str) -> tuple[str | None, list[Secret]]:
         The id it names, if it names one, and the presented tokens.
     """
     stripped = line.strip()
-    named = opaque.named_id(stripped)
+    named = form.named(stripped)
     if named:
         return named, []
     if stripped.startswith("{"):
-        ids = _ids_of_document(stripped)
+        ids = _ids_of_document(stripped, form)
         if ids:
             return ids[0], []
     carried = bearer(stripped)
@@ -174,7 +204,7 @@ def presented(line: str) -> tuple[str | None, list[Secret]]:
         return None, [carried]
     if " " in line or "\t" in line:
         found = [Secret(match[0]) for match in _opaque_in(line)]
-        first = opaque.named_id(stripped.split(None, 1)[0])
+        first = form.named(stripped.split(None, 1)[0])
         if found:
             return None, found
         if first:

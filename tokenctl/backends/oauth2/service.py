@@ -6,13 +6,14 @@ Source: RFC 6749 (client credentials), RFC 8707 (resource), RFC 7662 (introspect
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.oauth2 import client_auth
 from tokenctl.backends.oauth2.discovery import Metadata
-from tokenctl.backends.remote.service import Denial, Facts, Obtained, Reference
+from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
 from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, PolicyDenied, ServerError
 from tokenctl.http.peer import Answer, Peer
 from tokenctl.model.service import ServiceSettings
@@ -68,14 +69,30 @@ class AuthorizationServer:
     def subject(self) -> str | None:
         return self._settings.client_id or self._credential.client_id
 
-    def names(self, text: str) -> bool:
-        return False
-
     def own(self, handle: str) -> bool:
         return False  # a client proves itself by no token
 
     def keys(self, *, kid: str | None = None) -> KeySet | None:
         return self._keys(kid)
+
+    def whoami(self) -> Identity:
+        """Prove the client, by a question that changes nothing where that is possible, else by a token that is given back."""
+        if "introspection" in self.metadata.endpoints:
+            self.ask(Reference(text=Secret(secrets.token_urlsafe(32))))
+        else:
+            answer = self._ask("token", {"grant_type": "client_credentials"}, repeatable=False)
+            if answer.status != 200:
+                raise self._refused(answer)
+            text = answer.members().get("access_token")
+            if isinstance(text, str) and _TOKEN.fullmatch(text):
+                self.deny(Reference(text=Secret(text)), keep_children=False)
+        return Identity(subject=self.subject or "-")
+
+    def revoke_self(self) -> None:
+        raise InvalidConfiguration(
+            f"{self.authority} revokes no client by itself",
+            hint="delete the client there; to forget the secret here: tokenctl logout", reason="part_lacking",
+        )  # fmt: skip
 
     def obtain(self, request: TokenRequest, lifetime: int) -> Obtained:
         form = {"grant_type": "client_credentials"}

@@ -12,12 +12,14 @@ from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Obtained, Reference, Service
 from tokenctl.config import Profile
 from tokenctl.errors import InvalidConfiguration, PolicyDenied, TokenctlError
+from tokenctl.formats import pasted
 from tokenctl.http.peer import Unanswered
 from tokenctl.model.identifier import new_id
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.times import format_duration
 from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, Token, TokenRequest
 from tokenctl.secret import Secret
+from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
     from tokenctl.model.policy import Policy
@@ -34,6 +36,7 @@ class RemoteAuthority(Backend):
 
     Args:
         service: Connects, when it is first needed.
+        is_handle: Whether a text has the form of a handle of such a service.
 
     Attributes:
         asked: Whether any presented token may be sent to the service, whatever it carries (``--ask``).
@@ -47,12 +50,13 @@ class RemoteAuthority(Backend):
 
     def __init__(
         self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy], kind: str, authority: str,
-        service: Callable[[], Service],
+        service: Callable[[], Service], is_handle: Callable[[str], bool],
     ) -> None:  # fmt: skip
         super().__init__(profile, journal, policy=policy)
         self.kind = kind
         self.authority_url = authority
         self._connect = service
+        self.is_handle = is_handle
         self._service: Service | None = None
 
     @property
@@ -150,7 +154,7 @@ class RemoteAuthority(Backend):
                     change, request, obtained, authority=self.authority_url, expires_at=obtained.expires_at, named=named,
                     own=own or (None if request.batch is not None else named), policy=policy.hash,
                 )  # fmt: skip
-                ledger.conclude(change, "issue", "done", target=token.id, request_id=named, duration_ms=elapsed)
+                token = ledger.conclude_about(change, Stored(token, intact=True), "issue", "done", named, duration_ms=elapsed)
         except BaseException:
             # Nothing happens unrecorded: what cannot be recorded is not handed out.
             self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
@@ -207,8 +211,26 @@ class RemoteAuthority(Backend):
 
     # Introspection
 
-    def names(self, text: str) -> bool:
-        return super().names(text) or ledger.HANDLE.fullmatch(text) is not None
+    @property
+    def form(self) -> pasted.Form:
+        return pasted.Form(named=self._named, words=self._words)
+
+    def _named(self, text: str) -> str | None:
+        """Return what stands as an id in a paste: one that has a row here, or the form of the service's handles."""
+        identifier = self.id_of(text)
+        if identifier is None or self.is_handle(text):
+            return identifier
+        with self.journal.reading() as view:
+            return identifier if view is not None and view.rows.token(identifier) is not None else None
+
+    def _words(self, line: str) -> Iterator[Secret]:
+        """Yield what may be tokens of the service: every word; one that no row knows is sent nowhere."""
+        with self.journal.reading() as view:
+            if view is not None or self.asked:
+                yield from map(Secret, pasted.words(line))
+
+    def id_of(self, argument: str) -> str | None:
+        return argument if ledger.HANDLE.fullmatch(argument) and not pasted.looks_secret(argument) else None
 
     def introspect(self, presented: Secret, expectations: Expectations) -> Introspection:
         from tokenctl.backends.remote import introspecting

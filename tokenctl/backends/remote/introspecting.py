@@ -46,7 +46,7 @@ def named(authority: RemoteAuthority, identifier: str, expectations: Expectation
     with authority.journal.reading() as view:
         stored = view.rows.token(identifier) if view is not None else None
         known = look(view, stored) if view is not None and stored is not None else None
-    if authority.service.by_handle and (known is not None or authority.service.names(identifier)):
+    if authority.service.by_handle and (known is not None or authority.is_handle(identifier)):
         facts = authority.service.ask(Reference(identifier))
         if facts is None or (known is None and not facts.active):
             return None if known is None else _answer(authority, None, known, None, facts, expectations)

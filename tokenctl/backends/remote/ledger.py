@@ -82,6 +82,22 @@ def conclude(
     )  # fmt: skip
 
 
+def intend_about(change: Change, stored: Stored[Token], what: str, reason: Reason) -> Stored[Token]:
+    """Record that a change of a token of ours is about to be asked for; return its row with that."""
+    facts: dict[str, object] = {
+        "outcome": "pending", "reason": what, "request_id": reason.request_id, "ticket": reason.ticket
+    }  # fmt: skip
+    return stored._replace(row=record_about(change, stored, INTENT, facts))
+
+
+def conclude_about(
+    change: Change, stored: Stored[Token], what: str, outcome: str, request_id: str, *, duration_ms: int | None = None
+) -> Token:
+    """Record what came of an intent about a token of ours; return its row with that."""
+    facts: dict[str, object] = {"outcome": outcome, "reason": what, "request_id": request_id, "duration_ms": duration_ms}
+    return record_about(change, stored, OUTCOME, facts)
+
+
 def keep(
     change: Change, request: TokenRequest, obtained: Obtained, *, authority: str, expires_at: int, named: str, own: str | None,
     policy: str,

@@ -17,8 +17,10 @@ from tokenctl.errors import InvalidConfiguration, InvalidRequest, TokenctlError
 from tokenctl.http.peer import PARALLEL, Unanswered
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import Outcome, Reason, Target, Token
+from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
+    from tokenctl.backends.local.view import Change
     from tokenctl.backends.remote.authority import RemoteAuthority
 
 _BATCH = 8 * PARALLEL  # targets whose intents and outcomes are recorded together
@@ -88,24 +90,34 @@ def _batch(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason
         assert change is not None
         rows = change.rows.tokens([target.id for target in targets])
         for target in targets:
-            ledger.intend(change, "revoke", target=target.id, request_id=reason.request_id, ticket=reason.ticket)
+            stored = rows.get(target.id)
+            if stored is not None:
+                rows[target.id] = ledger.intend_about(change, stored, "revoke", reason)
+            else:
+                ledger.intend(change, "revoke", target=target.id, request_id=reason.request_id, ticket=reason.ticket)
     fates = _ask_all(authority, targets, keep_children=keep_children)
     authority.journal.catch_up()
     outcomes = []
     with authority.journal.changing() as change:
         assert change is not None
+        rows = change.rows.tokens([target.id for target in targets])  # others may have changed them meanwhile
         for target, fate in zip(targets, fates, strict=True):
             stored = rows.get(target.id)
             before = stored.row if stored is not None else None
-            denied = fate.outcome in ("revoked", "already_revoked")
-            row = before
-            if denied and stored is not None and before is not None and before.revoked_at is None:
-                row = ledger.revoke(change, stored, reason)
-            ledger.conclude(
-                change, "revoke", fate.outcome, target=target.id, request_id=reason.request_id, duration_ms=fate.elapsed_ms
-            )
+            row = _noted(change, target, stored, fate, reason)
             outcomes.append(_told(target, row, fate, reason, now=change.now, by=change.actor_name, was_ours=before))
     yield from outcomes
+
+
+def _noted(change: Change, target: Target, stored: Stored[Token] | None, fate: Fate, reason: Reason) -> Token | None:
+    """Record what came of it; write into our row that the service denies it now."""
+    named = reason.request_id
+    if stored is None:
+        ledger.conclude(change, "revoke", fate.outcome, target=target.id, request_id=named, duration_ms=fate.elapsed_ms)
+        return None
+    if fate.outcome in ("revoked", "already_revoked") and stored.row.revoked_at is None:
+        stored = stored._replace(row=ledger.revoke(change, stored, reason))
+    return ledger.conclude_about(change, stored, "revoke", fate.outcome, named, duration_ms=fate.elapsed_ms)
 
 
 def _told(

@@ -65,6 +65,17 @@ class Denial(NamedTuple):
     detail: str | None = None
 
 
+class Identity(NamedTuple):
+    """Whom the service takes the operator for; ``expires_at`` in milliseconds UTC.
+
+    ``scope`` and ``expires_at`` are ``None`` where it does not say.
+    """
+
+    subject: str
+    scope: tuple[str, ...] | None = None
+    expires_at: int | None = None
+
+
 class Service(Protocol):
     """A token service; every call is one exchange or a few.
 
@@ -114,8 +125,12 @@ class Service(Protocol):
         """Whether a handle is that of the operator's own credential."""
         ...
 
-    def names(self, text: str) -> bool:
-        """Whether a text has the form of a handle of this service."""
+    def whoami(self) -> Identity:
+        """Prove the operator's credential; raises AccessDenied where it is refused (exit 4)."""
+        ...
+
+    def revoke_self(self) -> None:
+        """Revoke the operator's credential; raises InvalidConfiguration where it cannot be by itself (exit 9)."""
         ...
 
     def close(self) -> None: ...

@@ -78,12 +78,12 @@ def log(context: Context, question: Question) -> int:
         NotFound: no token that was presented is known by its secret (exit 5).
         IntegrityError: a record cannot be read, or what is followed was restored or cut (exit 10).
     """
-    choice, console = _read(context, question), context.console
-    limit, forward = question.limit, question.after is not None
+    console, limit, forward = context.console, question.limit, question.after is not None
     if limit is None and console.on_terminal and not console.machine and not question.raw:
         limit = _SCREENFUL
     code = 0
     with context.backend() as backend:
+        choice = _read(context, backend, question)
         if question.token is not None:
             from tokenctl.commands.audit import presented
 
@@ -153,7 +153,7 @@ def _more(question: Question, limit: int | None, shown: int, first: int | None, 
     return f"; newer: --after {last}" if question.after is not None else f"; older: --before {first}"
 
 
-def _read(context: Context, question: Question) -> Choice:
+def _read(context: Context, backend: Backend, question: Question) -> Choice:
     """Read a question; raises InvalidRequest (exit 2)."""
     for option, number, least in (
         ("--limit", question.limit, 1),
@@ -192,7 +192,7 @@ def _read(context: Context, question: Question) -> Choice:
             selector = selector._replace(states=EVERY_STATE)
     chosen = query.Filter(
         since=since, until=until, operation=_operations(question.operation), actor=_actors(question.actor),
-        request_id=question.request_id, target=_targets(question.target), ticket=question.ticket,
+        request_id=question.request_id, target=_targets(backend, question.target), ticket=question.ticket,
         behind=question.after, before=question.before,
     )  # fmt: skip
     return Choice(chosen, selector)
@@ -217,10 +217,8 @@ def _actors(typed: tuple[str, ...]) -> tuple[str, ...]:
     return typed
 
 
-def _targets(typed: tuple[str, ...]) -> tuple[str, ...]:
-    from tokenctl.formats import opaque
-
-    named = [opaque.named_id(target) for target in typed]
+def _targets(backend: Backend, typed: tuple[str, ...]) -> tuple[str, ...]:
+    named = [backend.id_of(target) for target in typed]
     if None in named:
         raise InvalidRequest("--target: not an id: an id is 22 letters and digits")
     return tuple(name for name in named if name is not None)

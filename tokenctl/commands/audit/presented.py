@@ -37,7 +37,11 @@ def read(backend: Backend) -> Proved:
     doubted: dict[str, None] = {}
     unproved = others = 0
     for line in inputs.lines_of(0, what="standard input", limit=_LIMIT):
-        found = pasted.recognise(line)
+        found = pasted.recognise(line, backend.form)
+        for word in found.words:
+            proved = backend.prove(word)
+            if proved is not None:
+                ids.setdefault(proved)
         others += len(found.mentioned) + sum(found.foreign.values())
         for secret in found.secrets:
             try:

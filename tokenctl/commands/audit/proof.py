@@ -15,7 +15,6 @@ from tokenctl.commands.audit import checkpoint
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
 from tokenctl.files import PRIVATE_FILE
-from tokenctl.formats import opaque
 from tokenctl.formats.proof import Disclosed, Proof
 from tokenctl.model.record import (
     NONCE_LENGTH,
@@ -39,11 +38,13 @@ def prove(context: Context, target: str, *, seq: int | None, disclose: bool, out
         IntegrityError: the store is quarantined, or record and log do not check out (exit 10).
         TemporarilyUnavailable: the first log key cannot be recorded, or the output cannot be written (exit 7).
     """
-    identifier = opaque.named_id(target)
-    if identifier is None:
-        raise InvalidRequest("a proof is of one record about an id: an id is 22 letters and digits", hint="tokenctl audit log")
     out = checkpoint.file_of(context, out)
     with context.backend() as backend:
+        identifier = backend.id_of(target)
+        if identifier is None:
+            raise InvalidRequest(
+                "a proof is of one record about an id: an id is 22 letters and digits", hint="tokenctl audit log"
+            )  # fmt: skip
         with backend.journal.reading() as view:  # a question that has no answer makes no key
             _disclosed_of(backend, view, identifier, seq, disclose=disclose)
         log_key.provide(backend.journal)

@@ -11,7 +11,6 @@ from tokenctl.commands.audit import screen
 from tokenctl.commands.audit.log import document
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, NotFound
-from tokenctl.formats import opaque
 from tokenctl.model.record import Record
 
 _LONGEST_NUMBER = 18  # digits; an id has 22 characters
@@ -31,12 +30,12 @@ def show(context: Context, target: str) -> int:
         return _show_presented(context)
     if target.isascii() and target.isdigit() and len(target) <= _LONGEST_NUMBER:
         return _show_record(context, int(target))
-    identifier = opaque.named_id(target)
-    if identifier is None:
-        raise InvalidRequest(
-            "an argument is neither an id, 22 letters and digits, nor a record's number", hint="tokenctl audit log"
-        )
     with context.backend() as backend:
+        identifier = backend.id_of(target)
+        if identifier is None:
+            raise InvalidRequest(
+                "an argument is neither an id, 22 letters and digits, nor a record's number", hint="tokenctl audit log"
+            )
         _show(context, backend, identifier)
     return 0
 
