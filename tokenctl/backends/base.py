@@ -34,10 +34,16 @@ class Backend(Keeper):
     Attributes:
         kind: The name of its kind, as profiles say it.
         place: Where it is, for people.
+        asked: Whether any presented token may be sent to a remote service, whatever it carries (``--ask``).
+        including_self: Whether the operator's own credential may be revoked too.
+        wait: Seconds that a revocation waits until a remote service denies.
         suspension, usage, delivery, signing_keys: Its parts; ``None`` for what it lacks.
     """
 
     kind: str
+    asked = False
+    including_self = False
+    wait = 0.0
 
     @property
     @abstractmethod

@@ -1,5 +1,6 @@
 """Declares ``inspect``."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from tokenctl.cli.options import with_globals
 Texts = list[str] | None
 
 
-@with_globals
+@partial(with_globals, outputs=("introspection",))
 def inspect(
     ctx: typer.Context,
     targets: Annotated[Texts, typer.Argument(metavar="[ID... | -]", help="Ids, or - to read tokens from stdin.")] = None,
@@ -26,6 +27,10 @@ def inspect(
     scope: Annotated[Texts, typer.Option("--scope", metavar="SC", help="What it must grant.")] = None,
     leeway: Annotated[str | None, typer.Option("--leeway", metavar="D", help="Clock skew allowed, at most 5m.")] = None,
     ignore_binding: Annotated[bool, typer.Option("--ignore-binding", help="Accept it without proof of its key.")] = False,
+    ask: Annotated[
+        str | None, typer.Option("--ask", metavar="PROFILE", help="Send it to this profile's service, whatever it is.")
+    ] = None,
+    all_profiles: Annotated[bool, typer.Option("--all-profiles", help="Ask whichever profile it belongs to.")] = False,
 ) -> int:
     """Say whether a token is accepted, and why not."""
     from tokenctl.commands.inspect import Question
@@ -34,7 +39,7 @@ def inspect(
     question = Question(
         targets=tuple(targets or ()), file=file, fd=fd, use=use, offline=offline, valid_for=valid_for, jwks=jwks,
         issuer=issuer, audience=tuple(audience or ()), any_audience=any_audience, scope=tuple(scope or ()), leeway=leeway,
-        ignore_binding=ignore_binding,
+        ignore_binding=ignore_binding, ask=ask, all_profiles=all_profiles,
     )  # fmt: skip
     return act(ctx.obj.context(), question)
 

@@ -29,6 +29,7 @@ def issue(
     parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="It dies with this token.")] = None,
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What it is for.")] = None,
     request_id: Annotated[str | None, typer.Option("--request-id", metavar="R", help="Makes a rerun safe.")] = None,
+    accept_less: Annotated[bool, typer.Option("--accept-less", help="Take less scope, if a service grants less.")] = False,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the token there, 0600.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", metavar="M", help="Mode of that file.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="G", help="Group of that file.")] = None,
@@ -51,7 +52,7 @@ def issue(
         subject=subject, scope=tuple(scope or ()), audience=tuple(audience or ()), ttl=ttl, format=format_,
         algorithm=algorithm, kind=kind, owner=owner, label=tuple(label or ()), claim=tuple(claim or ()),
         not_before=not_before, max_uses=max_uses, parent=parent, note=note, request_id=request_id,
-        replace=replace, grace=grace,
+        replace=replace, grace=grace, accept_less=accept_less,
     )  # fmt: skip
     manner = Manner(
         out=out, mode=mode, group=group, fd=fd, dry_run=dry_run, number=count, source=source,

@@ -37,6 +37,12 @@ def revoke(
     expect: Annotated[int | None, typer.Option("--expect", metavar="N", help="Do it only if it changes N tokens.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="An unknown id is no failure.")] = False,
+    wait: Annotated[str | None, typer.Option("--wait", metavar="D", help="Ask a service so long until it denies.")] = None,
+    including_self: Annotated[bool, typer.Option("--including-self", help="Your own credential too.")] = False,
+    ask: Annotated[
+        str | None, typer.Option("--ask", metavar="PROFILE", help="Send tokens to this profile's service, whatever they are.")
+    ] = None,
+    all_profiles: Annotated[bool, typer.Option("--all-profiles", help="Ask whichever profile each belongs to.")] = False,
 ) -> int:
     """Deny tokens for good or for a time; tell what became of each."""
     from tokenctl.commands.revoke import Order
@@ -46,6 +52,7 @@ def revoke(
         targets=tuple(targets or ()), sources=tuple(source or ()), selectors=selectors, reason=reason, note=note,
         ticket=ticket, keep_children=keep_children, suspend=suspend, duration=duration, then=then, lift=lift,
         dry_run=dry_run, out=out, plan=plan, expect=expect, yes=yes, ignore_not_found=ignore_not_found,
+        wait=wait, including_self=including_self, ask=ask, all_profiles=all_profiles,
     )  # fmt: skip
     return act(ctx.obj.context(), order)
 

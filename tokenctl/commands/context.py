@@ -1,5 +1,7 @@
 """What every action is given: where to speak, and the way to its profile's backend."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,12 +16,14 @@ class Context(NamedTuple):
     """One run of one verb.
 
     Attributes:
+        asked: Whether presented tokens may be sent to its service, whatever they are.
         profile: The name given by ``--profile``; ``None`` leaves it to the environment and ``current``.
     """
 
     console: Console
     surroundings: wiring.Surroundings
     profile: str | None = None
+    asked: bool = False
 
     @property
     def now(self) -> int:
@@ -30,10 +34,19 @@ class Context(NamedTuple):
     def places(self) -> config.Places:
         return wiring.places(self.surroundings)
 
+    def asking(self, profile: str | None) -> Context:
+        """Return the context for ``--ask PROFILE``: that profile, whose service is sent whatever was presented."""
+        if profile is None:
+            return self
+        if self.profile not in (None, profile):
+            raise InvalidRequest("--ask and --profile name different profiles")
+        return self._replace(profile=config.check_name(profile), asked=True)
+
     @contextmanager
     def backend(self) -> Iterator[Backend]:
         """Open the profile's backend and close it on every way out."""
         backend = wiring.open_backend(self.profile, self.surroundings)
+        backend.asked = self.asked
         self.console.profile = backend.name
         self.console.detail(f"profile {backend.name} ({backend.place})")
         handed = self.surroundings.credential_file is not None or self.surroundings.credential_fd is not None

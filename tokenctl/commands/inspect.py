@@ -34,6 +34,8 @@ class Question(NamedTuple):
     scope: tuple[str, ...] = ()
     leeway: str | None = None
     ignore_binding: bool = False
+    ask: str | None = None
+    all_profiles: bool = False
 
 
 class Answer(NamedTuple):
@@ -52,6 +54,7 @@ def inspect(context: Context, question: Question) -> int:
         IntegrityError: an active token in a store that does not check out (exit 10).
     """
     _check_combination(question)
+    context = context.asking(question.ask)
     expectations = _expectations(question)
     named = [target for target in question.targets if target != "-"]
     reads = "-" in question.targets or question.file is not None or question.fd is not None or not named

@@ -24,7 +24,13 @@ def show(context: Context, backend: Backend | None, answers: list[Answer]) -> No
     console = context.console
     unknown = [answer.named for answer in answers if answer.introspection is None and answer.named is not None]
     known = [answer.introspection for answer in answers if answer.introspection is not None]
-    if console.machine:
+    if console.output == "introspection":
+        from tokenctl.render.machine import rfc7662_object
+
+        for answer in answers:
+            told = answer.introspection
+            console.document(rfc7662_object(told) if told is not None else {"active": False})
+    elif console.machine:
         _show_machine(context, answers)
     elif not console.quiet:
         console.answer_bytes("\n".join(_block(context, backend, answer) for answer in known).encode("utf-8", "backslashreplace"))
@@ -87,7 +93,9 @@ def _headline(context: Context, answer: Introspection, backend: Backend | None) 
         left = f", {format_duration(end - now)} left" if end is not None else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
-        return paint("not checked: form, signature and time only", "yellow")
+        open_ = [check.detail for check in answer.checks if check.ok is None and check.name in ("known", "state", "introspection")]
+        told = open_[0] if open_ and open_[0] is not None and not open_[0].startswith("not asked") else None
+        return paint(f"not checked: {escape(told) if told else 'form, signature and time only'}", "yellow")
     if answer.found is not None and answer.state == "expired" and answer.found.token.expires_at > now:
         return paint(f"not active: {_ahead(backend)}", "red")
     return paint(f"not active: {_why(answer, now)}", "red")
@@ -144,7 +152,7 @@ def _facts(context: Context, answer: Introspection, backend: Backend | None) -> 
         lines.append(f"  revoked   {_moment(token.revoked_at, now)} by {cell(token.revoked_by)}")
         if token.revoked_note:
             lines.append(fold("  because   ", escape(token.revoked_note)))
-        lines.append(fold("  denied    ", f"by this store since {_seconds(token.revoked_at)}; {_offline(token, now)}"))
+        lines.append(fold("  denied    ", f"by {_judge(token)} since {_seconds(token.revoked_at)}; {_offline(token, now)}"))
     elif token.suspended_at is not None:
         lines.append(f"  suspended {_moment(token.suspended_at, now)}, {_suspension_end(token, now, distance=False)}")
         if token.revoked_note:
@@ -161,6 +169,10 @@ def _facts(context: Context, answer: Introspection, backend: Backend | None) -> 
     if backend is not None:
         lines.append(f"  profile   {backend.name} ({backend.place})")
     return lines
+
+
+def _judge(token: Token) -> str:
+    return escape(token.issuer or "") if token.remote else "this store"
 
 
 def _denied_by_others(context: Context, token: Token, standing: Standing) -> list[str]:
@@ -222,6 +234,8 @@ def _use(token: Token, now: int) -> str:
     if token.format == "jwt" and token.last_used_at is None:
         return "not tracked: a JWT is checked elsewhere"
     uses = f"uses {token.uses}" + (f" of {token.max_uses}" if token.max_uses is not None else "")
+    if token.remote:
+        return "not told by the service" + (f"; uses at most {token.max_uses}" if token.max_uses is not None else "")
     if token.last_used_at is None:
         return f"never seen by this store; {uses}"
     return f"{_moment(token.last_used_at, now)}; {uses}"
@@ -266,7 +280,7 @@ def _findings(answer: Introspection) -> list[tuple[str, str]]:
     found = list(answer.findings)
     token = answer.found.token if answer.found is not None else None
     if answer.active and token is not None and token.format == "opaque" and not token.audience:
-        found.append(("no-audience", "every service that asks this store accepts it"))
+        found.append(("no-audience", f"every service that asks {'the service' if token.remote else 'this store'} accepts it"))
     if answer.active and token is not None and token.format == "jwt" and token.ends_at < token.expires_at:
         found.append(("replaced", f"verifiers that do not ask accept it until {_seconds(token.expires_at)}"))
     return found

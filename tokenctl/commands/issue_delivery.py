@@ -64,7 +64,8 @@ def deliver_token(context: Context, backend: Backend, issued: IssuedToken, deliv
         delivery.write(data)
     except OSError as error:
         cause = files.cause_of(error)
-        undone = list(backend.revoke([Target(id=identifier)], Reason(reason="undelivered", request_id=issued.request_id)))
+        target, reason = Target(id=identifier, text=issued.text), Reason(reason="undelivered", request_id=issued.request_id)
+        undone = list(backend.revoke([target], reason))
         fate = "it was revoked" if undone and undone[0].outcome == "revoked" else "it denies from 60 s on"
         raise TemporarilyUnavailable(
             f"token {identifier} could not be delivered ({cause}): {fate}",

@@ -52,6 +52,7 @@ class Wish(NamedTuple):
     request_id: str | None = None
     replace: str | None = None
     grace: str | None = None
+    accept_less: bool = False
 
 
 def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
@@ -65,7 +66,8 @@ def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
     default_audience = backend.default_audience
     token_format = wish.format if wish.format is not None else "jwt" if wish.algorithm is not None else "opaque"
     audience = wish.audience or ((default_audience,) if token_format == "jwt" and default_audience else ())
-    faults += [] if wish.subject and wish.subject.strip() else ["--subject: is required"]
+    subject = wish.subject if wish.subject is not None else backend.default_subject
+    faults += [] if subject and subject.strip() else ["--subject: is required"]
     faults += text_faults(wish) + _choice_faults(wish, kind, token_format, audience)
     labels = _labels(wish, faults)
     claims = claims_of(wish, token_format, faults)
@@ -75,11 +77,12 @@ def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
     if lifetime is not None and lifetime % SECOND:
         lifetime -= lifetime % SECOND
     request = TokenRequest(
-        subject=wish.subject or "", owner=wish.owner or user_name(os.getuid()), kind=kind, format=token_format,
+        subject=subject or "", owner=wish.owner or user_name(os.getuid()), kind=kind, format=token_format,
         algorithm=wish.algorithm, scope=wish.scope, audience=audience, lifetime=lifetime,
         not_before=None if not_before is None else not_before - not_before % SECOND, max_uses=wish.max_uses, parent=parent,
         labels=labels, claims=claims, note=wish.note, request_id=wish.request_id,
         parameters=None if wish.request_id is None else parameters_of(wish),
+        accept_less=wish.accept_less or context.console.on_terminal,
     )  # fmt: skip
     if faults:
         if kind in KINDS:
@@ -103,7 +106,7 @@ def parsed(option: str, read: Callable[[], int], faults: list[str]) -> int | Non
 
 def parameters_of(wish: Wish) -> bytes:
     """Return what was typed: a request id stands for exactly this."""
-    typed = {name: value for name, value in wish._asdict().items() if name != "request_id"}
+    typed = {name: value for name, value in wish._asdict().items() if name not in ("request_id", "accept_less")}
     if wish.replace is None:  # what is remembered of requests of other kinds stays what it was
         typed = {name: value for name, value in typed.items() if name not in ("replace", "grace")} | {"kind": _kind(wish)}
     return canonical({name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()})

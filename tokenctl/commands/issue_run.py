@@ -36,7 +36,7 @@ def issue_for_command(context: Context, wish: Wish, manner: Manner) -> int:
         if manner.dry_run:
             return preview(context, backend, request)
         # Until here an interrupt ends us as ever: a token that was made by then ends with this process.
-        issued = next(backend.issue([request._replace(run=runs.current())]))
+        issued = next(backend.issue([request._replace(run=runs.current() if backend.kind == "local" else None)]))
         with run_child.signals_held() as mask:
             return _run(context, backend, issued, command, mask)
 
@@ -102,7 +102,7 @@ def _revoke(backend: Backend, issued: IssuedToken) -> list[TokenctlError]:
     backend.journal.catch_up()
     reason = Reason(reason="other", note="its run ended", request_id=issued.request_id)
     try:
-        outcomes = list(backend.revoke([Target(id=identifier)], reason))
+        outcomes = list(backend.revoke([Target(id=identifier, text=issued.text)], reason))
     except TokenctlError as error:
         cause = error.message
     else:

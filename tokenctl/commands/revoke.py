@@ -11,7 +11,7 @@ from tokenctl.commands.revoke_targets import Gathered, read_sources, select, sur
 from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import Conflict, InvalidRequest, TemporarilyUnavailable, naming
 from tokenctl.model.identifier import new_id
-from tokenctl.model.times import parse_duration
+from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.model.token import REASONS, Action, Reason
 
 _LONGEST_TEXT = 1024  # characters of a note or a ticket
@@ -37,13 +37,18 @@ class Order(NamedTuple):
     expect: int | None = None
     yes: bool = False
     ignore_not_found: bool = False
+    wait: str | None = None
+    including_self: bool = False
+    ask: str | None = None
+    all_profiles: bool = False
 
     @property
     def chooses(self) -> bool:
         """Whether it says itself which tokens, and what is done to them: all that a plan holds."""
         plain = Order(
             dry_run=self.dry_run, out=self.out, plan=self.plan, expect=self.expect, yes=self.yes,
-            ignore_not_found=self.ignore_not_found,
+            ignore_not_found=self.ignore_not_found, wait=self.wait, including_self=self.including_self, ask=self.ask,
+            all_profiles=self.all_profiles,
         )  # fmt: skip
         return self != plain
 
@@ -55,6 +60,7 @@ def revoke(context: Context, order: Order) -> int:
         InvalidRequest: nothing named, malformed, or not confirmed: nothing was touched (exit 2).
         Conflict: ``--expect`` or the plan differs (exit 6).
     """
+    context = context.asking(order.ask)
     if order.plan is not None:
         return _revoke_planned(context, order, order.plan)
     action = _read_action(context, order)
@@ -66,7 +72,10 @@ def revoke(context: Context, order: Order) -> int:
         raise InvalidRequest(
             "no token named", hint="tokenctl revoke ID, or pipe what leaked: tokenctl revoke - < FILE", reason="nothing_named"
         )
+    with naming("--wait"):
+        wait = parse_duration(order.wait, zero=True) / SECOND if order.wait is not None else 0.0
     with context.backend() as backend:
+        backend.wait, backend.including_self = wait, order.including_self
         gathered = Gathered()
         for target in named:
             gathered.name(inputs.id_of(target, backend))

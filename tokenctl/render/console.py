@@ -18,7 +18,7 @@ from tokenctl.render.escape import escape, fold
 if TYPE_CHECKING:
     from tokenctl.render.outlet import Outlet  # what is over at once holds nothing back
 
-MACHINE = ("json", "jsonl", "sarif")  # outputs that no person reads
+MACHINE = ("json", "jsonl", "sarif", "introspection")  # outputs that no person reads
 _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 # A command of ours in a hint, and whether it works on a profile's store.

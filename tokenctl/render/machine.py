@@ -36,7 +36,7 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
         "revoked": revoked, "suspended": suspended, "replaces": token.replaces,
         "replaced_by": token.replaced_by, "grace_until": instant(token.grace_until),
         "uses": token.uses, "max_uses": token.max_uses, "last_used_at": instant(token.last_used_at),
-        "use_tracking": "none" if token.format == "jwt" else "store",
+        "use_tracking": "none" if token.format == "jwt" or token.remote else "store",
         "delivered_at": instant(token.delivered_at), "request_id": token.request or token.batch, "note": token.note,
     }  # fmt: skip
 
@@ -76,6 +76,24 @@ def introspection_object(answer: Introspection, *, profile: str, now: int) -> di
     if answer.signature is not None:
         members |= {"header": answer.header, "claims": answer.claims, "signature": answer.signature}
     return members
+
+
+def rfc7662_object(answer: Introspection) -> dict[str, object]:
+    """Return the members of RFC 7662 section 2.2: of a token that is not active, that alone."""
+    if not answer.active:
+        return {"active": False}
+    if answer.members is not None:
+        return {**answer.members, "active": True}
+    if answer.found is None:
+        return {**(answer.claims or {}), "active": True}
+    token = answer.found.token
+    members: dict[str, object] = {
+        "active": True, "sub": token.subject, "username": token.owner, "token_type": "Bearer", "jti": token.id,
+        "iss": token.issuer, "iat": token.issued_at // SECOND, "exp": token.ends_at // SECOND,
+        "nbf": None if token.not_before is None else token.not_before // SECOND,
+        "scope": " ".join(sorted(token.scope)) or None, "aud": sorted(token.audience) or None,
+    }  # fmt: skip
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def unknown_object(identifier: str | None, *, profile: str) -> dict[str, object]:

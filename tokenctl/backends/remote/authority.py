@@ -37,16 +37,7 @@ class RemoteAuthority(Backend):
     Args:
         service: Connects, when it is first needed.
         is_handle: Whether a text has the form of a handle of such a service.
-
-    Attributes:
-        asked: Whether any presented token may be sent to the service, whatever it carries (``--ask``).
-        including_self: Whether the operator's own credential may be revoked too.
-        wait: Seconds that a revocation waits until the service denies.
     """
-
-    asked = False
-    including_self = False
-    wait = 0.0
 
     def __init__(
         self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy], kind: str, authority: str,
@@ -81,6 +72,7 @@ class RemoteAuthority(Backend):
     def close(self) -> None:
         if self._service is not None:
             self._service.close()
+            self._service = None  # a command that goes on after it connects anew
         super().close()
 
     # Issue and delivery
