@@ -93,12 +93,16 @@ def _headline(context: Context, answer: Introspection, backend: Backend | None) 
         left = f", {format_duration(end - now)} left" if end is not None else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
-        open_ = [check.detail for check in answer.checks if check.ok is None and check.name in ("known", "state", "introspection")]
-        told = open_[0] if open_ and open_[0] is not None and not open_[0].startswith("not asked") else None
-        return paint(f"not checked: {escape(told) if told else 'form, signature and time only'}", "yellow")
+        unasked = [check.detail or "" for check in answer.checks if check.ok is None and not _by_choice(check)]
+        return paint(f"not checked: {escape(unasked[0]) if unasked else 'form, signature and time only'}", "yellow")
     if answer.found is not None and answer.state == "expired" and answer.found.token.expires_at > now:
         return paint(f"not active: {_ahead(backend)}", "red")
     return paint(f"not active: {_why(answer, now)}", "red")
+
+
+def _by_choice(check: Check) -> bool:
+    """Whether a check was left out because the command line says so."""
+    return check.detail is None or check.detail.startswith("not asked")
 
 
 def _ahead(backend: Backend | None) -> str:
