@@ -124,7 +124,7 @@ def test_quiet_prints_nothing_and_json_has_every_key(cli):
     lose(cli, token)
     empty = cli.at(T, "audit", "reconcile", "-o", "json").json
     assert list(empty) == ["settled", "dry_run", "counts", "profile", "warnings"]
-    assert empty["counts"] == {"revoked": 0, "lifted": 0, "pending": 1, "waiting": 0}
+    assert empty["counts"] == {"revoked": 0, "lifted": 0, "absent": 0, "lapsed": 0, "pending": 1, "waiting": 0}
     assert list(empty["settled"][0]) == ["id", "what", "outcome", "at", "detail", "mend"]
     done = cli.at(T + MINUTE, "audit", "reconcile", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")

@@ -21,7 +21,8 @@ DAY, HOUR, MINUTE = 86_400_000, 3_600_000, 60_000
 T = 1_700_000_000_000  # 2023-11-14T22:13:20Z
 SUBJECT = ("issue", "--subject", "s", "-q")
 CLEAN = ("--scope", "a:read", "--audience", "x")
-IDS = [rule.id for rule in RULES]
+AT_SERVICES = {"intent-orphaned", "revocation-unfinished"}  # found where a service is asked
+IDS = [rule.id for rule in RULES if rule.id not in AT_SERVICES]
 
 
 def run_line(cli, line):

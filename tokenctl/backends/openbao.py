@@ -114,8 +114,8 @@ class OpenBao:
 
     # Tokens
 
-    def obtain(self, request: TokenRequest, lifetime: int) -> Obtained:
-        meta = dict(request.labels) | {"subject": request.subject, "owner": request.owner}
+    def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
+        meta = dict(request.labels) | {"subject": request.subject, "owner": request.owner, "request_id": named}
         document: dict[str, object] = {
             "policies": sorted(request.scope) or ["default"], "no_default_policy": bool(request.scope),
             "ttl": f"{lifetime // SECOND}s", "explicit_max_ttl": f"{lifetime // SECOND}s", "renewable": False,
@@ -141,6 +141,21 @@ class OpenBao:
             expires_at=self._clock - self._clock % SECOND + lease * SECOND if lease else None,
             scope=_granted_policies(policies, request),
         )  # fmt: skip
+
+    def find(self, named: str, since: int) -> list[str] | None:
+        answer = self._exchange("LIST", "auth/token/accessors", repeatable=True)
+        if answer.status == 403:
+            raise self._forbidden("list accessors")
+        keys = _data(answer).get("keys") if answer.status == 200 else []
+        found = []
+        for accessor in keys if isinstance(keys, list) else []:
+            if not isinstance(accessor, str) or not _ACCESSOR.fullmatch(accessor):
+                continue
+            looked = self._exchange("POST", "auth/token/lookup-accessor", repeatable=True, document={"accessor": accessor})
+            meta = _data(looked).get("meta") if looked.status == 200 else None
+            if isinstance(meta, dict) and meta.get("request_id") == named:
+                found.append(accessor)
+        return found
 
     def ask(self, reference: Reference) -> Facts | None:
         if reference.text is not None:

@@ -66,6 +66,14 @@ RULES = (
         "A key that signs for too long signs all the more for a thief. The command takes every due step.",
     ),
     Rule(
+        "intent-orphaned", "error", "A service was asked for a change, and what came of it is not known",
+        "There may be a token that nobody here has, or one that is still accepted. The command asks the service and settles it.",
+    ),
+    Rule(
+        "revocation-unfinished", "error", "A service was to revoke a token, and it was not denied the last time it was asked",
+        "It may still be accepted. The command revokes it again; where the service takes no id, pipe in the token itself.",
+    ),
+    Rule(
         "root-secret-in-file", "note", "The root secret lies in a key file",
         "Whoever copies the home directory has the store and what opens it. The command moves it to the keyring of the session; "
         "cron has none, and a machine without one keeps the file and takes this finding into its baseline.",

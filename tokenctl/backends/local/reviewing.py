@@ -125,7 +125,7 @@ def _too_long(found: Found, review: Review, now: int) -> str | None:
 def _never_used(found: Found, review: Review, now: int) -> str | None:
     token = found.token
     since = _begin(token)
-    if token.format == "jwt" or token.last_used_at is not None or token.uses or now - since < review.never_used:
+    if token.format == "jwt" or token.remote or token.last_used_at is not None or token.uses or now - since < review.never_used:
         return None
     return f"never used in {format_duration(now - since)}"
 
@@ -272,6 +272,25 @@ def _late(step: Step, now: int, *, unasked: bool) -> str:
     return f"{told}; without jwks_file and verifiers nobody is asked" if step.action == "activate" and unasked else told
 
 
+def _intents(reviewer: Reviewer) -> Iterator[Finding]:
+    """What was begun at a remote service and has no end that is known."""
+    if reviewer.backend.kind == "local":
+        return
+    from tokenctl.backends.remote import reconciling
+
+    with reviewer.backend.journal.reading() as view:
+        found = reconciling.orphans(view) if view is not None else []
+        open_ = reconciling.unfinished(view) if view is not None else []
+    for orphan in found:
+        if reviewer.now - orphan.time >= reconciling.UNDER_WAY:
+            about = orphan.target or orphan.request
+            detail = f"{orphan.what} was begun {format_distance(orphan.time, reviewer.now)}, and nothing tells how it ended"
+            yield Finding(BY_ID["intent-orphaned"], about, (about,), 1, detail, (("audit", "reconcile"),))
+    for token, outcome, at in open_:
+        detail = f"{outcome} {format_distance(at, reviewer.now)}"
+        yield Finding(BY_ID["revocation-unfinished"], token, (token,), 1, detail, (("revoke", token),))
+
+
 def _root_secret(reviewer: Reviewer) -> Iterator[Finding]:
     with reviewer.backend.journal.reading() as view:
         opened = reviewer.backend.journal.opened
@@ -302,6 +321,7 @@ _SOURCES: tuple[tuple[frozenset[str], Callable[[Reviewer], Iterator[Finding]]], 
     (frozenset({"token-undelivered"}), _undelivered),
     (frozenset({"owner-many-tokens"}), _owners),
     (frozenset({"key-overdue"}), _keys),
+    (frozenset({"intent-orphaned", "revocation-unfinished"}), _intents),
     (frozenset({"root-secret-in-file"}), _root_secret),
     (frozenset({"log-not-anchored"}), _log),
 )

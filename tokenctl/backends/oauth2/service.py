@@ -94,7 +94,7 @@ class AuthorizationServer:
             hint="delete the client there; to forget the secret here: tokenctl logout", reason="part_lacking",
         )  # fmt: skip
 
-    def obtain(self, request: TokenRequest, lifetime: int) -> Obtained:
+    def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
         form = {"grant_type": "client_credentials"}
         if request.scope:
             form["scope"] = " ".join(sorted(request.scope))
@@ -106,6 +106,9 @@ class AuthorizationServer:
         if answer.status != 200:
             raise self._refused(answer)
         return self._granted(answer, request)
+
+    def find(self, named: str, since: int) -> list[str] | None:
+        return None  # no server lists the tokens of a client
 
     def _granted(self, answer: Answer, request: TokenRequest) -> Obtained:
         """Read a token response. Source: RFC 6749 section 5.1."""

@@ -129,7 +129,7 @@ class RemoteAuthority(Backend):
         lifetime = judgement.decision.lifetime
         begun = time.monotonic()
         try:
-            obtained = self.service.obtain(request, lifetime)
+            obtained = self.service.obtain(request, lifetime, named)
         except TokenctlError as error:
             self._note_failure(named, error)
             raise

@@ -99,11 +99,20 @@ class Service(Protocol):
         """The subject of a token for which none is named."""
         ...
 
-    def obtain(self, request: TokenRequest, lifetime: int) -> Obtained:
+    def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
         """Obtain a token; never asks twice.
 
         Args:
             lifetime: Milliseconds that it may live.
+            named: The id of the request, by which :meth:`find` finds what came of it.
+        """
+        ...
+
+    def find(self, named: str, since: int) -> list[str] | None:
+        """Return the handles of living tokens that a request brought; ``None`` where the service cannot tell.
+
+        Args:
+            since: Since when there may be one, milliseconds UTC.
         """
         ...
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+from tokenctl.backends.base import Backend
 from tokenctl.backends.local import reconciling
 from tokenctl.backends.local.reconciling import Settled
 from tokenctl.commands.context import Context
@@ -15,14 +17,29 @@ from tokenctl.model.times import SECOND, format_distance, format_exactly, format
 from tokenctl.render.escape import cell, escape
 from tokenctl.render.machine import instant
 
-OUTCOMES = ("revoked", "lifted", "pending", "waiting")
+OUTCOMES = ("revoked", "lifted", "absent", "lapsed", "pending", "waiting")
+
+
+class Told(NamedTuple):
+    """What is told of one thing that was left half done.
+
+    Attributes:
+        mend: The command that does again what was not done; ``None`` where none does.
+    """
+
+    id: str
+    what: str
+    outcome: str
+    at: int | None
+    detail: str
+    mend: str | None
 
 
 def reconcile(context: Context, *, dry_run: bool) -> int:
     """Settle what is due and tell each; what may still arrive in time is only told.
 
     Returns:
-        0; 11 where a suspension that ended cannot be lifted as the store stands.
+        0; 11 where a suspension that ended cannot be lifted as the store stands, or an intent cannot be settled yet.
 
     Raises:
         TemporarilyUnavailable: the store is busy or cannot be written (exit 7); what was told is settled.
@@ -32,8 +49,7 @@ def reconcile(context: Context, *, dry_run: bool) -> int:
             if view is not None and view.quarantine is not None:
                 context.console.warn(f"the store is quarantined: {view.quarantine}")
             no_store = view is None
-        found = reconciling.foresee(backend.journal) if dry_run else reconciling.reconcile(backend.journal)
-        counts = _tell(context, found, dry_run=dry_run)
+        counts = _tell(context, _found(context, backend, dry_run=dry_run), dry_run=dry_run)
         place = f"profile {backend.name} ({backend.place})"
     if no_store:
         context.console.chat(f"nothing to settle: {place} has no store yet", folded=True)
@@ -43,44 +59,55 @@ def reconcile(context: Context, *, dry_run: bool) -> int:
     return Partial.exit_code if counts["waiting"] else 0
 
 
-def _tell(context: Context, found: Iterable[Settled], *, dry_run: bool) -> Counter[str]:
+def _found(context: Context, backend: Backend, *, dry_run: bool) -> Iterator[Told]:
+    settled = reconciling.foresee(backend.journal) if dry_run else reconciling.reconcile(backend.journal)
+    for each in settled:
+        token = each.token
+        yield Told(token.id, each.what, each.outcome, each.at, _detail(context, each), _mend(context, each))
+    if backend.kind != "local":
+        from tokenctl.commands.audit.reconcile_remote import found
+
+        yield from found(context, backend, dry_run=dry_run)
+
+
+def _tell(context: Context, found: Iterable[Told], *, dry_run: bool) -> Counter[str]:
     console = context.console
     counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     before = '{"settled": ['
     for each in found:
         counts[each.outcome] += 1
         if console.output == "json":
-            console.answer_bytes(f"{before}{_dumped(context, each)}".encode("ascii"))
+            console.answer_bytes(f"{before}{_dumped(each)}".encode("ascii"))
             before = ", "
         elif console.output == "jsonl":
-            console.answer(_dumped(context, each))
+            console.answer(_dumped(each))
         elif dry_run or not console.quiet:
             _line(context, each, dry_run=dry_run)
         elif each.outcome == "waiting":
-            console.complain(f"not settled: {each.token.id}, its suspension ended and it cannot be lifted")
+            console.complain(f"not settled: {each.id}, {each.detail}")
     if console.output == "json":
         rest = {"dry_run": dry_run, "counts": dict(counts), "profile": console.profile, "warnings": list(console.warnings)}
         console.answer(f"{'' if before == ', ' else before}], {json.dumps(rest)[1:]}")
     return counts
 
 
-def _dumped(context: Context, each: Settled) -> str:
+def _dumped(each: Told) -> str:
     return json.dumps(
-        {"id": each.token.id, "what": each.what, "outcome": each.outcome, "at": instant(each.at),
-         "detail": _detail(context, each), "mend": _mend(context, each)}
+        {"id": each.id, "what": each.what, "outcome": each.outcome, "at": instant(each.at),
+         "detail": each.detail, "mend": each.mend}
     )  # fmt: skip
 
 
-def _line(context: Context, each: Settled, *, dry_run: bool) -> None:
-    console, mend = context.console, _mend(context, each)
+def _line(context: Context, each: Told, *, dry_run: bool) -> None:
+    console, mend = context.console, each.mend
     if console.on_terminal and not dry_run:
-        told = f"{each.what}, {_detail(context, each)}"
-        console.answer(console.fold(f"{each.outcome:<8} {each.token.id}  ", escape(told)))
+        told = f"{each.what}, {each.detail}"
+        console.answer(console.fold(f"{each.outcome:<8} {each.id}  ", escape(told)))
         if mend is not None:
             console.answer(f"  again: {escape(mend)}")
         return
     at = "-" if each.at is None else format_instant(each.at - each.at % SECOND)
-    console.answer("\t".join((each.token.id, each.what, each.outcome, at, cell(_detail(context, each)), escape(mend or "-"))))
+    console.answer("\t".join((each.id, each.what, each.outcome, at, cell(each.detail), escape(mend or "-"))))
 
 
 def _detail(context: Context, each: Settled) -> str:

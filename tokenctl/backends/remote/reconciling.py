@@ -1,0 +1,173 @@
+"""Intents without an outcome: what a command that died, or lost its service, may have left there; found, told and settled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from tokenctl.backends.local.view import View
+from tokenctl.backends.remote import ledger
+from tokenctl.backends.remote.revoking import denied_now
+from tokenctl.backends.remote.service import Reference
+from tokenctl.model.times import MINUTE, format_instant
+from tokenctl.model.token import LIFETIME_CAP, Reason
+from tokenctl.store.schema import REMOTE
+
+if TYPE_CHECKING:
+    from tokenctl.backends.remote.authority import RemoteAuthority
+
+UNDER_WAY = 5 * MINUTE  # for which a command may still be at it
+_ISSUE, _REVOKE = "issue", "revoke"
+_SETTLED = ("revoked", "already_revoked", "unknown", "absent", "lapsed")
+# An outcome closes the intent before it; one that is not known closes nothing.
+_CLOSED = "o.operation = 'remote.outcome' AND instr(o.body, CAST('\"outcome\":\"unknown\"' AS BLOB)) = 0"
+_NEXT = """coalesce((SELECT min(n.seq) FROM record AS n
+      WHERE n.{by} = i.{by} AND n.seq > i.seq AND n.operation = 'remote.intent'), i.seq + (1 << 53))"""
+_CLOSING = f"SELECT 1 FROM record AS o WHERE o.{{by}} = i.{{by}} AND o.seq > i.seq AND o.seq < {_NEXT} AND {_CLOSED}"
+_ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request FROM record AS i WHERE i.operation = 'remote.intent'
+    AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")})
+      ELSE NOT EXISTS ({_CLOSING.format(by="target")}) END ORDER BY i.seq"""
+
+
+class Orphan(NamedTuple):
+    """An intent whose outcome is not known.
+
+    Attributes:
+        what: ``issue`` or ``revoke``.
+        target: The token that was to be revoked.
+        time: When it was recorded, milliseconds UTC.
+    """
+
+    seq: int
+    time: int
+    what: str
+    target: str | None
+    request: str
+
+
+class Settled(NamedTuple):
+    """What became of an intent.
+
+    Attributes:
+        outcome: ``revoked``: what was issued, or was to be revoked, is denied now; ``absent``: the service knows nothing of
+            it; ``lapsed``: whatever was issued has expired by now; ``pending``: a command may still be at it; ``waiting``: it
+            cannot be settled yet, and ``detail`` says why.
+        token: The token that it is about, where one is known.
+    """
+
+    orphan: Orphan
+    outcome: str
+    token: str | None = None
+    detail: str | None = None
+
+
+def orphans(view: View) -> list[Orphan]:
+    """Return the intents without an outcome, the oldest first."""
+    return [
+        Orphan(
+            int(str(seq)),
+            int(str(time)),
+            _ISSUE if target is None else _REVOKE,
+            None if target is None else str(target),
+            str(request),
+        )
+        for seq, time, target, request in view.store.rows(_ORPHANS)
+    ]
+
+
+def unfinished(view: View) -> list[tuple[str, str, int]]:
+    """Return the tokens that the service did not deny the last time: id, outcome, and when that was, milliseconds UTC."""
+    sql = f"""SELECT token.id, o.body, o.time FROM token
+        JOIN record AS o ON o.seq = (SELECT max(seq) FROM record WHERE target = token.id AND +operation = 'remote.outcome')
+        WHERE {REMOTE} AND token.revoked_at IS NULL AND token.expires_at > ? ORDER BY token.id"""
+    found = []
+    for identifier, body, at in view.store.rows(sql, view.now):
+        members = _members(body)
+        if members.get("reason") == _REVOKE and members.get("outcome") not in _SETTLED:
+            found.append((str(identifier), str(members.get("outcome")), int(str(at))))
+    return found
+
+
+def _members(body: object) -> dict[str, object]:
+    """Return the members of a record's body; none of one that is archived."""
+    try:
+        members = json.loads(body) if isinstance(body, bytes) else None
+    except ValueError:
+        members = None
+    return members if isinstance(members, dict) else {}
+
+
+def reconcile(authority: RemoteAuthority, *, dry_run: bool) -> Iterator[Settled]:
+    """Settle each intent, and yield it once that is durable.
+
+    Args:
+        dry_run: Ask nobody and change nothing: what would be asked about is ``waiting``.
+
+    Raises:
+        AccessDenied: the operator's credential is missing or refused (exit 4); Unanswered: the service is away (exit 7).
+    """
+    with authority.journal.reading() as view:
+        found = orphans(view) if view is not None else []
+        now = view.now if view is not None else authority.journal.clock
+    for orphan in found:
+        if now - orphan.time < UNDER_WAY:
+            yield Settled(
+                orphan, "pending", orphan.target, f"a command may be at it until {format_instant(orphan.time + UNDER_WAY)}"
+            )
+        elif dry_run:
+            yield Settled(orphan, "waiting", orphan.target, "the service is to be asked")
+        else:
+            settled = _settle_issue(authority, orphan, now) if orphan.what == _ISSUE else _settle_revoke(authority, orphan, now)
+            if settled.outcome != "waiting":
+                _note(authority, settled)
+            yield settled
+
+
+def _settle_issue(authority: RemoteAuthority, orphan: Orphan, now: int) -> Settled:
+    """Revoke what was issued and reached nobody; where the service cannot find it, wait until it has expired."""
+    found = authority.service.find(orphan.request, orphan.time)
+    if found is not None:
+        for handle in found:
+            kept = denied_now(authority.service, Reference(handle))
+            if kept is not None:
+                return Settled(orphan, "waiting", handle, kept)
+        return Settled(orphan, "revoked" if found else "absent", found[0] if found else None)
+    end = orphan.time + LIFETIME_CAP["access"]
+    if now >= end:
+        return Settled(orphan, "lapsed")
+    told = f"if a token was issued, nobody here has it, and it is accepted until {format_instant(end)} at the latest"
+    return Settled(orphan, "waiting", None, told)
+
+
+def _settle_revoke(authority: RemoteAuthority, orphan: Orphan, now: int) -> Settled:
+    """Ask whether the token is denied by now; where only its text can be asked about, wait until it has expired."""
+    target = str(orphan.target)
+    with authority.journal.reading() as view:
+        stored = view.rows.token(target) if view is not None else None
+    if authority.service.by_handle:
+        facts = authority.service.ask(Reference(target))
+        if facts is not None and not facts.active:
+            return Settled(orphan, "revoked", target)
+        return Settled(orphan, "waiting", target, "the service still accepts it: revoke it again")
+    if stored is not None and stored.row.revoked_at is not None:
+        return Settled(orphan, "revoked", target)
+    if stored is not None and stored.row.expires_at <= now:
+        return Settled(orphan, "lapsed", target)
+    return Settled(orphan, "waiting", target, "only the token itself tells: pipe it into revoke again")
+
+
+def _note(authority: RemoteAuthority, settled: Settled) -> None:
+    orphan = settled.orphan
+    with authority.journal.changing() as change:
+        assert change is not None
+        stored = change.rows.token(orphan.target) if orphan.target is not None else None
+        if stored is None:
+            ledger.conclude(
+                change, orphan.what, settled.outcome, target=orphan.target or settled.token, request_id=orphan.request
+            )
+            return
+        if settled.outcome == "revoked" and stored.row.revoked_at is None:
+            reason = Reason(reason="other", note="its revocation was reconciled", request_id=orphan.request)
+            stored = stored._replace(row=ledger.revoke(change, stored, reason))
+        ledger.conclude_about(change, stored, orphan.what, settled.outcome, orphan.request)
