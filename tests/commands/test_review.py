@@ -380,7 +380,7 @@ def test_the_exit_code_is_3_from_the_named_severity_on(cli):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--rule", "nothing"), f"--rule: there is no such rule; known: {', '.join(IDS)}"),
+        (("--rule", "nothing"), f"--rule: there is no such rule; known: {', '.join(rule.id for rule in RULES)}"),
         (("--fail-on", "bad"), "--fail-on: one of error, warning, note"),
         (("--baseline", "absent"), "cannot read absent: no such file or directory"),
         (
