@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 Answering = Callable[[socket.socket], None]
+Answer = bytes | Answering
+_UNKNOWN = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+_LENGTH = re.compile(rb"^content-length: *([0-9]+)\r$", re.IGNORECASE | re.MULTILINE)
+
+
+class Request(NamedTuple):
+    """A request as it came: its head to the empty line, and its body."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def target(self) -> str:
+        """Path and query, as the first line has them."""
+        return self.head.split(b" ")[1].decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+# What answers a whole request; an Answering knows the connection alone.
+Serving = Callable[[socket.socket, Request], None]
 
 
 class Stub:
-    """Answers every connection by a function of its own thread, after the request's head was read.
+    """Answers every connection by a function of its own thread, after a request was read.
 
     Attributes:
         heads: The head of each request, as it came.
+        requests: Each request whole, once its body has come.
     """
 
-    def __init__(self, answering: Answering, context: ssl.SSLContext | None) -> None:
+    def __init__(self, answering: Serving, context: ssl.SSLContext | None) -> None:
         self.heads: list[bytes] = []
+        self.requests: list[Request] = []
         self.stopping = threading.Event()
         self._answering = answering
         self._context = context
@@ -55,14 +82,22 @@ class Stub:
                     self._exchange(secured)
 
     def _exchange(self, connection: socket.socket) -> None:
-        head = b""
+        came = b""
         self._open.add(connection)
         # A TLS client that came to the wrong door says hello, and waits.
-        while b"\r\n\r\n" not in head and not head.startswith(b"\x16") and (part := connection.recv(4096)):
-            head += part
-        if head:
-            self.heads.append(head)
-            self._answering(connection)
+        while b"\r\n\r\n" not in came and not came.startswith(b"\x16") and (part := connection.recv(4096)):
+            came += part
+        if not came:
+            return
+        head, end, body = came.partition(b"\r\n\r\n")
+        head += end
+        self.heads.append(head)
+        length = _LENGTH.search(head)
+        while length is not None and len(body) < int(length[1]) and (part := connection.recv(65536)):
+            body += part
+        request = Request(head, body)
+        self.requests.append(request)
+        self._answering(connection, request)
 
     def stop(self) -> None:
         self.stopping.set()
@@ -77,10 +112,29 @@ class Stub:
             assert not thread.is_alive()
 
 
+def send(connection: socket.socket, answering: Answer) -> None:
+    if callable(answering):
+        answering(connection)
+    else:
+        connection.sendall(answering)
+
+
 @contextmanager
-def serving(answering: bytes | Answering, context: ssl.SSLContext | None = None) -> Iterator[Stub]:
-    """Serve these bytes, or what a function sends, on a free port of 127.0.0.1."""
-    stub = Stub(answering if callable(answering) else lambda connection: connection.sendall(answering), context)
+def serving(answering: Answer | Mapping[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[Stub]:
+    """Serve these bytes, or what a function sends, or one of both by the path that is asked, on a free port of 127.0.0.1."""
+    answers = answering if isinstance(answering, Mapping) else None
+
+    def serve(connection: socket.socket, request: Request) -> None:
+        send(connection, answering if answers is None else answers.get(request.path, _UNKNOWN))
+
+    with serving_requests(serve, context) as stub:
+        yield stub
+
+
+@contextmanager
+def serving_requests(answering: Serving, context: ssl.SSLContext | None = None) -> Iterator[Stub]:
+    """Serve what a function makes of each request."""
+    stub = Stub(answering, context)
     try:
         yield stub
     finally:

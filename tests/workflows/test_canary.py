@@ -18,6 +18,7 @@ import pytest
 import trustme
 from joserfc.jwk import ECKey
 
+from tests.servers.faults import InTurn, drip, endless, reset, silent
 from tests.stub import Answering, Stub, answer, serving
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable
 from tokenctl.http import documents, transport
@@ -80,33 +81,6 @@ def asked(answering: bytes | Answering, *, seconds: float = 5) -> Seen:
 def test_the_same_kid_and_the_same_key_count(value: object, holds: bool | None, detail: str) -> None:
     seen = asked(document(value))
     assert (seen.holds, seen.detail, seen.cached_until) == (holds, detail, None)
-
-
-def drip(part: bytes, *, first: bytes = b"") -> Answering:
-    def send(connection: socket.socket) -> None:
-        connection.sendall(first)
-        while True:
-            connection.sendall(part)
-            time.sleep(0.05)
-
-    return send
-
-
-def endless(first: bytes, part: bytes) -> Answering:
-    def send(connection: socket.socket) -> None:
-        connection.sendall(first)
-        while True:
-            connection.sendall(part)
-
-    return send
-
-
-def silent(connection: socket.socket) -> None:
-    connection.recv(1)
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -363,23 +337,13 @@ def test_a_server_without_tls_is_told(authority: trustme.CA) -> None:
     assert (seen.holds, seen.detail) == (None, "was not reached: no TLS connection")
 
 
-class Changing:
-    """Answers with one body after the other, the last again and again."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self._answers = list(answers)
-
-    def __call__(self, connection: socket.socket) -> None:
-        connection.sendall(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
-
-
 WITH, WITHOUT = document({"keys": [KEY, made("other")]}), document({"keys": [made("other")]})
 
 
 def test_each_verifier_is_watched_until_it_has_dropped_the_key() -> None:
     with ExitStack() as stack:
         at_once = stack.enter_context(serving(document({"kids": []})))
-        later = stack.enter_context(serving(Changing(WITH, document({}, status="503 x"), WITH, WITHOUT)))
+        later = stack.enter_context(serving(InTurn(WITH, document({}, status="503 x"), WITH, WITHOUT)))
         seen = list(watch_gone([later.url(), at_once.url()], KID, seconds=5, now=NOW))
     assert [(each.verifier, each.gone, each.detail) for each in seen] == [
         (at_once.url(), True, "no longer has the key"),
@@ -399,7 +363,7 @@ def test_each_verifier_is_watched_until_it_has_dropped_the_key() -> None:
         (document({"kids": [KID]}), "still has the key"),
         (document({}, status="404 x"), "answered 404 where a document was expected"),
         (answer(b"gone"), "its answer is not JSON"),
-        (Changing(WITH, WITH, b""), UNREADABLE),
+        (InTurn(WITH, WITH, b""), UNREADABLE),
         (silent, LATE),
         (drip(b"x", first=OK + b"X: "), LATE),
     ],
@@ -423,7 +387,7 @@ def test_the_one_that_hangs_comes_last_and_is_told_what_it_said_before() -> None
         first.set()
         connection.sendall(WITH)
 
-    with serving(has_then_hangs) as hanging, serving(Changing(WITH, WITHOUT)) as good:
+    with serving(has_then_hangs) as hanging, serving(InTurn(WITH, WITHOUT)) as good:
         seen = list(watch_gone([hanging.url(), good.url()], KID, seconds=1, now=NOW))
     assert [(each.verifier, each.gone) for each in seen] == [(good.url(), True), (hanging.url(), False)]
     assert seen[1].detail == "still has the key"

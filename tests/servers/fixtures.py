@@ -1,0 +1,93 @@
+"""The servers as fixtures; the package tells how to use them. A failed test shows what its servers said meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import django_toolkit as django_toolkit_server
+from tests.servers import liar as liar_server
+from tests.servers import oidc_provider as oidc_provider_server
+from tests.servers import openbao as openbao_server
+from tests.servers.authority import Authority
+from tests.servers.process import LIVING
+
+_SHOWN = 8000  # characters of a log
+_logged: dict[Path, int] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    _logged.clear()
+    _logged.update({process.log: process.log.stat().st_size for process in LIVING})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        for process in LIVING:
+            if said := process.said(_logged.get(process.log, 0)):
+                report.sections.append((f"{process.name}, meanwhile ({process.log})", said[-_SHOWN:]))
+    return report
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers of this run have their folders."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def authority(servers_folder: Path) -> Authority:
+    return Authority(servers_folder / "authority")
+
+
+@pytest.fixture(scope="session")
+def oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[oidc_provider_server.OidcProvider]:
+    with oidc_provider_server.running(servers_folder / "oidc-provider", authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def other_oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[oidc_provider_server.OidcProvider]:
+    with oidc_provider_server.running(servers_folder / "other-oidc-provider", authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def django_toolkit(servers_folder: Path, authority: Authority) -> Iterator[django_toolkit_server.DjangoToolkit]:
+    with django_toolkit_server.running(servers_folder / "django-oauth-toolkit", authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def liar(servers_folder: Path, authority: Authority) -> Iterator[liar_server.Liar]:
+    with liar_server.running(servers_folder / "liar", authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def openbao(servers_folder: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
+    with openbao_server.running(servers_folder / "openbao", authority) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def other_openbao(servers_folder: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
+    with openbao_server.running(servers_folder / "other-openbao", authority) as server:
+        yield server
+
+
+@pytest.fixture
+def openbao_on_disk(tmp_path: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
+    with openbao_server.running(tmp_path / "openbao-on-disk", authority, storage="raft") as server:
+        yield server
+
+
+@pytest.fixture
+def openbao_cluster(tmp_path: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
+    with openbao_server.cluster(tmp_path / "openbao-cluster", authority) as server:
+        yield server
