@@ -10,6 +10,7 @@ import uuid
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote_plus
 
 import httpx
 import jwt
@@ -88,13 +89,14 @@ class AuthorizationServer:
         auth = None
         if client is not None:
             data, auth = self._authenticated(client, data)
-        return self.http.post(self.metadata[f"{endpoint}_endpoint"], data=data, auth=auth or _nobody)
+        return self.http.post(self.metadata[f"{endpoint}_endpoint"], data=data, auth=auth)
 
     def _authenticated(
         self, client: Client, data: dict[str, str | list[str]]
     ) -> tuple[dict[str, str | list[str]], tuple[str, str] | None]:
         if client.method == "client_secret_basic":
-            return data, (client.id, client.secret)
+            # Form-encoded before they are joined by a colon: RFC 6749 section 2.3.1.
+            return data, (quote_plus(client.id), quote_plus(client.secret))
         if client.method == "client_secret_post":
             return {**data, "client_id": client.id, "client_secret": client.secret}, None
         if client.method == "none":
@@ -126,10 +128,6 @@ class AuthorizationServer:
 
     def revoke(self, client: Client, token: str) -> httpx.Response:
         return self.post("revocation", client, token=token, token_type_hint="access_token")
-
-
-def _nobody(request: httpx.Request) -> httpx.Request:
-    return request
 
 
 class Registrar:

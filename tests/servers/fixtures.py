@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import django_toolkit as django_toolkit_server
-from tests.servers import liar as liar_server
-from tests.servers import oidc_provider as oidc_provider_server
-from tests.servers import openbao as openbao_server
-from tests.servers.authority import Authority
 from tests.servers.process import LIVING
+
+# Their modules are imported by the fixtures: most test runs need none of them, and their libraries take a third of a second.
+if TYPE_CHECKING:
+    from tests.servers.authority import Authority
+    from tests.servers.django_toolkit import DjangoToolkit
+    from tests.servers.liar import Liar
+    from tests.servers.oidc_provider import OidcProvider
+    from tests.servers.openbao import OpenBao
 
 _SHOWN = 8000  # characters of a log
 _logged: dict[Path, int] = {}
@@ -42,52 +46,70 @@ def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def authority(servers_folder: Path) -> Authority:
+    from tests.servers.authority import Authority
+
     return Authority(servers_folder / "authority")
 
 
 @pytest.fixture(scope="session")
-def oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[oidc_provider_server.OidcProvider]:
-    with oidc_provider_server.running(servers_folder / "oidc-provider", authority) as server:
+def oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[OidcProvider]:
+    from tests.servers.oidc_provider import running
+
+    with running(servers_folder / "oidc-provider", authority) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def other_oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[oidc_provider_server.OidcProvider]:
-    with oidc_provider_server.running(servers_folder / "other-oidc-provider", authority) as server:
+def other_oidc_provider(servers_folder: Path, authority: Authority) -> Iterator[OidcProvider]:
+    from tests.servers.oidc_provider import running
+
+    with running(servers_folder / "other-oidc-provider", authority) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def django_toolkit(servers_folder: Path, authority: Authority) -> Iterator[django_toolkit_server.DjangoToolkit]:
-    with django_toolkit_server.running(servers_folder / "django-oauth-toolkit", authority) as server:
+def django_toolkit(servers_folder: Path, authority: Authority) -> Iterator[DjangoToolkit]:
+    from tests.servers.django_toolkit import running
+
+    with running(servers_folder / "django-oauth-toolkit", authority) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def liar(servers_folder: Path, authority: Authority) -> Iterator[liar_server.Liar]:
-    with liar_server.running(servers_folder / "liar", authority) as server:
+def liar(servers_folder: Path, authority: Authority) -> Iterator[Liar]:
+    from tests.servers.liar import running
+
+    with running(servers_folder / "liar", authority) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def openbao(servers_folder: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
-    with openbao_server.running(servers_folder / "openbao", authority) as server:
+def openbao(servers_folder: Path, authority: Authority) -> Iterator[OpenBao]:
+    from tests.servers.openbao import running
+
+    with running(servers_folder / "openbao", authority) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def other_openbao(servers_folder: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
-    with openbao_server.running(servers_folder / "other-openbao", authority) as server:
+def other_openbao(servers_folder: Path, authority: Authority) -> Iterator[OpenBao]:
+    from tests.servers.openbao import running
+
+    with running(servers_folder / "other-openbao", authority) as server:
         yield server
 
 
 @pytest.fixture
-def openbao_on_disk(tmp_path: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
-    with openbao_server.running(tmp_path / "openbao-on-disk", authority, storage="raft") as server:
+def openbao_on_disk(tmp_path: Path, authority: Authority) -> Iterator[OpenBao]:
+    from tests.servers.openbao import running
+
+    with running(tmp_path / "openbao-on-disk", authority, storage="raft") as server:
         yield server
 
 
 @pytest.fixture
-def openbao_cluster(tmp_path: Path, authority: Authority) -> Iterator[openbao_server.OpenBao]:
-    with openbao_server.cluster(tmp_path / "openbao-cluster", authority) as server:
+def openbao_cluster(tmp_path: Path, authority: Authority) -> Iterator[OpenBao]:
+    from tests.servers.openbao import cluster
+
+    with cluster(tmp_path / "openbao-cluster", authority) as server:
         yield server

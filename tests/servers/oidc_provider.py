@@ -36,6 +36,7 @@ from tests.servers.process import Process
 SCOPES = ("a:read", "a:write", "b:read")
 OPAQUE, JWT, NARROW, LONG, LONG_JWT = (f"https://api.example/{name}" for name in ("opaque", "jwt", "narrow", "long", "long-jwt"))
 TTL = 600  # seconds
+ODD_CLIENT = Client("odd:client/1", secret="a+b%20c:d&e=f/g h~" + "x" * 32)
 LONG_TTL = 30 * 86_400
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
@@ -66,6 +67,7 @@ class OidcProvider(AuthorizationServer):
     """The server; ``client`` and ``other_client`` may introspect everything, each revokes its own tokens alone.
 
     Attributes:
+        odd_client: One whose id and secret show who forgets to encode them for ``client_secret_basic``.
         initial_access_token: What dynamic registration wants as a bearer token.
         ci: The service whose tokens it exchanges.
     """
@@ -79,6 +81,7 @@ class OidcProvider(AuthorizationServer):
         self.register = self.registrar.register
         self.client = self.register()
         self.other_client = self.register()
+        self.odd_client = ODD_CLIENT
 
     def rotate_key(self) -> str:
         """Sign by a new key from now on; return its kid. Those before it stay published until :meth:`forget_keys`."""
@@ -119,7 +122,8 @@ def running(
     """
     process, initial, ci = script("oidc-provider", folder), secrets.token_urlsafe(), CiService()
     configuration = {
-        "certificate": str(authority.good.chain), "key": str(authority.good.key), "ttl": ttl, "scopes": SCOPES, "clients": [],
+        "certificate": str(authority.good.chain), "key": str(authority.good.key), "ttl": ttl, "scopes": SCOPES,
+        "clients": [{"client_id": ODD_CLIENT.id, "client_secret": ODD_CLIENT.secret}],
         "resources": {**_resources(), **(resources or {})}, "initial_access_token": initial, "trusted": {ci.issuer: ci.jwks},
     }  # fmt: skip
     with talking(process, configuration) as issuer:

@@ -51,6 +51,15 @@ def test_a_client_gets_introspects_and_revokes_a_token(oidc_provider: OidcProvid
     assert oidc_provider.revoke(client, issued["access_token"]).status_code == 200
 
 
+def test_id_and_secret_are_encoded_before_they_are_a_credential(oidc_provider: OidcProvider) -> None:
+    client = oidc_provider.odd_client
+    assert oidc_provider.issue(client)["access_token"]
+    raw = oidc_provider.http.post(
+        oidc_provider.metadata["token_endpoint"], data={"grant_type": "client_credentials"}, auth=(client.id, client.secret)
+    )
+    assert (raw.status_code, raw.json()["error"]) in {(400, "invalid_request"), (401, "invalid_client")}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_client_that_proves_nothing_gets_nothing(oidc_provider: OidcProvider, method: str) -> None:
     client, other = oidc_provider.register(method), oidc_provider.register(method)

@@ -114,6 +114,18 @@ def test_a_policy_bounds_what_its_token_may_do(openbao: OpenBao) -> None:
     assert openbao.node.call(operator, "POST", "auth/token/revoke-accessor", accessor="x").status_code == 403
 
 
+def test_a_token_role_bounds_what_is_created_under_it(openbao: OpenBao) -> None:
+    openbao.sudo("POST", "auth/token/roles/ci", allowed_policies=["reader"], orphan=True, token_explicit_max_ttl="5m")
+    openbao.policy("ci-issuer", **{"auth/token/create/ci": ["update"]})
+    operator = openbao.token(policies=["ci-issuer"])["client_token"]
+    made = openbao.node.call(operator, "POST", "auth/token/create/ci", policies=["reader"], ttl="1h").json()
+    told = lookup(openbao, made["auth"]["client_token"]).json()["data"]
+    assert (told["role"], told["orphan"], told["creation_ttl"]) == ("ci", True, 300)
+    refused = openbao.node.call(operator, "POST", "auth/token/create/ci", policies=["root"])
+    assert refused.status_code == 400
+    assert openbao.node.call(operator, "POST", "auth/token/create", policies=["default"]).status_code == 403
+
+
 def test_an_app_role_logs_in_and_a_wrong_one_is_a_bad_request(openbao: OpenBao) -> None:
     role, secret = openbao.app_role("ci", "default", token_ttl="10m", secret_id_num_uses=1)
     answers = [openbao.node.call(None, "POST", "auth/approle/login", role_id=role, secret_id=secret) for _ in range(2)]
