@@ -15,7 +15,7 @@ started when it is first asked for.
 ``django_toolkit``       another authorization server, with other manners
 ``liar``                 calls every token active, revokes nothing, answers 200; alters what it says on order
 ``openbao``              a server in memory, unsealed; ``other_openbao``: a second one
-``openbao_on_disk``      of one test: to be sealed, stopped, killed, started again
+``openbao_in_files``     of one test, by Raft: to be sealed, stopped, killed, started again
 ``openbao_cluster``      of one test: three nodes by Raft, each with a vote; ``leader().process.kill()``
 =======================  ===============================================================================================
 

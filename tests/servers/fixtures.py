@@ -100,10 +100,10 @@ def other_openbao(servers_folder: Path, authority: Authority) -> Iterator[OpenBa
 
 
 @pytest.fixture
-def openbao_on_disk(tmp_path: Path, authority: Authority) -> Iterator[OpenBao]:
+def openbao_in_files(tmp_path: Path, authority: Authority) -> Iterator[OpenBao]:
     from tests.servers.openbao import running
 
-    with running(tmp_path / "openbao-on-disk", authority, storage="raft") as server:
+    with running(tmp_path / "openbao-in-files", authority, storage="raft") as server:
         yield server
 
 

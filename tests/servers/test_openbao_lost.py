@@ -1,4 +1,4 @@
-"""OpenBao on disk and as a cluster: sealed, stopped, killed, without a leader. Each test has servers of its own."""
+"""OpenBao in files and as a cluster: sealed, stopped, killed, without a leader. Each test has servers of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httpx
 from tests.servers.openbao import READY, Node, OpenBao
 
 
-def test_a_sealed_server_refuses_and_knows_its_tokens_again(openbao_on_disk: OpenBao) -> None:
-    server = openbao_on_disk
+def test_a_sealed_server_refuses_and_knows_its_tokens_again(openbao_in_files: OpenBao) -> None:
+    server = openbao_in_files
     token = server.token(policies=["default"])["client_token"]
     server.seal()
     answer = server.node.call(token, "GET", "auth/token/lookup-self")
