@@ -1,19 +1,24 @@
 """``inspect``: say of each token whether it is accepted, and why not."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.commands.parts import usage_of
-from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, TemporarilyUnavailable, naming, worst
+from tokenctl.errors import AccessDenied, IntegrityError, InvalidRequest, Partial, TemporarilyUnavailable, naming, worst
 from tokenctl.formats import pasted
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.times import MINUTE, parse_duration
 from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.commands.everywhere import Everywhere
 
 _LONGEST_LEEWAY = 5 * MINUTE
 
@@ -39,11 +44,12 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One answer and its exit code; ``named`` where an id was asked for that may be unknown."""
+    """One answer and its exit code; ``named`` where an id was asked for that may be unknown, ``backend`` who was asked."""
 
     introspection: Introspection | None
     code: int
     named: str | None = None
+    backend: Backend | None = None
 
 
 def inspect(context: Context, question: Question) -> int:
@@ -59,6 +65,8 @@ def inspect(context: Context, question: Question) -> int:
     named = [target for target in question.targets if target != "-"]
     reads = "-" in question.targets or question.file is not None or question.fd is not None or not named
     lines = inputs.presented_lines(context, stdin="-" in question.targets, file=question.file, fd=question.fd) if reads else []
+    if question.all_profiles:
+        return _everywhere(context, question, named, lines, expectations)
     if question.jwks is not None:
         answers = list(_foreign(context, question.jwks, lines, expectations))
         return _print(context, None, answers)
@@ -71,6 +79,54 @@ def inspect(context: Context, question: Question) -> int:
         for line in lines:
             answers += _guarded(context, partial(_presented, backend, line, question, expectations))
         return _print(context, backend, answers)
+
+
+def _everywhere(
+    context: Context, question: Question, named: list[str], lines: list[str], expectations: Expectations
+) -> int:  # fmt: skip
+    """Answer for each where it belongs to."""
+    from tokenctl.commands.everywhere import every_profile
+
+    with every_profile(context) as everywhere:
+        answers = []
+        for target in named:
+            answers += _named_somewhere(everywhere, target, expectations, context)
+        for line in lines:
+            identifier, tokens = pasted.presented(line, everywhere.form)
+            if identifier is not None:
+                answers += _named_somewhere(everywhere, identifier, expectations, context)
+            for token in tokens:
+                place = everywhere.owner_of(token)
+                if place is None:
+                    answers.append(_nowhere(token, expectations, context))
+                    continue
+                asked = partial(_judged, place.backend, token, question, expectations)
+                answers += [answer._replace(backend=place.backend) for answer in _guarded(context, asked)]
+        code = _print(context, None, answers)
+        return code if not everywhere.closed or code == IntegrityError.exit_code else Partial.exit_code
+
+
+def _named_somewhere(everywhere: Everywhere, identifier: str, expectations: Expectations, context: Context) -> list[Answer]:
+    place = everywhere.keeper_of(identifier)
+    if place is None:
+        return [Answer(introspection=None, code=5, named=identifier)]
+    answers = _guarded(context, partial(_named, place.backend, identifier, expectations))
+    return [answer._replace(backend=place.backend) for answer in answers]
+
+
+def _nowhere(token: Secret, expectations: Expectations, context: Context) -> Answer:
+    """Answer for a token that belongs to no profile, and was therefore sent nowhere."""
+    text = token.reveal().decode("utf-8", "replace")
+    if text.startswith("tkc_"):
+        check = Check(name="known", ok=False, detail="no profile knows it")
+        return Answer(Introspection(active=False, state="unknown", checks=[check]), code=3)
+    check = Check(name="known", ok=None, detail="it belongs to no profile, so it was sent nowhere; to send it: --ask PROFILE")
+    if text.count(".") == 2:
+        from tokenctl.backends.verification import introspect_foreign
+
+        answer = introspect_foreign(text, None, expectations, context.now)
+        return Answer(answer._replace(checks=[*answer.checks, check]), code=3)
+    return Answer(Introspection(active=None, state="not_checked", checks=[check]), code=11)
 
 
 def _guarded(context: Context, ask: Callable[[], Iterable[Answer]]) -> list[Answer]:
@@ -96,6 +152,8 @@ def _check_combination(question: Question) -> None:
     for option, texts in (("--issuer", (question.issuer,)), ("--audience", question.audience), ("--scope", question.scope)):
         if "" in texts:
             raise InvalidRequest(f"{option}: is empty", hint="tokenctl inspect --help")
+    if question.all_profiles and (question.jwks is not None or question.ask is not None):
+        raise InvalidRequest("--all-profiles goes with neither --jwks nor --ask")
     if question.any_audience and question.audience:
         raise InvalidRequest("--audience and --any-audience exclude each other")
 
@@ -128,8 +186,12 @@ def _presented(backend: Backend, line: str, question: Question, expectations: Ex
     if named is not None:
         yield from map(_only_named, _named(backend, named, expectations))
     for token in tokens:
-        answer = usage_of(backend).use(token, expectations) if question.use else backend.introspect(token, expectations)
-        yield Answer(introspection=answer, code=_code(answer))
+        yield from _judged(backend, token, question, expectations)
+
+
+def _judged(backend: Backend, token: Secret, question: Question, expectations: Expectations) -> Iterable[Answer]:
+    answer = usage_of(backend).use(token, expectations) if question.use else backend.introspect(token, expectations)
+    yield Answer(introspection=answer, code=_code(answer))
 
 
 def _only_named(answer: Answer) -> Answer:

@@ -23,17 +23,18 @@ def show(context: Context, backend: Backend | None, answers: list[Answer]) -> No
     """Print the answers; unknown ids go to stderr, since nothing is known to print."""
     console = context.console
     unknown = [answer.named for answer in answers if answer.introspection is None and answer.named is not None]
-    known = [answer.introspection for answer in answers if answer.introspection is not None]
+    told = [answer for answer in answers if answer.introspection is not None]
     if console.output == "introspection":
         from tokenctl.render.machine import rfc7662_object
 
         for answer in answers:
-            told = answer.introspection
-            console.document(rfc7662_object(told) if told is not None else {"active": False})
+            asked = answer.introspection
+            console.document(rfc7662_object(asked) if asked is not None else {"active": False})
     elif console.machine:
         _show_machine(context, answers)
     elif not console.quiet:
-        console.answer_bytes("\n".join(_block(context, backend, answer) for answer in known).encode("utf-8", "backslashreplace"))
+        blocks = (_block(context, answer.backend or backend, answer.introspection) for answer in told)
+        console.answer_bytes("\n".join(blocks).encode("utf-8", "backslashreplace"))
     for identifier in unknown:
         _complain(context, identifier, backend)
 
@@ -53,6 +54,10 @@ def other_profiles(context: Context) -> str | None:
     return f"other profiles: {', '.join(others)} (choose one with --profile)" if others else None
 
 
+def _profile(context: Context, answer: Answer) -> str:
+    return answer.backend.name if answer.backend is not None else context.console.profile or ""
+
+
 def _show_machine(context: Context, answers: list[Answer]) -> None:
     from tokenctl.render.machine import introspection_object, unknown_object
 
@@ -60,7 +65,7 @@ def _show_machine(context: Context, answers: list[Answer]) -> None:
     objects = [
         unknown_object(answer.named, profile=console.profile or "")
         if answer.introspection is None
-        else introspection_object(answer.introspection, profile=console.profile or "", now=context.now)
+        else introspection_object(answer.introspection, profile=_profile(context, answer), now=context.now)
         for answer in answers
         if answer.introspection is not None or (answer.named is not None and len(answers) > 1)
     ]
@@ -73,7 +78,8 @@ def _show_machine(context: Context, answers: list[Answer]) -> None:
         console.document({"tokens": objects, "warnings": list(console.warnings)})
 
 
-def _block(context: Context, backend: Backend | None, answer: Introspection) -> str:
+def _block(context: Context, backend: Backend | None, answer: Introspection | None) -> str:
+    assert answer is not None
     lines = [_headline(context, answer, backend)]
     if answer.found is not None:
         lines += _facts(context, answer, backend)

@@ -9,7 +9,7 @@ from tokenctl.commands import inputs, revoke_run, revoke_screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.revoke_targets import Gathered, read_sources, select, survey
 from tokenctl.commands.selection import Typed, read_selector
-from tokenctl.errors import Conflict, InvalidRequest, TemporarilyUnavailable, naming
+from tokenctl.errors import Conflict, InvalidRequest, NotFound, Partial, TemporarilyUnavailable, naming, worst
 from tokenctl.model.identifier import new_id
 from tokenctl.model.times import SECOND, parse_duration
 from tokenctl.model.token import REASONS, Action, Reason
@@ -72,8 +72,9 @@ def revoke(context: Context, order: Order) -> int:
         raise InvalidRequest(
             "no token named", hint="tokenctl revoke ID, or pipe what leaked: tokenctl revoke - < FILE", reason="nothing_named"
         )
-    with naming("--wait"):
-        wait = parse_duration(order.wait, zero=True) / SECOND if order.wait is not None else 0.0
+    if order.all_profiles:
+        return _revoke_everywhere(context, order, action, named)
+    wait = _wait(order)
     with context.backend() as backend:
         backend.wait, backend.including_self = wait, order.including_self
         gathered = Gathered()
@@ -84,6 +85,37 @@ def revoke(context: Context, order: Order) -> int:
         read_sources(backend, order.sources, gathered, stdin="-" in order.targets)
         survey(backend, gathered)
         return _act(context, backend, order, action, gathered)
+
+
+def _revoke_everywhere(context: Context, order: Order, action: Action, named: list[str]) -> int:
+    """Act in each profile on what belongs to it; what belongs to none is told."""
+    from tokenctl.commands.everywhere import at, every_profile
+    from tokenctl.commands.revoke_targets import read_everywhere
+
+    if order.selectors.any or order.plan is not None or order.out is not None or order.expect is not None:
+        raise InvalidRequest("--all-profiles takes tokens and ids: leave selectors, --plan, --out and --expect out")
+    with every_profile(context) as everywhere:
+        scattered = read_everywhere(everywhere, order.sources, named, stdin="-" in order.targets)
+        if context.console.output == "json" and len(scattered.by_profile) > 1:
+            raise InvalidRequest("several profiles, and -o json is one document", hint="-o jsonl prints a target a line")
+        codes = []
+        for place, gathered in scattered.by_profile.values():
+            backend = at(place).backend
+            backend.wait, backend.including_self = _wait(order), order.including_self
+            survey(backend, gathered)
+            codes.append(_act(place.context, backend, order, action, gathered))
+        for identifier in scattered.rest.targets:
+            context.console.complain(f"unknown to every profile: {identifier}")
+        if not scattered.by_profile and not scattered.rest.targets:
+            context.console.complain("nothing to revoke was found in any profile")
+        missing = bool(scattered.rest.targets) or not scattered.by_profile
+        codes += [NotFound.exit_code] if missing and not order.ignore_not_found else []
+        return worst([*codes, *([Partial.exit_code] if everywhere.closed else [])])
+
+
+def _wait(order: Order) -> float:
+    with naming("--wait"):
+        return parse_duration(order.wait, zero=True) / SECOND if order.wait is not None else 0.0
 
 
 def _revoke_planned(context: Context, order: Order, path: str) -> int:

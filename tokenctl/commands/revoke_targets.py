@@ -1,9 +1,12 @@
 """What ``revoke`` is pointed at: ids, selectors, and text in which tokens prove themselves."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs
@@ -12,6 +15,9 @@ from tokenctl.formats import opaque, pasted
 from tokenctl.model.selector import Selector
 from tokenctl.model.token import Outcome, Standing, Target
 from tokenctl.secret import Secret
+
+if TYPE_CHECKING:
+    from tokenctl.commands.everywhere import Everywhere, Place
 
 _LARGEST_DOCUMENT = 64 * 1024 * 1024  # characters of one JSON document that is printed over many lines
 
@@ -52,6 +58,24 @@ class Gathered:
         return sorted(self.mentioned - self.targets.keys())
 
 
+@dataclass(slots=True, kw_only=True)
+class Scattered:
+    """What was named or proved, by the profile that it belongs to.
+
+    Attributes:
+        rest: What belongs to none.
+    """
+
+    by_profile: dict[str, tuple[Place, Gathered]] = field(default_factory=dict)
+    rest: Gathered = field(default_factory=Gathered)
+
+    def at(self, place: Place) -> Gathered:
+        return self.by_profile.setdefault(place.backend.name, (place, Gathered()))[1]
+
+    def name(self, identifier: str, place: Place | None) -> None:
+        (self.at(place) if place is not None else self.rest).name(identifier)
+
+
 def select(backend: Backend, selector: Selector, gathered: Gathered) -> None:
     """Take what a selector chooses."""
     _take(gathered, backend.directory.survey_of(selector))
@@ -80,6 +104,39 @@ def read_sources(backend: Backend, sources: Iterable[str], gathered: Gathered, *
             os.close(descriptor)
     if stdin:
         _read_lines(backend, inputs.lines_of(0, what="standard input"), gathered)
+
+
+def read_everywhere(everywhere: Everywhere, sources: Iterable[str], ids: Iterable[str], *, stdin: bool) -> Scattered:
+    """Read ids, files and standard input, and give each target to the profile that it belongs to."""
+    scattered = Scattered()
+    for identifier in ids:
+        scattered.name(identifier, everywhere.keeper_of(identifier))
+    for source in sources:
+        descriptor = inputs.open_file(source)
+        try:
+            _scatter(everywhere, inputs.lines_of(descriptor, what=source), scattered)
+        finally:
+            os.close(descriptor)
+    if stdin:
+        _scatter(everywhere, inputs.lines_of(0, what="standard input"), scattered)
+    return scattered
+
+
+def _scatter(everywhere: Everywhere, lines: Iterable[str], scattered: Scattered) -> None:
+    form = everywhere.form
+    for text in _documents(lines, form):
+        line = pasted.recognise(text, form)
+        for identifier in line.ids:
+            scattered.name(identifier, everywhere.keeper_of(identifier))
+        scattered.rest.mentioned.update(line.mentioned)
+        scattered.rest.foreign.update(line.foreign)
+        for secret in (*line.secrets, *line.words):
+            place = everywhere.owner_of(secret)
+            proved = place.backend.prove(secret) if place is not None else None
+            if place is not None and proved is not None:
+                scattered.at(place).prove(proved, secret)
+                kind = pasted.foreign_kind(secret.reveal().decode("ascii", "replace"))
+                scattered.rest.foreign -= Counter([kind] if kind is not None else [])
 
 
 def _read_lines(backend: Backend, lines: Iterable[str], gathered: Gathered) -> None:

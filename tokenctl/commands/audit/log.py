@@ -49,6 +49,7 @@ class Question(NamedTuple):
     follow: bool = False
     raw: bool = False
     patience: float | None = None
+    all_profiles: bool = False
 
 
 class Choice(NamedTuple):
@@ -78,6 +79,10 @@ def log(context: Context, question: Question) -> int:
         NotFound: no token that was presented is known by its secret (exit 5).
         IntegrityError: a record cannot be read, or what is followed was restored or cut (exit 10).
     """
+    if question.all_profiles:
+        from tokenctl.commands.audit.everywhere import log_everywhere
+
+        return log_everywhere(context, question)
     console, limit, forward = context.console, question.limit, question.after is not None
     if limit is None and console.on_terminal and not console.machine and not question.raw:
         limit = _SCREENFUL
