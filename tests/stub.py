@@ -122,10 +122,9 @@ def send(connection: socket.socket, answering: Answer) -> None:
 @contextmanager
 def serving(answering: Answer | Mapping[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[Stub]:
     """Serve these bytes, or what a function sends, or one of both by the path that is asked, on a free port of 127.0.0.1."""
-    answers = answering if isinstance(answering, Mapping) else None
 
     def serve(connection: socket.socket, request: Request) -> None:
-        send(connection, answering if answers is None else answers.get(request.path, _UNKNOWN))
+        send(connection, answering.get(request.path, _UNKNOWN) if isinstance(answering, Mapping) else answering)
 
     with serving_requests(serve, context) as stub:
         yield stub

@@ -86,10 +86,12 @@ class AuthorizationServer:
     def post(self, endpoint: str, client: Client | None, **parameters: str | list[str]) -> httpx.Response:
         """Post a form to an endpoint, such as ``token`` or ``introspection``, authenticated as the client's method says."""
         data: dict[str, str | list[str]] = dict(parameters)
-        auth = None
+        auth: tuple[str, str] | None = None
         if client is not None:
             data, auth = self._authenticated(client, data)
-        return self.http.post(self.metadata[f"{endpoint}_endpoint"], data=data, auth=auth)
+        return self.http.post(
+            self.metadata[f"{endpoint}_endpoint"], data=data, auth=httpx.USE_CLIENT_DEFAULT if auth is None else auth
+        )
 
     def _authenticated(
         self, client: Client, data: dict[str, str | list[str]]

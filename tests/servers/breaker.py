@@ -10,15 +10,25 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from urllib.parse import urlsplit
 
 from tests.servers.authority import Authority
 from tests.servers.faults import reset, silent
-from tests.stub import Answering, Request, send, serving_requests
+from tests.stub import Answer, Request, send, serving_requests
 
-# What happens to a request: it passes; or it is refused before the server has it, or its answer is lost.
-PASS, REFUSE, LOSE, HANG = "pass", "refuse", "lose", "hang"
-Fate = str | bytes | Answering
+
+class Passage(Enum):
+    """What happens to a request that is the server's: the server answers it but for ``REFUSE``."""
+
+    PASS = "the client has its answer"
+    REFUSE = "a reset, and the server never hears of it"
+    LOSE = "the server does it, then a reset"
+    HANG = "the server does it, then silence"
+
+
+PASS, REFUSE, LOSE, HANG = Passage
+Fate = Passage | Answer
 Choosing = Callable[[Request, int], Fate]
 
 
@@ -45,15 +55,16 @@ class Breaker:
         with self._lock:
             fate = self._choosing(request, len(self.asked))
             self.asked.append(request)
-        if fate == REFUSE:
+        if not isinstance(fate, Passage):
+            send(connection, fate)
+        elif fate is REFUSE:
             reset(connection)
-        elif fate in (PASS, LOSE, HANG):
+        else:
             answered = self._pass(request)
             with self._lock:
                 self.passed.append(request)
-            send(connection, {PASS: answered, LOSE: reset, HANG: silent}[str(fate)])
-        else:
-            send(connection, fate)
+            answers: dict[Passage, Answer] = {PASS: answered, LOSE: reset, HANG: silent}
+            send(connection, answers[fate])
 
     def _pass(self, request: Request) -> bytes:
         """Send it to the server on a connection of its own, and return the whole answer."""
@@ -88,9 +99,8 @@ def breaking(upstream: str, authority: Authority, choosing: Choosing) -> Iterato
     """Stand in front of the server at this address.
 
     Args:
-        choosing: Gives each request, in the order in which they come, its fate: ``PASS``; ``REFUSE``: reset, and the server never
-            hears of it; ``LOSE``: the server does it, then a reset; ``HANG``: the server does it, then silence; or an answer that
-            comes in the server's place.
+        choosing: Gives each request, in the order in which they come, its fate: a :class:`Passage`, or an answer that comes in
+            the server's place.
     """
     breaker = Breaker(upstream, authority, choosing)
     with serving_requests(breaker.serve, authority.good.context()) as stub:

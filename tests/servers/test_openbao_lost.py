@@ -7,7 +7,8 @@ import time
 
 import httpx
 
-from tests.servers.openbao import READY, Node, OpenBao
+from tests.servers.openbao import Node, OpenBao
+from tests.servers.process import READY
 
 
 def test_a_sealed_server_refuses_and_knows_its_tokens_again(openbao_in_files: OpenBao) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_it_is_started_again_with_its_log_kept(tmp_path: Path) -> None:
     process = sleeper(tmp_path / "x")
     for _ in range(2):
         seen = len(process.said())
-        process.start(lambda seen=seen: process.said(seen))
+        process.start(partial(process.said, seen))
         assert process.runs
         process.kill()
         assert not process.runs
