@@ -172,13 +172,6 @@ def test_the_lifetime_of_an_instance_is_chosen_and_ends_a_token(authority: Autho
         assert not server.is_active(server.client, issued["access_token"])
 
 
-def test_it_keeps_more_than_a_thousand_tokens(oidc_provider: OidcProvider) -> None:
-    first = oidc_provider.issue(oidc_provider.client)["access_token"]
-    for _ in range(1_000):
-        oidc_provider.issue(oidc_provider.client)
-    assert oidc_provider.is_active(oidc_provider.client, first)
-
-
 def test_registration_wants_the_initial_access_token(oidc_provider: OidcProvider) -> None:
     address = oidc_provider.metadata["registration_endpoint"]
     for headers in ({}, {"Authorization": "Bearer wrong"}):

@@ -5,7 +5,7 @@ import Provider, { errors } from 'oidc-provider';
 import { configuration, listen, obey } from './control.mjs';
 import { GRANT_TYPE, PARAMETERS, tokenExchange } from './token-exchange.mjs';
 
-// The adapter that oidc-provider brings forgets the oldest of 1,000 entries.
+// The adapter that oidc-provider brings forgets the oldest of some 1,000 entries, and all of them when the key changes.
 const kept = new Map();
 class Adapter {
   constructor(model) {
