@@ -6,7 +6,6 @@ import importlib.util
 import json
 import secrets
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -54,7 +53,7 @@ def running(folder: Path, authority: Authority, *, ttl: int = TTL) -> Iterator[D
             "--certfile", str(authority.good.chain), "--keyfile", str(authority.good.key),
             "--worker-class", "gthread", "--threads", str(_THREADS), "--no-control-socket", "django_site:application",
         ]  # fmt: skip
-        process = Process("django-oauth-toolkit", command, folder, ended_by=signal.SIGQUIT)
+        process = Process("django-oauth-toolkit", command, folder)
 
         def ready() -> bool:
             try:
@@ -68,4 +67,4 @@ def running(folder: Path, authority: Authority, *, ttl: int = TTL) -> Iterator[D
             with closing(server.http):
                 yield server
         finally:
-            process.stop()
+            process.kill()  # it would wait for idle connections, and the signal that says not to can stop it for ever

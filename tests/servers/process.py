@@ -41,9 +41,8 @@ class Process:
         *,
         env: Mapping[str, str] | None = None,
         talks: bool = False,
-        ended_by: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """``talks``: it obeys orders, as ``node/control.mjs`` reads them. ``ended_by``: what stops it soonest without a trace."""
+        """``talks``: it obeys orders, as ``node/control.mjs`` reads them."""
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.folder = folder
@@ -54,7 +53,6 @@ class Process:
         self._command = [*guard, *map(str, command)]
         self._env = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **(env or {})}
         self._talks = talks
-        self._ended_by = ended_by
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: Callable[[], object] | None = None, *, listener: socket.socket | None = None) -> None:
@@ -71,7 +69,7 @@ class Process:
             self._popen = subprocess.Popen(
                 self._command, env=self._env, cwd=self.folder, stderr=log,
                 stdin=subprocess.PIPE if self._talks else subprocess.DEVNULL, stdout=subprocess.PIPE if self._talks else log,
-                pass_fds=() if listener is None else (listener.fileno(),),
+                pass_fds=() if listener is None else (listener.fileno(),), start_new_session=True,
             )  # fmt: skip
         LIVING.append(self)
         while ready is not None and not ready():
@@ -115,32 +113,36 @@ class Process:
         return self.hear()
 
     def kill(self) -> None:
-        """End it as a machine that is lost does (SIGKILL)."""
-        self._end(signal.SIGKILL)
+        """End it as a machine that is lost does (SIGKILL), and the processes that it started."""
+        if self._popen is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._gone()
 
     def stop(self) -> None:
-        """End it as its operator does; what does not obey is killed."""
-        self._end(self._ended_by)
+        """End it as its operator does (SIGTERM); what does not obey is killed."""
+        if self._popen is not None:
+            self._popen.terminate()
+            self.resume()
+            try:
+                self._popen.wait(timeout=_STOPPED)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.pid, signal.SIGKILL)
+            self._gone()
 
     def pause(self) -> None:
         """Take its processor away: the kernel accepts connections, and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _gone(self) -> None:
         popen, self._popen = self._popen, None
-        if popen is None:
-            return
+        assert popen is not None
         LIVING.remove(self)
-        popen.send_signal(number)
-        popen.send_signal(signal.SIGCONT)
-        try:
-            popen.wait(timeout=_STOPPED)
-        except subprocess.TimeoutExpired:
-            popen.kill()
-            popen.wait(timeout=_STOPPED)
+        popen.wait(timeout=_STOPPED)
         for stream in (popen.stdin, popen.stdout):
             if stream is not None:
                 stream.close()

@@ -67,6 +67,20 @@ def sleeps(pid: int) -> bool:
     return False
 
 
+def test_what_is_killed_takes_its_own_processes_with_it(tmp_path: Path) -> None:
+    child = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]).pid, flush=True); input()"
+    process = Process("parent", [sys.executable, "-c", child], tmp_path / "x", talks=True)
+    process.start()
+    pid = process.hear()
+    assert isinstance(pid, int)
+    os.kill(pid, 0)
+    process.kill()
+    until = time.monotonic() + 5
+    while (living := sleeps(pid)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not living
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with the one that started it")
 def test_it_ends_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
     code = (
