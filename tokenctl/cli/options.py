@@ -34,6 +34,9 @@ _PATH_OPTIONS = frozenset(  # a path may be any bytes
 _INSTANT_OPTIONS = frozenset(
     ["not_before", "issued_after", "issued_before", "expires_after", "expires_before", "since", "until", "before"]
 )  # fmt: skip
+# Servers make these up, and some begin with a dash; no option of one dash is as long.
+_GIVEN_NAMES = frozenset(["client_id", "role_id"])
+_LONG_NAME = 8  # characters
 
 
 def with_globals(function: Callable[..., int], *, outputs: tuple[str, ...] = ()) -> Callable[..., int]:
@@ -88,6 +91,8 @@ def refuse_swallowed(values: Mapping[str, Any]) -> None:
             if not text.startswith("-") or text == "-":
                 continue
             if name in _INSTANT_OPTIONS and text[1:2].isdigit():
+                continue
+            if name in _GIVEN_NAMES and not text.startswith("--") and len(text) >= _LONG_NAME:
                 continue
             raise InvalidRequest(f"--{name.replace('_', '-')} has a value that looks like an option")
 
