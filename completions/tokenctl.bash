@@ -5,25 +5,25 @@
 _tokenctl_node() { # VERB: what can follow it
   case $1 in
     '')
-      verbs=(issue inspect list revoke rotate-keys audit profile store doctor completion)
+      verbs=(issue inspect list revoke rotate-keys audit login logout whoami profile store doctor completion)
       flags=(-V --version -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'issue')
       verbs=()
-      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --accept-less --out --mode --group --fd --count --from --replace --grace --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'inspect')
       verbs=()
-      flags=(--file --fd --use --offline --valid-for --jwks --issuer --audience --any-audience --scope --leeway --ignore-binding -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --file --fd --valid-for --jwks --issuer --audience --scope --leeway -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--file --fd --use --offline --valid-for --jwks --issuer --audience --any-audience --scope --leeway --ignore-binding --ask --all-profiles -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --file --fd --valid-for --jwks --issuer --audience --scope --leeway --ask -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'list')
       verbs=()
       flags=(--limit --after --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --limit --after --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'revoke')
       verbs=()
-      flags=(--from --reason --note --ticket --keep-children --suspend --for --then --lift -n --dry-run --out --plan --expect -y --yes --ignore-not-found --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--from --reason --note --ticket --keep-children --suspend --for --then --lift -n --dry-run --out --plan --expect -y --yes --ignore-not-found --wait --including-self --ask --all-profiles --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --from --reason --note --ticket --for --then --out --plan --expect --wait --ask --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'rotate-keys')
       verbs=(status jwks rollback retire)
       flags=(--algorithm --if-older-than --check -n --dry-run --verifier --unobserved --compromised --root --log-key -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -46,11 +46,11 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit')
       verbs=(log show verify checkpoint review reconcile archive)
-      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --all-profiles --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit log')
       verbs=()
-      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--since --until --operation --actor --ticket --request-id --target --token --limit --after --before --follow --raw --all-profiles --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --never-used --include-untracked --state -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'audit show')
       verbs=()
@@ -76,14 +76,26 @@ _tokenctl_node() { # VERB: what can follow it
       verbs=()
       flags=(--before --out -n --dry-run -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --before --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'login')
+      verbs=()
+      flags=(--client-id --role-id -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --client-id --role-id -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'logout')
+      verbs=()
+      flags=(--revoke -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'whoami')
+      verbs=()
+      flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile')
       verbs=(add list show use remove)
       flags=(-h --help)
       valued='  ' ;;
     'profile add')
       verbs=()
-      flags=(--backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile list')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -145,10 +157,10 @@ _tokenctl_node() { # VERB: what can follow it
 
 _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
-    *':-p'|*':--profile') _tokenctl_profiles ;;
-    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
+    *':-p'|*':--profile'|*':--ask') _tokenctl_profiles ;;
+    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'login:-o'|'logout:-o'|'whoami:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'login:--output'|'logout:--output'|'whoami:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
     'audit review:-o'|'audit review:--output') _tokenctl_words text json jsonl sarif ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file') _tokenctl_files ;;
+    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file'|*':--ca-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;
@@ -156,7 +168,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
     'revoke:--reason') _tokenctl_words compromised superseded unused owner_left policy undelivered test other ;;
     *':--then') _tokenctl_words lift revoke ;;
     *':--fail-on') _tokenctl_words error warning note ;;
-    *':--backend') _tokenctl_words local ;;
+    *':--backend') _tokenctl_words local oauth2 openbao ;;
     *':--eddsa-name') _tokenctl_words EdDSA Ed25519 ;;
   esac
 }

@@ -4,7 +4,7 @@
 function __tokenctl_node --no-scope-shadowing
     switch "$argv[1]"
         case ''
-            set verbs issue inspect list revoke rotate-keys audit profile store doctor completion
+            set verbs issue inspect list revoke rotate-keys audit login logout whoami profile store doctor completion
             set verbs_told
             set -a verbs_told 'issue'\t'Make a token and print it, once'
             set -a verbs_told 'inspect'\t'Say whether a token is accepted, and why not'
@@ -12,6 +12,9 @@ function __tokenctl_node --no-scope-shadowing
             set -a verbs_told 'revoke'\t'Deny tokens for good or for a time; tell what became of each'
             set -a verbs_told 'rotate-keys'\t'Take every due step of the signing keys'
             set -a verbs_told 'audit'\t'Show and check the record of everything that happened'
+            set -a verbs_told 'login'\t'Keep the credential of a remote profile in the keyring'
+            set -a verbs_told 'logout'\t'Forget the credential of a remote profile'
+            set -a verbs_told 'whoami'\t'Say who you are to the log and to the service'
             set -a verbs_told 'profile'\t'Choose where tokenctl works'
             set -a verbs_told 'store'\t'Look after the local store'
             set -a verbs_told 'doctor'\t'Look for what is wrong, and name what mends it'
@@ -54,6 +57,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--parent'\t'It dies with this token'
             set -a flags_told '--note'\t'What it is for'
             set -a flags_told '--request-id'\t'Makes a rerun safe'
+            set -a flags_told '--accept-less'\t'Take less scope, if a service grants less'
             set -a flags_told '--out'\t'Write the token there, 0600'
             set -a flags_told '--mode'\t'Mode of that file'
             set -a flags_told '--group'\t'Group of that file'
@@ -99,10 +103,12 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--scope'\t'What it must grant'
             set -a flags_told '--leeway'\t'Clock skew allowed, at most 5m'
             set -a flags_told '--ignore-binding'\t'Accept it without proof of its key'
+            set -a flags_told '--ask'\t'Send it to this profile\'s service, whatever it is'
+            set -a flags_told '--all-profiles'\t'Ask whichever profile it belongs to'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
-            set -a flags_told '-o'\t'text, json or jsonl'
-            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-o'\t'text, json, jsonl or introspection'
+            set -a flags_told '--output'\t'text, json, jsonl or introspection'
             set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
             set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
             set -a flags_told '-v'\t'Say more on stderr'
@@ -114,7 +120,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --file --fd --valid-for --jwks --issuer --audience --scope --leeway -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --file --fd --valid-for --jwks --issuer --audience --scope --leeway --ask -p --profile -o --output --timeout --credential-file --credential-fd
         case 'list'
             set verbs
             set verbs_told
@@ -176,6 +182,10 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-y'\t'Do not ask'
             set -a flags_told '--yes'\t'Do not ask'
             set -a flags_told '--ignore-not-found'\t'An unknown id is no failure'
+            set -a flags_told '--wait'\t'Ask a service so long until it denies'
+            set -a flags_told '--including-self'\t'Your own credential too'
+            set -a flags_told '--ask'\t'Send tokens to this profile\'s service, whatever they are'
+            set -a flags_told '--all-profiles'\t'Ask whichever profile each belongs to'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -209,7 +219,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --from --reason --note --ticket --for --then --out --plan --expect --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --from --reason --note --ticket --for --then --out --plan --expect --wait --ask --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
         case 'rotate-keys'
             set verbs status jwks rollback retire
             set verbs_told
@@ -351,6 +361,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--before'\t'Go back from this record'
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
             set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
+            set -a flags_told '--all-profiles'\t'With --token: in whichever profile it belongs to'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -402,6 +413,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--before'\t'Go back from this record'
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
             set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
+            set -a flags_told '--all-profiles'\t'With --token: in whichever profile it belongs to'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -583,6 +595,69 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued --before --out -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'login'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--client-id'\t'The client that the secret is of'
+            set -a flags_told '--role-id'\t'The AppRole that the secret id is of'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --client-id --role-id -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'logout'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--revoke'\t'Let the service deny it first'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'whoami'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile'
             set verbs add list show use remove
             set verbs_told
@@ -599,12 +674,20 @@ function __tokenctl_node --no-scope-shadowing
             set verbs
             set verbs_told
             set flags_told
-            set -a flags_told '--backend'\t'What keeps the tokens: local'
-            set -a flags_told '--issuer'\t'iss of its JWTs'
+            set -a flags_told '--backend'\t'What keeps the tokens: local, oauth2 or openbao'
+            set -a flags_told '--issuer'\t'iss of its JWTs; the authorization server'
             set -a flags_told '--default-audience'\t'aud of its JWTs'
             set -a flags_told '--eddsa-name'\t'EdDSA or Ed25519 in headers'
             set -a flags_told '--jwks-file'\t'Where its public keys are written for verifiers'
             set -a flags_told '--verifier'\t'Where a verifier shows its keys'
+            set -a flags_told '--address'\t'Where OpenBao or Vault answers'
+            set -a flags_told '--namespace'\t'The namespace there'
+            set -a flags_told '--client-id'\t'Your client at the issuer'
+            set -a flags_told '--client-auth'\t'client_secret_basic, client_secret_post, private_key_jwt'
+            set -a flags_told '--endpoint'\t'An endpoint, in place of the issuer\'s own word'
+            set -a flags_told '--ca-file'\t'The certificates to trust, PEM'
+            set -a flags_told '-y'\t'Confirm endpoints at other origins'
+            set -a flags_told '--yes'\t'Confirm endpoints at other origins'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -620,7 +703,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --backend --issuer --default-audience --eddsa-name --jwks-file --verifier -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile list'
             set verbs
             set verbs_told
@@ -926,13 +1009,13 @@ end
 
 function __tokenctl_value --no-scope-shadowing
     switch "$argv[1]"
-        case '*:-p' '*:--profile'
+        case '*:-p' '*:--profile' '*:--ask'
             __tokenctl_profiles
-        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'audit archive:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'audit archive:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
+        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'audit archive:-o' 'login:-o' 'logout:-o' 'whoami:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'audit archive:--output' 'login:--output' 'logout:--output' 'whoami:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
             __tokenctl_words text json jsonl
         case 'audit review:-o' 'audit review:--output'
             __tokenctl_words text json jsonl sarif
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file'
+        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file' '*:--ca-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt
@@ -949,7 +1032,7 @@ function __tokenctl_value --no-scope-shadowing
         case '*:--fail-on'
             __tokenctl_words error warning note
         case '*:--backend'
-            __tokenctl_words local
+            __tokenctl_words local oauth2 openbao
         case '*:--eddsa-name'
             __tokenctl_words EdDSA Ed25519
     end
