@@ -13,6 +13,7 @@ class Actor(NamedTuple):
     """The operator of one command.
 
     ``sudo_uid`` is only asserted: it comes from the environment. ``machine`` is a hash of the machine id.
+    ``remote_subject`` is whom the service of a remote profile takes the operator for.
     """
 
     uid: int
@@ -22,6 +23,7 @@ class Actor(NamedTuple):
     sudo_uid: int | None
     machine: str | None
     profile: str
+    remote_subject: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name}@{self.host}"
@@ -30,7 +32,7 @@ class Actor(NamedTuple):
         """Return what a record holds of it."""
         return {
             "uid": self.uid, "name": self.name, "host": self.host, "loginuid": self.loginuid,
-            "sudo_uid": self.sudo_uid, "machine": self.machine, "profile": self.profile, "remote_subject": None,
+            "sudo_uid": self.sudo_uid, "machine": self.machine, "profile": self.profile, "remote_subject": self.remote_subject,
         }  # fmt: skip
 
 

@@ -71,6 +71,8 @@ def inspect(context: Context, question: Question) -> int:
         answers = list(_foreign(context, question.jwks, lines, expectations))
         return _print(context, None, answers)
     with context.backend() as backend:
+        if question.use:
+            usage_of(backend)
         if question.use and any(pasted.presented(line, backend.form)[0] is not None for line in lines):
             raise InvalidRequest("--use accepts a presented token, an id proves nothing")
         answers = []

@@ -7,6 +7,7 @@ from tokenctl import files
 from tokenctl.backends.base import Backend
 from tokenctl.commands import inputs, revoke_run, revoke_screen
 from tokenctl.commands.context import Context
+from tokenctl.commands.parts import suspension_of
 from tokenctl.commands.revoke_targets import Gathered, read_sources, select, survey
 from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import Conflict, InvalidRequest, NotFound, Partial, TemporarilyUnavailable, naming, worst
@@ -76,6 +77,8 @@ def revoke(context: Context, order: Order) -> int:
         return _revoke_everywhere(context, order, action, named)
     wait = _wait(order)
     with context.backend() as backend:
+        if action.verb != "revoke":
+            suspension_of(backend)
         backend.wait, backend.including_self = wait, order.including_self
         gathered = Gathered()
         for target in named:
@@ -143,7 +146,12 @@ def _revoke_planned(context: Context, order: Order, path: str) -> int:
 
 def _act(context: Context, backend: Backend, order: Order, action: Action, gathered: Gathered) -> int:
     """Do it to what was gathered, or say what would be done."""
-    changing = [identifier for identifier, standing in gathered.standings.items() if action.changes(standing)]
+    # A service may know tokens that have no row here; only it can tell.
+    remote = backend.kind != "local"
+    changing = [
+        identifier for identifier, standing in gathered.standings.items()
+        if action.changes(standing) or (remote and standing is None)
+    ]  # fmt: skip
     if order.expect is not None and order.expect != len(changing):
         raise Conflict(
             f"--expect {order.expect}, but {len(changing)} would be {revoke_screen.DONE[action.verb]}: nothing was touched",

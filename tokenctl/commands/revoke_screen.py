@@ -73,7 +73,7 @@ def preview(context: Context, backend: Backend, action: Action, gathered: Gather
         console.chat(line)
     named = list(gathered.targets)
     for identifier, found in backend.directory.look_up(named[:_SHOWN]):
-        console.chat(_preview_line(context, identifier, found))
+        console.chat(_preview_line(context, backend, identifier, found))
     if len(named) > _SHOWN:
         console.chat(f"and {len(named) - _SHOWN:,} more")
     told = f"{len(named):,} named, {len(changing):,} to {action.verb}"
@@ -94,9 +94,9 @@ def _order(action: Action) -> str:
     return f"{told}, reason {action.reason.reason}"
 
 
-def _preview_line(context: Context, identifier: str, found: Found | None) -> str:
+def _preview_line(context: Context, backend: Backend, identifier: str, found: Found | None) -> str:
     if found is None:
-        return f"{identifier}  unknown here"
+        return f"{identifier}  {'unknown here' if backend.kind == 'local' else 'no row here: the service is asked'}"
     token, state, now = found.token, found.standing.state, context.now
     if state == "revoked":
         state = "revoked before"

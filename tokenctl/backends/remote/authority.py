@@ -22,6 +22,7 @@ from tokenctl.secret import Secret
 from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
+    from tokenctl.backends.local.judging import Judgement
     from tokenctl.model.policy import Policy
 
 _FIELDS = {  # what a request may ask for, as the command line names it
@@ -59,6 +60,7 @@ class RemoteAuthority(Backend):
         """The service; raises AccessDenied where the operator's credential is missing (exit 4)."""
         if self._service is None:
             self._service = self._connect()
+            self.journal.actor = self.journal.actor._replace(remote_subject=self._service.subject)
         return self._service
 
     @property
@@ -89,6 +91,10 @@ class RemoteAuthority(Backend):
                 raise InvalidConfiguration(
                     f"profile {self.name} ({self.place}) grants no {option}", hint="leave it out", reason="part_lacking"
                 )
+
+    def judge(self, request: TokenRequest) -> tuple[Judgement, TokenRequest]:
+        self.require_granted(request)
+        return super().judge(request)
 
     def issue(self, requests: Iterable[TokenRequest]) -> Iterator[IssuedToken]:
         asked = list(requests)
