@@ -1,6 +1,7 @@
 """What every backend keeps, whatever stands behind it: one suite, run against each authority.
 
-A subclass gives a ``backend`` fixture; :attr:`known_subjects` and the parts that it has decide which tests apply.
+A subclass gives a ``backend`` fixture, and says what the authority lacks: instead of the tests of that, it has to refuse with
+exit 9 before anything is recorded.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tokenctl.backends.base import Backend, Expectations
-from tokenctl.errors import TokenctlError
+from tokenctl.errors import InvalidConfiguration, TokenctlError
 from tokenctl.model.rotation import Wish
 from tokenctl.model.selector import Selector
 from tokenctl.model.times import HOUR
@@ -19,16 +20,53 @@ ANYONE = Expectations(any_audience=True)
 
 
 class BackendContract:
-    """The contract of ``tokenctl.backends.base`` as tests."""
+    """The contract of ``tokenctl.backends.base`` as tests.
+
+    Attributes:
+        unknown_id: An id that no token of the authority has.
+        lacks: Fields of a request that it cannot grant.
+        any_subject: Whether it issues for any subject, or for one alone.
+        unknown_is: The outcome of a revocation of what it does not know.
+    """
 
     unknown_id = "0352Ldy4SKzRSvwVvSWvL6"
+    lacks: frozenset[str] = frozenset()
+    any_subject = True
+    unknown_is = "unknown"
 
-    def request(self, **changes: object) -> TokenRequest:
-        facts: dict[str, object] = {"subject": "contract", "owner": "tester", "scope": ("a:read",), "lifetime": HOUR}
+    def subject(self, backend: Backend) -> str:
+        return "contract" if self.any_subject else str(backend.default_subject)
+
+    def request(self, backend: Backend, **changes: object) -> TokenRequest:
+        facts: dict[str, object] = {
+            "subject": self.subject(backend), "owner": "tester", "scope": ("a:read",), "lifetime": HOUR,
+        }  # fmt: skip
         return TokenRequest(**(facts | changes))  # type: ignore[arg-type]  # names are checked by the tuple
 
+    def target(self, made: IssuedToken) -> Target:
+        """Return a token as a target, in every way that it can be named."""
+        return Target(id=made.token.id, text=made.text)
+
+    def unknown_target(self, known: Secret) -> Target:
+        return Target(id=self.unknown_id)
+
+    def refuses(self, backend: Backend, **changes: object) -> bool:
+        """Whether a request is for what the authority lacks; it is refused then, and leaves no trace."""
+        if not self.lacks & changes.keys():
+            return False
+        before = self.recorded(backend)
+        with pytest.raises(InvalidConfiguration):
+            list(backend.issue([self.request(backend), self.request(backend, **changes)]))
+        assert self.recorded(backend) == before
+        return True
+
+    @staticmethod
+    def recorded(backend: Backend) -> int:
+        with backend.journal.reading() as view:
+            return len(list(view.store.rows("SELECT seq FROM record"))) if view is not None else 0
+
     def issued(self, backend: Backend, **changes: object) -> IssuedToken:
-        (token,) = backend.issue([self.request(**changes)])
+        (token,) = backend.issue([self.request(backend, **changes)])
         if backend.delivery is not None:
             backend.delivery.delivered([token.token.id])
         return token
@@ -43,11 +81,11 @@ class BackendContract:
         assert (answer.active, answer.state) == (True, "active")
         assert answer.found is not None
         token = answer.found.token
-        assert (token.id, token.subject, token.scope) == (made.token.id, "contract", ("a:read",))
+        assert (token.id, token.subject, token.scope) == (made.token.id, self.subject(backend), ("a:read",))
         assert token.expires_at - token.issued_at <= HOUR
 
     def test_every_token_of_one_call_is_another(self, backend: Backend) -> None:
-        tokens = list(backend.issue([self.request(), self.request(), self.request()]))
+        tokens = list(backend.issue([self.request(backend), self.request(backend), self.request(backend)]))
         assert len({token.token.id for token in tokens}) == 3
         assert len({token.text.reveal() for token in tokens}) == 3
 
@@ -57,6 +95,7 @@ class BackendContract:
 
     def test_an_unknown_token_and_a_wrong_secret_look_the_same(self, backend: Backend) -> None:
         known, other = self.issued(backend), self.issued(backend)
+        backend.asked = True
         wrong, absent = self.forged(known.text, other.text), self.absent(known.text)
         answers = [backend.introspect(text, ANYONE) for text in (wrong, absent)]
         assert answers[0] == answers[1]
@@ -72,7 +111,7 @@ class BackendContract:
 
     def test_a_revoked_token_denies_and_stays_so(self, backend: Backend) -> None:
         made = self.issued(backend)
-        target = Target(id=made.token.id)
+        target = self.target(made)
         (first,) = backend.revoke([target], Reason(reason="test"))
         (again,) = backend.revoke([target], Reason(reason="compromised"))
         assert (first.outcome, first.state_before, first.reason) == ("revoked", "active", "test")
@@ -82,15 +121,15 @@ class BackendContract:
 
     def test_an_unknown_target_is_told_and_stops_nothing(self, backend: Backend) -> None:
         made = self.issued(backend)
-        targets = [Target(id=self.unknown_id), Target(id=made.token.id)]
-        assert [outcome.outcome for outcome in backend.revoke(targets, Reason())] == ["unknown", "revoked"]
+        targets = [self.unknown_target(made.text), self.target(made)]
+        assert [outcome.outcome for outcome in backend.revoke(targets, Reason())] == [self.unknown_is, "revoked"]
 
     def test_a_revocation_of_nothing_is_nothing(self, backend: Backend) -> None:
         assert list(backend.revoke([], Reason())) == []
 
     def test_a_secret_is_proved_whatever_its_state_and_nothing_else_is(self, backend: Backend) -> None:
         made, other = self.issued(backend), self.issued(backend)
-        list(backend.revoke([Target(id=made.token.id)], Reason()))
+        list(backend.revoke([self.target(made)], Reason()))
         assert backend.prove(made.text) == made.token.id
         assert backend.prove(self.forged(made.text, other.text)) is None
         assert backend.prove(self.absent(made.text)) is None
@@ -98,17 +137,19 @@ class BackendContract:
 
     @pytest.mark.parametrize("text", ["", "\0", "tkc_", ".", "..", "a.b.c", "\ud7ff" * 10, "x" * 70_000, "e30.e30.e30"])
     def test_rubbish_is_answered_with_no(self, backend: Backend, text: str) -> None:
-        assert backend.introspect(Secret(text), ANYONE).active is False
         assert backend.prove(Secret(text)) is None
+        backend.asked = True
+        assert backend.introspect(Secret(text), ANYONE).active is False
 
     def test_the_directory_finds_what_was_issued(self, backend: Backend) -> None:
         directory = backend.directory
         if directory is None:
             pytest.skip("this authority has no directory")
         assert directory.get(self.unknown_id) is None
-        ids = {self.issued(backend, subject=subject).token.id for subject in ("x", "y")}
-        assert {found.token.id for found in directory.find(Selector(subject=("x", "y")))} == ids
-        assert {found.token.subject for found in directory.find(Selector(subject=("x",)))} == {"x"}
+        ids = {self.issued(backend, owner=owner).token.id for owner in ("x", "y")}
+        assert {found.token.id for found in directory.find(Selector(owner=("x", "y")))} == ids
+        assert {found.token.owner for found in directory.find(Selector(owner=("x",)))} == {"x"}
+        assert {found.token.id for found in directory.find(Selector(subject=(self.subject(backend),)))} == ids
         for identifier in ids:
             found = directory.get(identifier)
             assert found is not None
@@ -117,6 +158,26 @@ class BackendContract:
         assert len(list(directory.find(Selector(), after=position.token.id))) == 1
         with pytest.raises(TokenctlError):
             list(directory.find(Selector(), after=self.unknown_id))
+
+    def test_it_issues_for_every_subject_or_refuses_all_but_its_own(self, backend: Backend) -> None:
+        if self.any_subject:
+            made = [self.issued(backend, subject=subject) for subject in ("x", "y")]
+            assert backend.directory is not None
+            assert [found.token.id for found in backend.directory.find(Selector(subject=("x",)))] == [made[0].token.id]
+            return
+        before = self.recorded(backend)
+        with pytest.raises(InvalidConfiguration):
+            self.issued(backend, subject="x")
+        assert self.recorded(backend) == before
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("kind", "service"), ("format", "jwt"), ("not_before", 1_795_000_600_000), ("claims", (("x", 1),))],
+    )
+    def test_what_it_cannot_grant_is_refused_before_anything_starts(
+        self, backend: Backend, field: str, value: object
+    ) -> None:
+        assert self.refuses(backend, **{field: value}) == (field in self.lacks)
 
     def test_a_limited_token_is_spent_by_its_uses_alone(self, backend: Backend) -> None:
         usage = backend.usage
@@ -140,15 +201,19 @@ class BackendContract:
 
     def test_a_child_dies_with_its_parent(self, backend: Backend) -> None:
         parent = self.issued(backend)
+        if self.refuses(backend, parent=parent.token.id):
+            return
         child = self.issued(backend, parent=parent.token.id, lifetime=HOUR // 2)
-        (outcome,) = backend.revoke([Target(id=parent.token.id)], Reason())
+        (outcome,) = backend.revoke([self.target(parent)], Reason())
         assert (outcome.outcome, outcome.children) == ("revoked", 1)
         assert backend.introspect(child.text, ANYONE).active is False
 
     def test_a_child_that_is_kept_lives_on(self, backend: Backend) -> None:
         parent = self.issued(backend)
+        if self.refuses(backend, parent=parent.token.id):
+            return
         child = self.issued(backend, parent=parent.token.id, lifetime=HOUR // 2)
-        (outcome,) = backend.revoke([Target(id=parent.token.id)], Reason(), keep_children=True)
+        (outcome,) = backend.revoke([self.target(parent)], Reason(), keep_children=True)
         assert (outcome.outcome, outcome.children) == ("revoked", 0)
         assert backend.introspect(child.text, ANYONE).active is True
 
@@ -202,6 +267,8 @@ class BackendContract:
         assert list(suspension.lift([], Reason())) == []
 
     def test_a_successor_has_the_rights_of_the_token_that_it_replaces(self, backend: Backend) -> None:
+        if self.refuses(backend, replaces=self.issued(backend).token.id, grace=HOUR):
+            return
         old = self.issued(backend, owner="whoever", kind="service", labels=(("team", "x"),), audience=("api",))
         new = self.issued(backend, subject="", owner="", scope=("b:write",), replaces=old.token.id, grace=HOUR, lifetime=None)
         for name in ("subject", "owner", "kind", "format", "scope", "audience", "labels", "parent"):
@@ -214,7 +281,7 @@ class BackendContract:
         if usage is None or delivery is None:
             pytest.skip("this authority counts no uses, or is not told of deliveries")
         old = self.issued(backend)
-        (new,) = backend.issue([self.request(replaces=old.token.id, grace=0)])
+        (new,) = backend.issue([self.request(backend, replaces=old.token.id, grace=0)])
         assert usage.use(new.text, ANYONE).active
         assert backend.introspect(old.text, ANYONE).active
         assert delivery.delivered([new.token.id]) == []
@@ -230,8 +297,10 @@ class BackendContract:
         if backend.delivery is None:
             pytest.skip("this authority is not told of deliveries")
         old = [self.issued(backend), self.issued(backend)]
-        requests = [self.request(replaces=token.token.id, grace=0) for token in old]
-        made = list(backend.issue([self.request(), *requests, self.request()]))
+        if self.refuses(backend, replaces=old[0].token.id, grace=0):
+            return
+        requests = [self.request(backend, replaces=token.token.id, grace=0) for token in old]
+        made = list(backend.issue([self.request(backend), *requests, self.request(backend)]))
         assert all(backend.introspect(token.text, ANYONE).active for token in old)
         assert backend.delivery.delivered([token.token.id for token in made]) == []
         assert [backend.introspect(token.text, ANYONE).state for token in old] == ["revoked", "revoked"]
@@ -239,6 +308,8 @@ class BackendContract:
 
     def test_a_token_is_replaced_once_and_again_when_its_successor_is_dead(self, backend: Backend) -> None:
         old = self.issued(backend)
+        if self.refuses(backend, replaces=old.token.id, grace=HOUR):
+            return
         new = self.issued(backend, replaces=old.token.id, grace=HOUR)
         with pytest.raises(TokenctlError) as caught:
             self.issued(backend, replaces=old.token.id, grace=HOUR)
@@ -246,7 +317,7 @@ class BackendContract:
         list(backend.revoke([Target(id=new.token.id)], Reason()))
         assert backend.introspect(self.issued(backend, replaces=old.token.id, grace=HOUR).text, ANYONE).active
         with pytest.raises(TokenctlError) as caught:
-            list(backend.issue([self.request(replaces=self.unknown_id, grace=HOUR)]))
+            list(backend.issue([self.request(backend, replaces=self.unknown_id, grace=HOUR)]))
         assert caught.value.exit_code == 5
 
     def test_the_published_keys_verify_a_jwt_and_hold_nothing_private(self, backend: Backend) -> None:

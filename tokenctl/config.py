@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenctl.model.rotation import Rotation
     from tokenctl.model.rules import Rules
     from tokenctl.model.service import ServiceSettings
+    from tokenctl.model.trust import Trusted
 
 DEFAULT_PROFILE = "local"
 CEILING = "/etc/tokenctl/policy.toml"
@@ -27,7 +28,7 @@ BACKENDS = ("local", "oauth2", "openbao")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}")
 _FILE_LIMIT = 64 * 1024  # bytes
 _STRINGS = ("backend", "issuer", "default_audience", "eddsa_name", "jwks_file", "keyring_backend")
-_OTHERS = ("verifiers", "rotation", "review", "service")
+_OTHERS = ("verifiers", "rotation", "review", "service", "trust")
 _POLICY = ("default_lifetime", "max_lifetime", "rule")
 
 
@@ -44,6 +45,7 @@ class Profile(NamedTuple):
         rotation_table: What its file says of the rotation of keys, as it stands there.
         review_table: What its file says of what a review finds, as it stands there.
         service_table: What its file says of the remote service, as it stands there.
+        trust_tables: What its file says of issuers that it trusts, as it stands there.
         tables: What its file says of policy, as it stands there; ``None`` for nothing.
     """
 
@@ -58,6 +60,7 @@ class Profile(NamedTuple):
     rotation_table: Mapping[str, object] | None = None
     review_table: Mapping[str, object] | None = None
     service_table: Mapping[str, object] | None = None
+    trust_tables: tuple[Mapping[str, object], ...] = ()
     tables: Mapping[str, object] | None = None
 
     def settings(self) -> dict[str, object]:
@@ -90,6 +93,16 @@ class Profile(NamedTuple):
         if isinstance(service, str):
             raise InvalidConfiguration(f"the file of profile {self.name}: {service}", hint="mend it with an editor")
         return service
+
+    @property
+    def trusted(self) -> "tuple[Trusted, ...]":
+        """Whose JWTs it believes beside its own. Raises InvalidConfiguration (exit 9)."""
+        from tokenctl.model.trust import read_trust
+
+        trusted = read_trust(self.trust_tables)
+        if isinstance(trusted, str):
+            raise InvalidConfiguration(f"the file of profile {self.name}: {trusted}", hint="mend it with an editor")
+        return trusted
 
     @property
     def review(self) -> "Review":
@@ -305,13 +318,16 @@ def _parse(name: str, path: str, data: bytes) -> Profile:
     rotation, review, service = (_table(path, table, settings.pop(table, None)) for table in ("rotation", "review", "service"))
     if not isinstance(verifiers, list) or not all(isinstance(url, str) and url and url.isprintable() for url in verifiers):
         raise InvalidConfiguration(f"{path}: verifiers is a list of URLs")
+    trust = settings.pop("trust", [])
+    if not isinstance(trust, list) or not all(isinstance(table, dict) for table in trust):
+        raise InvalidConfiguration(f"{path}: trust is written [[trust]]")
     strings = {setting: value for setting, value in settings.items() if isinstance(value, str) and value and value.isprintable()}
     if len(strings) < len(settings):
         wrong = min(settings.keys() - strings.keys())
         raise InvalidConfiguration(f"{path}: {wrong} is not a printable text")
     profile = Profile(
         name=name, tables=tables or None, verifiers=tuple(verifiers), rotation_table=rotation, review_table=review,
-        service_table=service, **strings,
+        service_table=service, trust_tables=tuple(trust), **strings,
     )
     if profile.backend not in BACKENDS:
         raise InvalidConfiguration(f"{path} names an unknown backend", hint=f"known: {', '.join(BACKENDS)}")
@@ -344,6 +360,49 @@ def save_profile(places: Places, profile: Profile) -> None:
         for of_tables in (False, True)
     )
     _write(path, b"\n".join(part for part in (plain, data, tables) if part))
+
+
+def save_trust(places: Places, name: str, trusted: "Trusted") -> None:
+    """Write an issuer that is trusted into a profile's file, in place of what it says of that issuer; the rest stays.
+
+    Raises:
+        Conflict: its file is written in a way that only an editor can change (exit 6).
+        InvalidConfiguration: it cannot be written (exit 9).
+    """
+    import tomli_w
+
+    path = places.profile(name)
+    data = _without_trust(path, files.read_owned(path, limit=_FILE_LIMIT) or b"", trusted.issuer)
+    _write(path, data.rstrip() + b"\n" * 2 * bool(data.strip()) + tomli_w.dumps({"trust": [trusted.table()]}).encode())
+
+
+def remove_trust(places: Places, name: str, issuer: str) -> None:
+    """Take an issuer out of those that a profile's file trusts; raises like :func:`save_trust`."""
+    path = places.profile(name)
+    data = files.read_owned(path, limit=_FILE_LIMIT) or b""
+    _write(path, _without_trust(path, data, issuer))
+
+
+def _without_trust(path: str, data: bytes, issuer: str) -> bytes:
+    """Return a profile's file without its table of an issuer, everything else to the letter."""
+    parts = re.split(rb"(?m)^(?=[ \t]*\[)", data)
+    left = [part for part in parts if not _is_trust(path, part, issuer)]
+    without, before = b"".join(left), _tables(path, data)
+    trust = before.pop("trust", [])
+    kept = [table for table in trust if table.get("issuer") != issuer] if isinstance(trust, list) else trust
+    if _tables(path, without) != before | ({"trust": kept} if kept else {}):
+        raise Conflict(f"{path} writes what it trusts in a way of its own", hint="change it with an editor")
+    return without
+
+
+def _is_trust(path: str, part: bytes, issuer: str) -> bool:
+    if not part.lstrip().startswith(b"[[trust]]"):
+        return False
+    try:
+        tables = _tables(path, part).get("trust")
+    except InvalidConfiguration:
+        return False
+    return isinstance(tables, list) and [table.get("issuer") for table in tables] == [issuer]
 
 
 def select_profile(places: Places, name: str) -> None:

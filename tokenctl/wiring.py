@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,10 +16,12 @@ from tokenctl.backends.local.root_secret import Whereabouts
 from tokenctl.errors import InvalidConfiguration
 
 if TYPE_CHECKING:
+    from tokenctl.backends.foreign import IssuerKeys
+    from tokenctl.backends.oauth2.published import Published
     from tokenctl.backends.oauth2.service import AuthorizationServer
     from tokenctl.backends.openbao import OpenBao
     from tokenctl.backends.remote.service import Service
-    from tokenctl.formats.jwk import KeySet
+    from tokenctl.model.trust import Trusted
     from tokenctl.operators import Credential, Lookup
     from tokenctl.secret import Secret
 
@@ -130,39 +133,40 @@ def connect(profile: config.Profile, surroundings: Surroundings, credential: Cre
 def connect_oauth2(
     profile: config.Profile, surroundings: Surroundings, given: Credential | None = None
 ) -> AuthorizationServer:  # fmt: skip
-    """Return the authorization server of a profile; its metadata is read, from the cache where that is fresh.
+    """Return the authorization server of a profile; nothing is sent yet.
 
     Args:
         given: The credential; ``None`` looks it up when it is first needed.
-
-    Raises:
-        ServerError: it names an endpoint at an origin that was not confirmed, or shows no metadata (exit 8).
-        Unanswered: not reached (exit 7).
     """
     from tokenctl.backends.oauth2.cache import Cache
-    from tokenctl.backends.oauth2.discovery import known_or_discovered
+    from tokenctl.backends.oauth2.published import Published
     from tokenctl.backends.oauth2.service import AuthorizationServer
     from tokenctl.http.peer import Peer, origin_of
+    from tokenctl.model.service import ENDPOINTS
 
     settings, issuer = profile.service, str(profile.issuer)
     overrides = dict(settings.endpoints)
     # An address that the profile names itself is confirmed by that.
     confirmed = {*map(origin_of, (issuer, *overrides.values())), *settings.origins}
     peer = Peer(confirmed, ca_file=settings.ca_file, seconds=surroundings.timeout)
-    cache = Cache(places(surroundings).cache(profile.name), surroundings.now)
-    metadata = known_or_discovered(peer, issuer, overrides, cache)
-    metadata.require_confirmed(confirmed, profile.name)
+    published = Published(
+        peer, issuer, overrides, Cache(places(surroundings).cache(profile.name), surroundings.now), endpoints=ENDPOINTS,
+        remedy=f"add it to origins in the table [service] of profile {profile.name}",
+    )  # fmt: skip
 
     def credential() -> Credential:
         method = "private_key" if settings.client_auth == "private_key_jwt" else "secret"
         found = given or operator(profile, surroundings).find(method=method)
-        found.require(metadata.origins, profile.name)
+        found.require(published.metadata.origins, profile.name)
         return found
 
-    def keys(kid: str | None) -> KeySet | None:
-        return cache.keys(peer, metadata.endpoints["jwks"], kid) if "jwks" in metadata.endpoints else None
+    return AuthorizationServer(peer, published, settings, credential, _going_on(surroundings.now))
 
-    return AuthorizationServer(peer, metadata, settings, credential, surroundings.now, keys)
+
+def _going_on(now: int) -> Callable[[], int]:
+    """Return a clock that goes on from the one reading of the command."""
+    begun = time.monotonic()
+    return lambda: now + int((time.monotonic() - begun) * 1000)
 
 
 def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
@@ -209,4 +213,34 @@ def open_profile(name: str | None, surroundings: Surroundings) -> config.Profile
 def open_backend(name: str | None, surroundings: Surroundings) -> Backend:
     """Return the backend of a profile; raises like :func:`open_profile`."""
     profile = open_profile(name, surroundings)
-    return BACKENDS[profile.backend](profile, surroundings)
+    backend = BACKENDS[profile.backend](profile, surroundings)
+    if profile.trust_tables:
+        backend.issuer_keys = _issuer_keys(profile, surroundings)
+    return backend
+
+
+def _issuer_keys(profile: config.Profile, surroundings: Surroundings) -> IssuerKeys:
+    """Return what finds the keys of the issuers that a profile trusts, each by its own discovery and cache."""
+
+    @cache
+    def published(issuer: str) -> Published:
+        trusted = next(trusted for trusted in profile.trusted if trusted.issuer == issuer)
+        return trusted_issuer(profile, trusted, surroundings)
+
+    return lambda issuer, *, kid, offline: published(issuer).keys(kid=kid, offline=offline)
+
+
+def trusted_issuer(profile: config.Profile, trusted: Trusted, surroundings: Surroundings) -> Published:
+    """Return an issuer that a profile trusts; nothing is sent yet."""
+    from hashlib import sha256
+
+    from tokenctl.backends.oauth2.cache import Cache
+    from tokenctl.backends.oauth2.published import Published
+    from tokenctl.http.peer import Peer, origin_of
+
+    peer = Peer({origin_of(trusted.issuer), *trusted.origins}, ca_file=trusted.ca_file, seconds=surroundings.timeout)
+    folder = f"{places(surroundings).cache(profile.name)}/issuers/{sha256(trusted.issuer.encode()).hexdigest()[:32]}"
+    return Published(
+        peer, trusted.issuer, {}, Cache(folder, surroundings.now), endpoints=("jwks",),
+        remedy=f"tokenctl profile trust {trusted.issuer} --profile {profile.name}",
+    )  # fmt: skip

@@ -54,16 +54,16 @@ class TestLocalAuthority(BackendContract):
         assert backend.directory is not None
         assert backend.directory.get(self.unknown_id) is None
         assert backend.prove(text_of(self.unknown_id, "0" * 43)) is None
-        assert [outcome.outcome for outcome in backend.revoke([self.target()], self.reason())] == ["unknown"]
+        assert [outcome.outcome for outcome in backend.revoke([self.named()], self.reason())] == ["unknown"]
         assert list(tmp_path.iterdir()) == []
 
     def test_an_unknown_parent_is_not_found(self, backend: Backend) -> None:
         with pytest.raises(NotFound):
-            list(backend.issue([self.request(parent=self.unknown_id)]))
+            list(backend.issue([self.request(backend, parent=self.unknown_id)]))
 
     def test_a_token_that_the_time_of_the_log_gave_up_is_delivered_too_late(self, backend: Backend, tmp_path: Path) -> None:
         old = self.issued(backend)
-        (slow,) = backend.issue([self.request(replaces=old.token.id, grace=0)])
+        (slow,) = backend.issue([self.request(backend, replaces=old.token.id, grace=0)])
         self.let_time_pass(tmp_path, 61_000)
         assert backend.introspect(slow.text, ANYONE).state == "revoked"
         assert backend.delivery is not None
@@ -74,8 +74,8 @@ class TestLocalAuthority(BackendContract):
     def test_a_grace_that_was_over_before_the_next_successor_arrived_stays_over(self, backend: Backend, tmp_path: Path) -> None:
         old = self.issued(backend)
         dead = self.issued(backend, replaces=old.token.id, grace=30_000)
-        list(backend.revoke([self.target(dead.token.id)], self.reason()))
-        (slow,) = backend.issue([self.request(replaces=old.token.id, grace=HOUR)])
+        list(backend.revoke([self.named(dead.token.id)], self.reason()))
+        (slow,) = backend.issue([self.request(backend, replaces=old.token.id, grace=HOUR)])
         self.let_time_pass(tmp_path, 40_000)
         assert backend.delivery is not None
         assert backend.delivery.delivered([slow.token.id]) == []
@@ -84,8 +84,8 @@ class TestLocalAuthority(BackendContract):
 
     def test_a_token_revoked_while_its_successor_was_on_its_way_is_left_alone(self, backend: Backend) -> None:
         old = self.issued(backend)
-        (new,) = backend.issue([self.request(replaces=old.token.id, grace=HOUR)])
-        list(backend.revoke([self.target(old.token.id)], self.reason()))
+        (new,) = backend.issue([self.request(backend, replaces=old.token.id, grace=HOUR)])
+        list(backend.revoke([self.named(old.token.id)], self.reason()))
         assert backend.delivery is not None
         assert backend.delivery.delivered([new.token.id]) == []
         assert backend.introspect(new.text, ANYONE).active
@@ -104,7 +104,7 @@ class TestLocalAuthority(BackendContract):
         other.close()
 
     @staticmethod
-    def target(identifier: str = BackendContract.unknown_id) -> Target:
+    def named(identifier: str = BackendContract.unknown_id) -> Target:
         return Target(id=identifier)
 
     @staticmethod

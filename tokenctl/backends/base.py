@@ -19,12 +19,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.local.keeper import Keeper
+from tokenctl.errors import InvalidConfiguration
 from tokenctl.formats import opaque, pasted
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, TokenRequest
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
+    from tokenctl.backends.foreign import IssuerKeys
     from tokenctl.backends.parts import Delivery, SigningKeys, Suspension, Usage
 
 
@@ -37,6 +39,7 @@ class Backend(Keeper):
         asked: Whether any presented token may be sent to a remote service, whatever it carries (``--ask``).
         including_self: Whether the operator's own credential may be revoked too.
         wait: Seconds that a revocation waits until a remote service denies.
+        issuer_keys: Returns the keys of an issuer that the profile trusts.
         suspension, usage, delivery, signing_keys: Its parts; ``None`` for what it lacks.
     """
 
@@ -44,6 +47,7 @@ class Backend(Keeper):
     asked = False
     including_self = False
     wait = 0.0
+    issuer_keys: IssuerKeys | None = None
 
     @property
     @abstractmethod
@@ -56,6 +60,10 @@ class Backend(Keeper):
 
     def require_granted(self, request: TokenRequest) -> None:
         """Refuse a request for what this authority cannot grant (exit 9)."""
+        if request.exchange is not None:
+            raise InvalidConfiguration(
+                f"profile {self.name} ({self.place}) exchanges no tokens", hint="leave --exchange out", reason="part_lacking"
+            )
 
     @property
     def form(self) -> pasted.Form:
@@ -88,6 +96,16 @@ class Backend(Keeper):
     @abstractmethod
     def introspect(self, presented: Secret, expectations: Expectations) -> Introspection: ...
 
+    def introspect_foreign(self, text: str, expectations: Expectations) -> Introspection:
+        """Judge a JWT of another issuer: by its keys where the profile trusts it, else it is only decoded, and not accepted.
+
+        Raises:
+            Unanswered: the issuer is trusted and out of reach (exit 7); ServerError: it breaks its contract (exit 8).
+        """
+        from tokenctl.backends import foreign
+
+        return foreign.introspect(self._profile, self.issuer_keys, text, expectations, self.journal.clock)
+
     @abstractmethod
     def named(self, identifier: str, expectations: Expectations) -> Introspection | None:
         """Judge the token of an id, which proves nothing; ``None`` where there is none."""
@@ -95,6 +113,9 @@ class Backend(Keeper):
     @abstractmethod
     def prove(self, presented: Secret) -> str | None:
         """Return the id of a token whose secret or signature is proved, else ``None``; its state does not matter."""
+
+    def require_reach(self, targets: Iterable[Target], *, keep_children: bool = False) -> None:
+        """Refuse targets that cannot be revoked as they are named (exit 9)."""
 
     @abstractmethod
     def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]: ...

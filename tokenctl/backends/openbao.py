@@ -40,7 +40,7 @@ class OpenBao:
     """
 
     kind = "openbao"
-    lacks = frozenset({"audience", "format", "kind", "claims", "not_before", "parent", "replaces"})
+    lacks = frozenset({"audience", "format", "kind", "claims", "not_before", "parent", "replaces", "exchange"})
     by_handle = True
 
     def __init__(
@@ -64,7 +64,10 @@ class OpenBao:
     def subject(self) -> str | None:
         return None
 
-    def keys(self, *, kid: str | None = None) -> KeySet | None:
+    def ready(self) -> None:
+        self._credential  # noqa: B018  # looked for where it is not known yet
+
+    def keys(self, *, kid: str | None = None, offline: bool = False) -> KeySet | None:
         return None
 
     # The operator

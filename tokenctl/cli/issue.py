@@ -30,6 +30,10 @@ def issue(
     note: Annotated[str | None, typer.Option("--note", metavar="N", help="What it is for.")] = None,
     request_id: Annotated[str | None, typer.Option("--request-id", metavar="R", help="Makes a rerun safe.")] = None,
     accept_less: Annotated[bool, typer.Option("--accept-less", help="Take less scope, if a service grants less.")] = False,
+    exchange: Annotated[
+        str | None, typer.Option("--exchange", metavar="FILE|-", help="A job's identity that a service gives it for.")
+    ] = None,
+    exchange_fd: Annotated[int | None, typer.Option("--exchange-fd", metavar="N", help="Read that from a descriptor.")] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the token there, 0600.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", metavar="M", help="Mode of that file.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="G", help="Group of that file.")] = None,
@@ -57,6 +61,7 @@ def issue(
     manner = Manner(
         out=out, mode=mode, group=group, fd=fd, dry_run=dry_run, number=count, source=source,
         command=ctx.obj.command_of(command), variable=env, child_fd=child_fd, masked=not no_mask,
+        exchange=exchange, exchange_fd=exchange_fd,
     )  # fmt: skip
     return act(ctx.obj.context(), wish, manner)
 
@@ -67,10 +72,11 @@ EPILOG = epilog(
         "tokenctl issue --subject gw --format jwt --audience api.example -o json",
         "tokenctl issue --subject bot --kind service --scope repo:read --out bot.token",
         "tokenctl issue --subject ci --scope deploy:write -- ./deploy.sh",
+        "tokenctl issue --exchange - --audience https://api.example --scope deploy -- ./deploy.sh < identity.jwt",
         "tokenctl issue --from people.jsonl --kind personal --request-id 2026-11",
         "tokenctl issue --replace 0352Ldy4SKzRSvwVvSWvL6 --grace 1h --out bot.token",
     ],
-    [0, 2, 4, 5, 6, 7, 9, 10, 11, 12, 126, 127],
+    [0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 126, 127],
 )
 
 

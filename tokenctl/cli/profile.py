@@ -90,8 +90,22 @@ def remove(ctx: typer.Context, name: Name, yes: Annotated[bool, typer.Option("-y
     return act(ctx.obj.context(), name, yes=yes)
 
 
+@with_globals
+def trust(
+    ctx: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The issuer, to the letter as its JWTs carry it.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Trust it no more.")] = False,
+    ca_file: Annotated[str | None, typer.Option("--ca-file", metavar="FILE", help="The certificates to trust, PEM.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Confirm keys at another origin.")] = False,
+) -> int:
+    """Believe the JWTs of an issuer, by the keys that it publishes."""
+    from tokenctl.commands.profile_trust import trust as act
+
+    return act(ctx.obj.context(), url, remove=remove, ca_file=ca_file, yes=yes)
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, no_args_is_help=False, help="Choose where tokenctl works.", epilog=EPILOG)
-    for name, verb in (("add", add), ("list", list_), ("show", show), ("use", use), ("remove", remove)):
+    for name, verb in (("add", add), ("list", list_), ("show", show), ("use", use), ("trust", trust), ("remove", remove)):
         group.command(name, epilog=EPILOG)(verb)
     app.add_typer(group, name="profile")

@@ -18,6 +18,7 @@ class Manner(NamedTuple):
     Attributes:
         command: The words behind a literal ``--``; ``None`` where there is none.
         source: Where the rows of a bulk issue are read from.
+        exchange, exchange_fd: Where the identity is read from that a service gives the tokens for.
     """
 
     out: str | None = None
@@ -31,6 +32,8 @@ class Manner(NamedTuple):
     variable: str | None = None
     child_fd: int | None = None
     masked: bool = True
+    exchange: str | None = None
+    exchange_fd: int | None = None
 
 
 def issue(context: Context, wish: Wish, manner: Manner) -> int:
@@ -46,6 +49,11 @@ def issue(context: Context, wish: Wish, manner: Manner) -> int:
         TemporarilyUnavailable: it could not be delivered, so it was revoked (exit 7).
     """
     _check_combination(manner)
+    if manner.exchange is not None or manner.exchange_fd is not None:
+        from tokenctl.commands.issue_exchange import read_identity
+
+        identity = read_identity(context, manner.exchange, manner.exchange_fd, rows_from=manner.source)
+        wish = wish._replace(exchange=identity)
     if wish.replace is not None or wish.grace is not None:
         return _issue_one(context, wish, manner)
     if manner.command is not None:

@@ -17,8 +17,9 @@ from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner
 from tokenctl.commands.issue_delivery import group_of, mode_of, token_members
 from tokenctl.commands.issue_request import Wish, check_batch, read_row, read_wish
-from tokenctl.errors import InvalidRequest, PolicyDenied, TemporarilyUnavailable, TokenctlError
+from tokenctl.errors import InvalidConfiguration, InvalidRequest, PolicyDenied, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.identifier import new_id
+from tokenctl.model.times import format_instant
 from tokenctl.model.token import IssuedToken, Reason, Target, TokenRequest
 from tokenctl.render.progress import Progress
 
@@ -90,6 +91,9 @@ def _read_rows(context: Context, wish: Wish, source: str, backend: Backend, batc
         except InvalidRequest as error:
             faults.append(f"line {line}: {error.message}")
             continue
+        except InvalidConfiguration as error:
+            error.message = f"line {line}: {error.message}: nothing was made"
+            raise
         own = row.request_id if row.request_id != wish.request_id else None
         if own is not None and seen.setdefault(own, line) != line:
             faults.append(f"line {line}: its request_id stands in line {seen[own]} too")
@@ -293,12 +297,12 @@ class _Bulk:
             sink.deliver(rows, made)
         except (OSError, KeyboardInterrupt) as error:
             reason = Reason(reason="undelivered", request_id=self._batch)
-            list(self._backend.revoke([Target(id=issued.token.id) for issued in made], reason))
+            fate = self._revoked(made, reason)
             if isinstance(error, KeyboardInterrupt):
-                self._context.console.complain(f"{many} of the last batch revoked: nobody was taking them")
+                self._context.console.complain(f"{many} of the last batch {fate}: nobody was taking them")
                 raise
             raise TemporarilyUnavailable(
-                f"{many} could not be delivered ({files.cause_of(error)}): revoked",
+                f"{many} could not be delivered ({files.cause_of(error)}): {fate}",
                 hint="mend the output and run again", reason="undelivered",
             ) from None  # fmt: skip
         late = set(self._backend.delivery.delivered([issued.token.id for issued in made]))
@@ -317,6 +321,16 @@ class _Bulk:
             raise TemporarilyUnavailable(
                 f"cannot write to stdout: {files.cause_of(error)}", hint="check where stdout goes, then run again"
             ) from None
+
+    def _revoked(self, made: list[IssuedToken], reason: Reason) -> str:
+        """Revoke what nobody took; say what became of it."""
+        targets = [Target(id=issued.token.id, text=issued.text) for issued in made]
+        outcomes = list(self._backend.revoke(targets, reason))
+        left = [outcome for outcome in outcomes if outcome.outcome not in ("revoked", "already_revoked")]
+        if not left:
+            return "revoked"
+        until = max(issued.token.expires_at for issued in made)
+        return f"revoked, but {len(left)} that may be accepted until {format_instant(until)}"
 
     def _tell_rest(self) -> None:
         console = self._context.console

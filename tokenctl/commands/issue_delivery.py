@@ -7,6 +7,7 @@ from tokenctl import files, process
 from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.errors import InvalidRequest, TemporarilyUnavailable, TokenctlError
+from tokenctl.model.times import format_instant
 from tokenctl.model.token import IssuedToken, Reason, Target, standing_of
 
 
@@ -65,23 +66,43 @@ def deliver_token(context: Context, backend: Backend, issued: IssuedToken, deliv
     except OSError as error:
         cause = files.cause_of(error)
         target, reason = Target(id=identifier, text=issued.text), Reason(reason="undelivered", request_id=issued.request_id)
-        undone = list(backend.revoke([target], reason))
-        fate = "it was revoked" if undone and undone[0].outcome == "revoked" else "it denies from 60 s on"
+        fate = _revoked(backend, issued, [target], reason) or "it was revoked"
         raise TemporarilyUnavailable(
             f"token {identifier} could not be delivered ({cause}): {fate}",
             hint="mend the output and run again",
             reason="undelivered",
         ) from None
-    note_delivery(backend, identifier)
+    note_delivery(backend, issued)
 
 
-def note_delivery(backend: Backend, identifier: str) -> None:
+def _revoked(backend: Backend, issued: IssuedToken, targets: list[Target], reason: Reason) -> str | None:
+    """Revoke what did not arrive; return what becomes of it otherwise, ``None`` where it is denied."""
+    try:
+        outcomes = list(backend.revoke(targets, reason))
+    except TokenctlError as error:
+        if not issued.token.remote:
+            raise
+        return f"{error.message}; {until_denied(issued)}"
+    if all(outcome.outcome in ("revoked", "already_revoked") for outcome in outcomes):
+        return None
+    return until_denied(issued)
+
+
+def until_denied(issued: IssuedToken) -> str:
+    """Say how long a token may be accepted that did not arrive and was not revoked."""
+    if issued.token.remote:
+        return f"it may be accepted until {format_instant(issued.token.expires_at)}"
+    return "it denies from 60 s on"
+
+
+def note_delivery(backend: Backend, issued: IssuedToken) -> None:
     """Record that a token reached its taker; raises TemporarilyUnavailable where it is not accepted for that (exit 7)."""
+    identifier = issued.token.id
     try:
         late = backend.delivery.delivered([identifier])
     except TokenctlError as error:
         raise TemporarilyUnavailable(
-            f"token {identifier} was written, but its delivery was not recorded ({error.message}): it denies from 60 s on",
+            f"token {identifier} was written, but its delivery was not recorded ({error.message}): {until_denied(issued)}",
             hint="run again for another one", reason="undelivered",
         ) from None  # fmt: skip
     if late:

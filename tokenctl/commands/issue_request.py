@@ -18,6 +18,7 @@ from tokenctl.model.record import canonical
 from tokenctl.model.times import SECOND, parse_duration, parse_instant
 from tokenctl.model.token import FORMATS, KINDS, LABEL_NAME, TokenRequest
 from tokenctl.render.escape import escape
+from tokenctl.secret import Secret
 
 ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
 # Source: RFC 7519 section 4.1, RFC 9068 section 2.2, RFC 7800, RFC 8693: what we set ourselves, or what others trust us for.
@@ -53,10 +54,15 @@ class Wish(NamedTuple):
     replace: str | None = None
     grace: str | None = None
     accept_less: bool = False
+    exchange: Secret | None = None
 
 
 def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
-    """Turn what was typed into a request; raises InvalidRequest with every fault (exit 2)."""
+    """Turn what was typed into a request.
+
+    Raises:
+        InvalidRequest: with every fault (exit 2); InvalidConfiguration: for what the authority cannot grant (exit 9).
+    """
     faults: list[str] = []
     kind = _kind(wish)
     lifetime = parsed("--ttl", lambda: parse_duration(wish.ttl or ""), faults) if wish.ttl is not None else None
@@ -65,7 +71,8 @@ def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
         not_before = parsed("--not-before", lambda: parse_instant(wish.not_before or "", context.now), faults)
     default_audience = backend.default_audience
     token_format = wish.format if wish.format is not None else "jwt" if wish.algorithm is not None else "opaque"
-    audience = wish.audience or ((default_audience,) if token_format == "jwt" and default_audience else ())
+    takes_default = token_format == "jwt" or backend.kind == "oauth2"  # there the service decides on the format
+    audience = wish.audience or ((default_audience,) if takes_default and default_audience else ())
     subject = wish.subject if wish.subject is not None else backend.default_subject
     faults += [] if subject and subject.strip() else ["--subject: is required"]
     faults += text_faults(wish) + _choice_faults(wish, kind, token_format, audience)
@@ -82,12 +89,13 @@ def read_wish(wish: Wish, context: Context, backend: Backend) -> TokenRequest:
         not_before=None if not_before is None else not_before - not_before % SECOND, max_uses=wish.max_uses, parent=parent,
         labels=labels, claims=claims, note=wish.note, request_id=wish.request_id,
         parameters=None if wish.request_id is None else parameters_of(wish),
-        accept_less=wish.accept_less or context.console.on_terminal,
+        accept_less=wish.accept_less or context.console.on_terminal, exchange=wish.exchange,
     )  # fmt: skip
     if faults:
         if kind in KINDS:
             faults += map(str, backend.policy.decide(request).faults)
         raise together(faults)
+    backend.require_granted(request)
     return request
 
 
@@ -106,7 +114,9 @@ def parsed(option: str, read: Callable[[], int], faults: list[str]) -> int | Non
 
 def parameters_of(wish: Wish) -> bytes:
     """Return what was typed: a request id stands for exactly this."""
-    typed = {name: value for name, value in wish._asdict().items() if name not in ("request_id", "accept_less")}
+    typed = {name: value for name, value in wish._asdict().items() if name not in ("request_id", "accept_less", "exchange")}
+    if wish.exchange is not None:
+        typed["exchange"] = True
     if wish.replace is None:  # what is remembered of requests of other kinds stays what it was
         typed = {name: value for name, value in typed.items() if name not in ("replace", "grace")} | {"kind": _kind(wish)}
     return canonical({name: list(value) if isinstance(value, tuple) else value for name, value in typed.items()})

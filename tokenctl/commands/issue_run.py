@@ -8,7 +8,7 @@ from tokenctl import process, runs
 from tokenctl.backends.base import Backend
 from tokenctl.commands.context import Context
 from tokenctl.commands.issue import Manner, preview
-from tokenctl.commands.issue_delivery import note_delivery
+from tokenctl.commands.issue_delivery import note_delivery, until_denied
 from tokenctl.commands.issue_request import Wish, read_wish
 from tokenctl.errors import InvalidRequest, Partial, TemporarilyUnavailable, TokenctlError
 from tokenctl.model.times import HOUR
@@ -82,7 +82,7 @@ def _run(
             failures.extend(_revoke(backend, issued))
 
     try:
-        note_delivery(backend, issued.token.id)
+        note_delivery(backend, issued)
         backend.close()  # the command may take long, and inherits nothing
         status, unwritten = run_child.run(command, issued.text, issued.token.id, os.environ, mask, ended=revoke)
     finally:
@@ -108,10 +108,9 @@ def _revoke(backend: Backend, issued: IssuedToken) -> list[TokenctlError]:
     else:
         if outcomes and outcomes[0].outcome in ("revoked", "already_revoked"):
             return []
-        cause = "the store does not deny it"
-    return [
-        Partial(
-            f"token {identifier} was not revoked ({cause}): it is not accepted once this process has ended",
-            hint=f"tokenctl revoke {identifier}", reason="not_revoked",
-        )
-    ]  # fmt: skip
+        cause = (outcomes[0].detail if outcomes else None) or "the store does not deny it"
+    if issued.token.remote:
+        fate, hint = until_denied(issued), "its id and time are in the log: tokenctl audit show " + identifier
+    else:
+        fate, hint = "it is not accepted once this process has ended", f"tokenctl revoke {identifier}"
+    return [Partial(f"token {identifier} was not revoked ({cause}): {fate}", hint=hint, reason="not_revoked")]

@@ -45,7 +45,7 @@ def add(
         before = config.load_profile(places, name)
     except NotFound:
         before = None
-    settings = before._replace(tables=None, rotation_table=None, review_table=None) if before is not None else None
+    settings = _apart_from_rules(before) if before is not None else None
     implicit = name == config.DEFAULT_PROFILE and settings == config.Profile(name=name)
     if settings is not None and settings != profile and not implicit:
         raise Conflict(f"profile {name} is there with other settings", hint=f"tokenctl profile show {name}")
@@ -53,6 +53,11 @@ def add(
     context.console.chat(f"profile {name} ({backend}); use it: {context.console.program} profile use {name}")
     _document(context, "add", name)
     return 0
+
+
+def _apart_from_rules(profile: config.Profile) -> config.Profile:
+    """Return what of a profile's settings ``add`` can say."""
+    return profile._replace(tables=None, rotation_table=None, review_table=None, trust_tables=())
 
 
 def _jwks_file(context: Context, name: str, path: str | None) -> str | None:
@@ -118,6 +123,7 @@ def show(context: Context, name: str | None) -> int:
         "jwks_file": profile.jwks_file, "verifiers": list(profile.verifiers), "keyring_backend": profile.keyring_backend,
         "rotation": {name: format_duration(value) for name, value in profile.rotation._asdict().items()},
         "review": _thresholds(profile.review), "service": profile.service.table() if profile.backend != "local" else None,
+        "trust": [trusted.table() for trusted in profile.trusted],
         "file": places.profile(profile.name), "store": places.store(profile.name),
         "root_secret": places.root_secret(profile.name), "anchor": places.anchor(profile.name),
     }  # fmt: skip
@@ -146,7 +152,7 @@ def _told(value: object) -> str:
         parts = [f"({_told(told)})" if isinstance(told, dict) else _told(told) for told in value.values()]
         return ", ".join(f"{name} {part}" for name, part in zip(value, parts, strict=True))
     if isinstance(value, list):
-        value = " ".join(value) or None
+        value = " ".join(f"({_told(each)})" if isinstance(each, dict) else each for each in value) or None
     return "-" if value is None else escape(str(value))
 
 

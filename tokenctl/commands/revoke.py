@@ -13,7 +13,7 @@ from tokenctl.commands.selection import Typed, read_selector
 from tokenctl.errors import Conflict, InvalidRequest, NotFound, Partial, TemporarilyUnavailable, naming, worst
 from tokenctl.model.identifier import new_id
 from tokenctl.model.times import SECOND, parse_duration
-from tokenctl.model.token import REASONS, Action, Reason
+from tokenctl.model.token import REASONS, Action, Reason, Target
 
 _LONGEST_TEXT = 1024  # characters of a note or a ticket
 
@@ -146,6 +146,10 @@ def _revoke_planned(context: Context, order: Order, path: str) -> int:
 
 def _act(context: Context, backend: Backend, order: Order, action: Action, gathered: Gathered) -> int:
     """Do it to what was gathered, or say what would be done."""
+    if action.verb == "revoke":
+        backend.require_reach(gathered.targets.values(), keep_children=action.keep_children)
+        if order.out is not None:
+            backend.require_reach([Target(id=identifier) for identifier in gathered.targets])  # a plan holds ids alone
     # A service may know tokens that have no row here; only it can tell.
     remote = backend.kind != "local"
     changing = [

@@ -9,7 +9,7 @@ from tokenctl.commands import revoke_screen
 from tokenctl.commands.context import Context
 from tokenctl.commands.parts import suspension_of
 from tokenctl.commands.revoke_targets import Gathered
-from tokenctl.errors import NotFound, TemporarilyUnavailable, TokenctlError, TokenNotActive
+from tokenctl.errors import AccessDenied, NotFound, Partial, TemporarilyUnavailable, TokenctlError, TokenNotActive
 from tokenctl.model.token import Action, Outcome, Target
 from tokenctl.render.progress import Progress
 
@@ -59,7 +59,7 @@ def _run(context: Context, backend: Backend, action: Action, gathered: Gathered,
         report.interrupted(len(gathered.targets))
         raise
     progress.finish()
-    code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
+    code = exit_code(report.counts, action, ignore_not_found=ignore_not_found, failures=report.failures)
     try:
         report.conclude(code)
     except KeyboardInterrupt:  # only a reader was waited for
@@ -74,16 +74,26 @@ def foresee(context: Context, backend: Backend, action: Action, gathered: Gather
     for outcome in gathered.doubted:
         report.tell(outcome)
     for identifier, found in backend.directory.look_up(list(gathered.targets)):
-        report.tell(revoke_screen.foreseen(action, identifier, found))
+        elsewhere = gathered.targets[identifier].text is not None
+        report.tell(revoke_screen.foreseen(action, identifier, found, elsewhere=elsewhere))
     code = exit_code(report.counts, action, ignore_not_found=ignore_not_found)
     report.conclude(code)
     return code
 
 
-def exit_code(counts: Counter[str], action: Action, *, ignore_not_found: bool) -> int:
-    """Merge the outcomes into one code: may be accepted 11, stays denied though it was to be lifted 3, unknown 5, else 0."""
+def exit_code(
+    counts: Counter[str], action: Action, *, ignore_not_found: bool, failures: Counter[int | None] | None = None
+) -> int:
+    """Merge the outcomes into one code: may be accepted 11, stays denied though it was to be lifted 3, unknown 5, else 0.
+
+    Args:
+        failures: The exit codes of what kept targets from being reached, ``None`` for the others: where all of them failed for
+            one reason, that the service was away or refused the operator, it is that code.
+    """
     if any(counts[name] for name in _MAY_BE_ACCEPTED):
-        return 11
+        reasons = [code for code, number in (failures or {}).items() if number]
+        alone = reasons[0] if len(reasons) == 1 else None
+        return alone if alone in (AccessDenied.exit_code, TemporarilyUnavailable.exit_code) else Partial.exit_code
     if action.verb == "lift" and counts["already_revoked"] + counts["denied"]:
         return TokenNotActive.exit_code
     targets = sum(counts.values()) - counts["named_only"]

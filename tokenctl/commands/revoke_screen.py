@@ -31,8 +31,14 @@ PATIENCE = 2.0  # seconds for a reader that stands still, after an interruption
 # Before
 
 
-def foreseen(action: Action, identifier: str, found: Found | None) -> Outcome:
-    """Return what would become of a target, in the words of a real run."""
+def foreseen(action: Action, identifier: str, found: Found | None, *, elsewhere: bool = False) -> Outcome:
+    """Return what would become of a target, in the words of a real run.
+
+    Args:
+        elsewhere: Whether the token proved itself without a row here.
+    """
+    if found is None and elsewhere:
+        return Outcome(id=identifier, outcome=DONE[action.verb], detail="not issued through this profile")
     if found is None:
         return Outcome(id=identifier, outcome="unknown")
     token, state = found.token, found.standing.state
@@ -144,6 +150,7 @@ class Report:
         ignore_not_found: bool = False,
     ) -> None:  # fmt: skip
         self.counts: Counter[str] = Counter()
+        self.failures: Counter[int | None] = Counter()
         self._context = context
         self._console = context.console
         self._action = action
@@ -158,6 +165,7 @@ class Report:
     def tell(self, outcome: Outcome, *, quietly: bool = False) -> None:
         """Print an outcome, or keep it for the document; ``quietly`` leaves it out of what people read."""
         self.counts[outcome.outcome] += 1
+        self.failures[outcome.failure if outcome.outcome == "unreachable" else None] += outcome.outcome != "named_only"
         console = self._console
         if outcome.detail is not None:
             outcome = outcome._replace(detail=console.advice(outcome.detail))
@@ -241,7 +249,7 @@ class Report:
             return _with_offline(outcome, ", ".join(facts))
         if outcome.outcome in ("revoked", "suspended", "lifted") and outcome.state_before is not None:
             return _with_offline(outcome, "; ".join(self._facts(outcome)))
-        return escape(outcome.detail or "-")
+        return _with_offline(outcome, escape(outcome.detail or "-"))
 
     def _facts(self, outcome: Outcome) -> list[str]:
         facts = [f"{'is' if self._dry_run else 'was'} {outcome.state_before}"]

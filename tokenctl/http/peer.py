@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,14 +120,14 @@ class Peer:
         self._ca_file = ca_file
 
     def ask(
-        self, method: str, url: str, *, repeatable: bool, form: Mapping[str, str] | None = None,
+        self, method: str, url: str, *, repeatable: bool, form: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
         document: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None,
     ) -> Answer:  # fmt: skip
         """Exchange one request for an answer of whatever status below 500, redirects and 429 excepted.
 
         Args:
             repeatable: Whether asking twice does no more than asking once.
-            form, document: The body.
+            form, document: The body; a form that is made anew for each try holds what a service takes once.
             headers: Credentials and what else the service wants.
 
         Raises:
@@ -143,13 +143,17 @@ class Peer:
                 f"{_origin(address)} is no confirmed origin of the service: nothing was sent", reason="foreign_origin"
             )  # fmt: skip
         until = time.monotonic() + self.seconds
-        request = httpx.Request(
-            method, address, headers={**_HEADERS, **(headers or {})}, data=dict(form) if form is not None else None,
-            json=dict(document) if document is not None else None,
-        )  # fmt: skip
+
+        def request() -> httpx.Request:
+            fields = form() if callable(form) else form
+            return httpx.Request(
+                method, address, headers={**_HEADERS, **(headers or {})}, data=dict(fields) if fields is not None else None,
+                json=dict(document) if document is not None else None,
+            )  # fmt: skip
+
         pause = _FIRST_PAUSE
         for number in range(1, 1_000):
-            tried = self._try(request, until, fresh=not repeatable)
+            tried = self._try(request(), until, fresh=not repeatable)
             if tried.answer is not None:
                 return tried.answer
             again = repeatable or tried.carried_out is False

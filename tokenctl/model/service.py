@@ -9,7 +9,7 @@ from typing import NamedTuple
 CLIENT_AUTHENTICATION = ("client_secret_basic", "client_secret_post", "private_key_jwt")  # RFC 7591 section 2, RFC 7523
 ENDPOINTS = ("token", "introspection", "revocation", "jwks", "registration")
 _TEXTS = ("address", "client_id", "client_auth", "ca_file", "namespace", "approle_mount", "transit_mount")
-_LISTS = ("origins", "trusted")
+_LISTS = ("origins",)
 _SAFE = re.compile(r"[\x21-\x7e]{1,2048}")
 _NAME = re.compile(r"[A-Za-z0-9._~/-]{1,256}")  # what enters a path or a header
 
@@ -26,7 +26,6 @@ class ServiceSettings(NamedTuple):
         approle_mount, transit_mount: Where those engines lie.
         origins: Origins of endpoints beside that of the issuer, as they were confirmed.
         endpoints: Addresses that stand for those of the discovery, by their names in :data:`ENDPOINTS`.
-        trusted: Issuers whose JWTs may be looked up.
     """
 
     address: str | None = None
@@ -38,7 +37,6 @@ class ServiceSettings(NamedTuple):
     transit_mount: str = "transit"
     origins: tuple[str, ...] = ()
     endpoints: tuple[tuple[str, str], ...] = ()
-    trusted: tuple[str, ...] = ()
 
     def table(self) -> dict[str, object]:
         """Return what :func:`read_service` reads."""

@@ -211,6 +211,7 @@ class TokenRequest(NamedTuple):
     ``replaces`` names a token whose rights are asked for anew, whatever the request says of them itself: subject, owner,
     kind, format, algorithm, scope, audience, labels and parent; lifetime and note too where it says none. That token goes on
     for ``grace`` milliseconds from the delivery of the new one. With ``accept_less`` a service may grant less scope.
+    ``exchange`` is the identity of a job that a service gives the token for; it is kept nowhere.
     """
 
     subject: str
@@ -235,6 +236,7 @@ class TokenRequest(NamedTuple):
     replaces: str | None = None
     grace: int | None = None
     accept_less: bool = False
+    exchange: Secret | None = None
 
 
 class IssuedToken(NamedTuple):

@@ -116,13 +116,29 @@ class LocalAuthority(Backend):
     def introspect(self, presented: Secret, expectations: Expectations) -> Introspection:
         from tokenctl.backends.local import introspecting
 
+        if self._is_foreign(presented):
+            return self.introspect_foreign(presented.reveal().decode("utf-8", "replace"), expectations)
         with self.journal.reading() as view:
             now = view.now if view is not None else self.journal.clock
             return introspecting.introspect(view, presented, expectations, now)
 
+    def _is_foreign(self, presented: Secret) -> bool:
+        """Whether it is a JWT of others, in a profile that trusts others."""
+        from tokenctl.backends.local import introspecting
+
+        text = presented.reveal().decode("utf-8", "replace")
+        if self.issuer_keys is None or not introspecting.looks_like_jwt(text):
+            return False
+        from tokenctl.backends.local import own_jwt
+
+        with self.journal.reading() as view:
+            return own_jwt.is_foreign(view, text)
+
     def use(self, presented: Secret, expectations: Expectations) -> Introspection:
         from tokenctl.backends.local import introspecting
 
+        if self._is_foreign(presented):  # its uses are nobody's to count here
+            return self.introspect_foreign(presented.reveal().decode("utf-8", "replace"), expectations)
         with self.journal.changing() as change:
             now = change.now if change is not None else self.journal.clock
             answer = introspecting.introspect(change, presented, expectations, now, count_children=False)

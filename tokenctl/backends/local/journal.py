@@ -79,7 +79,7 @@ class Journal:
         self.whereabouts = whereabouts
         self._owns = places.owns
         self._profile = profile
-        self._notice = notice
+        self.notice = notice
         self.warn = warn
         self._started = _elapsed()
         self._opened: Opened | None = None
@@ -346,7 +346,7 @@ class Journal:
         check, facts = sealing.check_value(root, store_id), _root_facts(store)
         self._opened = Opened(store, keys, store_id, _file_at(self.path), check, facts, place, root, unsettled=False)
         verb = "made a store; root secret:" if made else "made a store; found its root secret:"
-        self._notice(f"{verb} {place.shown} (0600)")
+        self.notice(f"{verb} {place.shown} (0600)")
 
     def _fill(self, store: Store, keys: sealing.Keys, root: Secret, store_id: str) -> None:
         with store.transaction(write=True):

@@ -46,6 +46,11 @@ def introspect(
     )  # fmt: skip
 
 
+def is_foreign(view: View | None, text: str) -> bool:
+    """Whether a JWT names none of our keys."""
+    return _signer(view, text) is None
+
+
 def _merged_state(judgement: Judgement, checks: list[Check]) -> list[Check]:
     """Time was judged by the claims already; say it once."""
     judged = {check.name for check in judgement.checks}

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tokenctl import files
-from tokenctl.errors import ServerError, TokenctlError
+from tokenctl.errors import ServerError, TemporarilyUnavailable, TokenctlError
 from tokenctl.formats import strict_json
 from tokenctl.formats.jwk import MAX_KEY_SET, KeySet, read_key_set
-from tokenctl.http.peer import Answer, Peer
+from tokenctl.http.peer import Answer, Peer, origin_of
 from tokenctl.model.times import MINUTE, SECOND
 
 METADATA_LIFETIME = 10 * MINUTE
@@ -24,12 +24,17 @@ _ASKED_ANEW = MINUTE
 
 
 class Kept(NamedTuple):
-    """A document of a URL; times in milliseconds UTC."""
+    """A document of a URL; times in milliseconds UTC.
+
+    Attributes:
+        asked_at: When somebody last asked for what it lacks.
+    """
 
     url: str
     fetched_at: int
     fresh_until: int
     body: str
+    asked_at: int = 0
 
 
 class Cache:
@@ -53,7 +58,8 @@ class Cache:
         except (TokenctlError, TypeError):
             return None
         texts = isinstance(kept.url, str) and isinstance(kept.body, str)
-        numbers = all(isinstance(value, int) and not isinstance(value, bool) for value in (kept.fetched_at, kept.fresh_until))
+        times = (kept.fetched_at, kept.fresh_until, kept.asked_at)
+        numbers = all(isinstance(value, int) and not isinstance(value, bool) for value in times)
         return kept if texts and numbers and kept.url == url and kept.fetched_at <= self._now else None
 
     def put(self, name: str, kept: Kept) -> None:
@@ -74,23 +80,35 @@ class Cache:
         """Return the keys of a ``jwks_uri``; ``None`` where nothing is kept and nobody may be asked.
 
         Raises:
-            Unanswered: not reached, and nothing fresh is kept (exit 7).
+            TemporarilyUnavailable: not reached, and nothing fresh is kept (exit 7).
             ServerError: no key set (exit 8).
         """
-        kept = self.get("jwks", url)
-        known = _asymmetric(kept.body.encode("utf-8")) if kept is not None else None
-        fresh = kept is not None and self._now < kept.fresh_until
-        lacks = known is not None and kid is not None and all(key.kid != kid for key in known.keys)
-        asked_lately = kept is not None and self._now - kept.fetched_at < _ASKED_ANEW
-        if known is not None and fresh and (not lacks or asked_lately):
-            return known
+        kept, known = self._known_keys(url)
         if offline:
             return known
+        if kept is not None and known is not None and self._now < kept.fresh_until:
+            if kid is None or any(key.kid == kid for key in known.keys):
+                return known
+            if self._now - kept.fetched_at < _ASKED_ANEW:
+                return known
+            if 0 <= self._now - kept.asked_at < _ASKED_ANEW:
+                raise TemporarilyUnavailable(
+                    f"{origin_of(url)} was asked for an unknown key less than a minute ago, and did not answer",
+                    hint="run again in a minute", reason="unanswered",
+                )  # fmt: skip
+            self.put("jwks", kept._replace(asked_at=self._now))
         answer = peer.ask("GET", url, repeatable=True)
         keys = _key_set(answer)
         lifetime = min(max(answer.fresh_for if answer.fresh_for is not None else _DEFAULT, _SHORTEST), _LONGEST)
         self.keep("jwks", url, answer.body, lifetime * SECOND)
         return keys
+
+    def _known_keys(self, url: str) -> tuple[Kept | None, KeySet | None]:
+        kept = self.get("jwks", url)
+        if kept is not None:
+            with suppress(TokenctlError):  # what is not understood is asked for anew
+                return kept, _asymmetric(kept.body.encode("utf-8"))
+        return None, None
 
 
 def _key_set(answer: Answer) -> KeySet:

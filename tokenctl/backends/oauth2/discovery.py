@@ -38,15 +38,19 @@ class Metadata(NamedTuple):
     @property
     def origins(self) -> frozenset[str]:
         """Where its endpoints lie, the issuer's own origin included."""
-        return frozenset({origin_of(self.issuer), *map(origin_of, self.endpoints.values())})
+        return self.origins_of(self.endpoints)
 
-    def require_confirmed(self, confirmed: Collection[str], profile: str) -> None:
-        """Refuse endpoints at an origin that nobody confirmed (exit 8): a credential would go there."""
-        foreign = sorted(self.origins - set(confirmed))
+    def origins_of(self, names: Collection[str]) -> frozenset[str]:
+        """Return where some of its endpoints lie, the issuer's own origin included."""
+        return frozenset({origin_of(self.issuer), *(origin_of(url) for name, url in self.endpoints.items() if name in names)})
+
+    def require_confirmed(self, confirmed: Collection[str], names: Collection[str], remedy: str) -> None:
+        """Refuse endpoints at an origin that nobody confirmed (exit 8): what is meant for the issuer would go there."""
+        foreign = sorted(self.origins_of(names) - set(confirmed))
         if foreign:
             raise ServerError(
                 f"{self.issuer} names an endpoint at {foreign[0]}, which was never confirmed: nothing was sent there",
-                hint=f"if that is right: add it to origins in the table [service] of profile {profile}", reason="foreign_origin",
+                hint=f"if that is right: {remedy}", reason="foreign_origin",
             )  # fmt: skip
 
 
@@ -96,6 +100,15 @@ def known_or_discovered(peer: Peer, issuer: str, overrides: Mapping[str, str], c
     found, body = _asked(peer, issuer, overrides)
     cache.keep("metadata", issuer, body, METADATA_LIFETIME)
     return found
+
+
+def kept_metadata(issuer: str, overrides: Mapping[str, str], cache: Cache) -> Metadata | None:
+    """Return the metadata that the cache holds, however old; ``None`` where it holds none."""
+    kept = cache.get("metadata", issuer)
+    if kept is not None:
+        with suppress(ServerError):
+            return _read(Answer(issuer, 200, {}, kept.body.encode("utf-8")), issuer, overrides)
+    return None
 
 
 def _read(answer: Answer, issuer: str, overrides: Mapping[str, str]) -> Metadata:

@@ -1,23 +1,24 @@
 """Any OAuth 2.0 authorization server behind the seam.
 
-Source: RFC 6749 (client credentials), RFC 8707 (resource), RFC 7662 (introspection), RFC 7009 (revocation).
+Source: RFC 6749 (client credentials), RFC 8707 (resource), RFC 8693 (token exchange), RFC 7662 (introspection), RFC 7009
+(revocation).
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tokenctl.backends.oauth2 import client_auth
+from tokenctl.backends.oauth2 import client_auth, granting
 from tokenctl.backends.oauth2.discovery import Metadata
+from tokenctl.backends.oauth2.published import Published
 from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
-from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, PolicyDenied, ServerError
+from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, PolicyDenied, ServerError, TokenctlError
 from tokenctl.http.peer import Answer, Peer
 from tokenctl.model.service import ServiceSettings
-from tokenctl.model.times import SECOND
 from tokenctl.model.token import TokenRequest
 from tokenctl.operators import Credential
 from tokenctl.secret import Secret
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from tokenctl.formats.jwk import KeySet
 
-_TOKEN = re.compile(r"[\x21-\x7e]{1,65536}")
-_SHORTEST, _LONGEST = 1, 10 * 366 * 86_400  # seconds of an expires_in
 _REFUSED_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
 
 
@@ -36,10 +35,9 @@ class AuthorizationServer:
     """One authorization server; see :class:`tokenctl.backends.remote.service.Service`.
 
     Args:
-        metadata: What it says of itself, its origins confirmed.
+        published: What it says of itself, its origins confirmed, and its keys.
         credential: Finds the operator's; called when it is first needed.
-        keys: Returns the keys of its ``jwks_uri``, from a cache where that holds the kid.
-        clock: Milliseconds since the epoch; the one reading of the command.
+        clock: Milliseconds since the epoch, as they go on: an assertion is good for a minute, and a command may take longer.
     """
 
     kind = "oauth2"
@@ -47,16 +45,19 @@ class AuthorizationServer:
     by_handle = False
 
     def __init__(
-        self, peer: Peer, metadata: Metadata, settings: ServiceSettings, credential: Callable[[], Credential], clock: int,
-        keys: Callable[[str | None], KeySet | None],
+        self, peer: Peer, published: Published, settings: ServiceSettings, credential: Callable[[], Credential],
+        clock: Callable[[], int],
     ) -> None:  # fmt: skip
-        self.authority = metadata.issuer
-        self.metadata = metadata
+        self.authority = published.issuer
+        self._published = published
         self._peer = peer
         self._settings = settings
         self._find_credential = credential
         self._clock = clock
-        self._keys = keys
+
+    @property
+    def metadata(self) -> Metadata:
+        return self._published.metadata
 
     @cached_property
     def _credential(self) -> Credential:
@@ -69,11 +70,15 @@ class AuthorizationServer:
     def subject(self) -> str | None:
         return self._settings.client_id or self._credential.client_id
 
+    def ready(self) -> None:
+        self._published.metadata  # noqa: B018  # fetched and judged where it is not known yet
+        self._proof()
+
     def own(self, handle: str) -> bool:
         return False  # a client proves itself by no token
 
-    def keys(self, *, kid: str | None = None) -> KeySet | None:
-        return self._keys(kid)
+    def keys(self, *, kid: str | None = None, offline: bool = False) -> KeySet | None:
+        return self._published.keys(kid=kid, offline=offline)
 
     def whoami(self) -> Identity:
         """Prove the client, by a question that changes nothing where that is possible, else by a token that is given back."""
@@ -83,9 +88,8 @@ class AuthorizationServer:
             answer = self._ask("token", {"grant_type": "client_credentials"}, repeatable=False)
             if answer.status != 200:
                 raise self._refused(answer)
-            text = answer.members().get("access_token")
-            if isinstance(text, str) and _TOKEN.fullmatch(text):
-                self.deny(Reference(text=Secret(text)), keep_children=False)
+            granted = granting.read(answer, self.authority, exchanged=False)
+            self.deny(Reference(text=granted.text), keep_children=False)
         return Identity(subject=self.subject or "-")
 
     def revoke_self(self) -> None:
@@ -95,47 +99,27 @@ class AuthorizationServer:
         )  # fmt: skip
 
     def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
-        form = {"grant_type": "client_credentials"}
-        if request.scope:
-            form["scope"] = " ".join(sorted(request.scope))
-        if len(request.audience) > 1:
-            raise InvalidConfiguration(f"{self.authority} takes one --audience a token", reason="part_lacking")
-        if request.audience:
-            form["resource"] = request.audience[0]
-        answer = self._ask("token", form, repeatable=False)
+        exchanged = request.exchange is not None
+        grants = self.metadata.grants
+        if exchanged and grants is not None and granting.TOKEN_EXCHANGE not in grants:
+            raise self._lacks_exchange()
+        answer = self._ask("token", granting.form_of(request, self.authority, self._clock()), repeatable=False)
         if answer.status != 200:
-            raise self._refused(answer)
-        return self._granted(answer, request)
+            raise self._refused_exchange(answer) if exchanged else self._refused(answer)
+        try:
+            granted = granting.read(answer, self.authority, exchanged=exchanged)
+        except granting.Broken as error:
+            if error.token is not None:
+                with suppress(TokenctlError):  # that it broke its contract is told, and the token is in nobody's hands
+                    self.deny(Reference(text=error.token), keep_children=False)
+            raise
+        reference = Reference(text=granted.text)
+        return granting.complete(
+            granted, request, now=self._clock(), client=self.subject, ask=lambda: self.ask(reference)
+        )
 
     def find(self, named: str, since: int) -> list[str] | None:
         return None  # no server lists the tokens of a client
-
-    def _granted(self, answer: Answer, request: TokenRequest) -> Obtained:
-        """Read a token response. Source: RFC 6749 section 5.1."""
-        members = answer.members()
-        text, kind, lifetime = members.get("access_token"), members.get("token_type"), members.get("expires_in")
-        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
-            raise self._broken("it grants no access_token")
-        if not isinstance(kind, str) or kind.lower() != "bearer":
-            raise self._broken("its token is of another type than bearer")
-        if isinstance(lifetime, str) and re.fullmatch(r"[0-9]{1,10}", lifetime):
-            lifetime = int(lifetime)
-        plain = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and _SHORTEST <= lifetime <= _LONGEST
-        if lifetime is not None and not plain:
-            raise self._broken("its expires_in is no time")
-        scope = members.get("scope")
-        issued_at = self._clock - self._clock % SECOND
-        return Obtained(
-            text=Secret(text), handle=None, subject=self.subject or request.subject, issued_at=issued_at,
-            expires_at=issued_at + int(lifetime) * SECOND if isinstance(lifetime, int | float) else self._expiry(Secret(text)),
-            scope=tuple(scope.split()) if isinstance(scope, str) else request.scope,
-        )  # fmt: skip
-
-    def _expiry(self, text: Secret) -> int | None:
-        """Return when a token ends whose response does not say it, by introspection."""
-        facts = self.ask(Reference(text=text))
-        end = facts.members.get("exp") if facts is not None else None
-        return int(end * SECOND) if isinstance(end, int | float) and not isinstance(end, bool) and 0 < end < 1 << 40 else None
 
     def ask(self, reference: Reference) -> Facts | None:
         if reference.text is None or "introspection" not in self.metadata.endpoints:
@@ -170,11 +154,16 @@ class AuthorizationServer:
                 f"{self.authority} names no {endpoint} endpoint",
                 hint=f"if it has one: [service.endpoints] {endpoint} in the profile", reason="part_lacking",
             )  # fmt: skip
-        proof = client_auth.prove(
+        # An assertion is taken once: each try has its own.
+        return self._peer.ask(
+            "POST", url, repeatable=repeatable, form=lambda: {**form, **self._proof().form}, headers=self._proof().headers
+        )
+
+    def _proof(self) -> client_auth.Proof:
+        return client_auth.prove(
             self._credential, client_id=self._settings.client_id, method=self._settings.client_auth, audience=self.authority,
-            now=self._clock,
+            now=self._clock(),
         )  # fmt: skip
-        return self._peer.ask("POST", url, repeatable=repeatable, form={**form, **proof.form}, headers=proof.headers)
 
     def _refused(self, answer: Answer) -> AccessDenied | InvalidRequest | PolicyDenied | ServerError:
         """Return the error for an answer that refuses. Source: RFC 6749 section 5.2; real servers add their own words."""
@@ -187,6 +176,24 @@ class AuthorizationServer:
         if answer.status == 400 and error is not None:
             return InvalidRequest(f"{self.authority} refuses the request: {error}", reason=error)
         return ServerError(f"{self.authority} answered {answer.status}", reason="unexpected_status")
+
+    def _refused_exchange(self, answer: Answer) -> TokenctlError:
+        """Return the error for an identity that is not taken. Source: RFC 8693 section 2.2.2."""
+        error = answer.refusal()
+        if error == "unsupported_grant_type":
+            return self._lacks_exchange()
+        if error in ("invalid_request", "invalid_grant"):
+            return AccessDenied(
+                f"{self.authority} does not take the identity in exchange: {error}",
+                hint="its issuer has to be trusted there, its aud be what that service expects, and its time not over",
+                reason="identity_refused",
+            )  # fmt: skip
+        return self._refused(answer)
+
+    def _lacks_exchange(self) -> InvalidConfiguration:
+        return InvalidConfiguration(
+            f"{self.authority} exchanges no tokens (RFC 8693)", hint="leave --exchange out", reason="part_lacking"
+        )
 
     def _broken(self, what: str) -> ServerError:
         return ServerError(f"{self.authority} broke its contract: {what}", reason="malformed_answer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.base import Backend
@@ -11,12 +12,12 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Obtained, Reference, Service
 from tokenctl.config import Profile
-from tokenctl.errors import InvalidConfiguration, PolicyDenied, TokenctlError
+from tokenctl.errors import InvalidConfiguration, PolicyDenied, ServerError, TokenctlError
 from tokenctl.formats import pasted
 from tokenctl.http.peer import Unanswered
 from tokenctl.model.identifier import new_id
 from tokenctl.model.introspection import Expectations, Introspection
-from tokenctl.model.times import format_duration
+from tokenctl.model.times import SECOND, format_duration, format_instant
 from tokenctl.model.token import IssuedToken, Outcome, Reason, Target, Token, TokenRequest
 from tokenctl.secret import Secret
 from tokenctl.store.rows import Stored
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FIELDS = {  # what a request may ask for, as the command line names it
     "subject": "--subject", "format": "--format jwt", "kind": "--kind", "audience": "--audience", "not_before": "--not-before",
     "max_uses": "--max-uses", "parent": "--parent", "claims": "--claim", "replaces": "--replace",
+    "exchange": "--exchange",
 }  # fmt: skip
 _PLAIN = {"kind": "access", "format": "opaque"}  # what stands for nothing asked
 
@@ -50,6 +52,7 @@ class RemoteAuthority(Backend):
         self._connect = service
         self.is_handle = is_handle
         self._service: Service | None = None
+        self._told: set[str] = set()
 
     @property
     def place(self) -> str:
@@ -84,7 +87,8 @@ class RemoteAuthority(Backend):
             value = getattr(request, field)
             asked = value not in (None, (), _PLAIN.get(field))
             if field == "subject":
-                asked = "subject" in self.service.lacks and value != self.service.subject
+                fixed = "subject" in self.service.lacks and request.exchange is None
+                asked = fixed and value != self.service.subject
             elif field not in self.service.lacks:
                 continue
             if asked:
@@ -100,6 +104,8 @@ class RemoteAuthority(Backend):
         asked = list(requests)
         for request in asked:
             self.require_granted(request)
+        if asked:
+            self.service.ready()
         for number, request in enumerate(asked):
             if number:
                 self.journal.catch_up()
@@ -140,9 +146,10 @@ class RemoteAuthority(Backend):
             self._note_failure(named, error)
             raise
         self.journal.catch_up()
-        excess = _excess(request, obtained, policy)
+        excess = _excess(request, obtained, policy, named_subject=request.subject != self.service.subject)
         if excess is not None:
             self._give_back(named, obtained, excess)
+        self._tell_difference(request, obtained)
         try:
             with self.journal.changing(trusted=False) as change:
                 assert change is not None
@@ -155,7 +162,8 @@ class RemoteAuthority(Backend):
                 token = ledger.conclude_about(change, Stored(token, intact=True), "issue", "done", named, duration_ms=elapsed)
         except BaseException:
             # Nothing happens unrecorded: what cannot be recorded is not handed out.
-            self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
+            with suppress(TokenctlError):
+                self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
             raise
         return IssuedToken(token=token, text=obtained.text, request_id=own or named)
 
@@ -171,7 +179,8 @@ class RemoteAuthority(Backend):
 
     def _note_failure(self, named: str, error: TokenctlError) -> None:
         """Record that nothing was obtained, or that this is not known; the error then says how to find out."""
-        unknown = isinstance(error, Unanswered) and error.carried_out is None
+        unanswered = isinstance(error, Unanswered) and error.carried_out is None
+        unknown = unanswered or (isinstance(error, ServerError) and error.reason == "malformed_answer")
         with self.journal.changing() as change:
             assert change is not None
             outcome = "unknown" if unknown else "failed"
@@ -196,9 +205,27 @@ class RemoteAuthority(Backend):
                 change, "issue", "denied" if gone is None else "unverified", target=identifier, request_id=named,
                 parameters={"reason": excess.reason},
             )  # fmt: skip
-        fate = "it was revoked" if gone is None else f"it may still be accepted ({gone})"
+        until = f" until {format_instant(obtained.expires_at)}" if obtained.expires_at is not None else ""
+        fate = "it was revoked" if gone is None else f"nobody has it, and it may still be accepted{until} ({gone})"
         excess.message = f"{excess.message}; {fate}"
         raise excess
+
+    def _tell_difference(self, request: TokenRequest, obtained: Obtained) -> None:
+        """Say what was granted otherwise than it was asked for, once for each difference of a command."""
+        told = []
+        less = sorted(set(request.scope) - set(obtained.scope))
+        if less:
+            told.append(f"the service granted less scope than was asked for: {' '.join(less)} is missing")
+        if not request.scope and obtained.scope:
+            told.append(f"the service granted a scope that was not asked for: {' '.join(sorted(obtained.scope))}")
+        granted = (obtained.expires_at or 0) - obtained.issued_at
+        if request.lifetime is not None and request.lifetime - granted >= SECOND:
+            asked = format_duration(request.lifetime)
+            told.append(f"the service granted {format_duration(granted)}, and {asked} was asked for")
+        for line in told:
+            if line not in self._told:
+                self._told.add(line)
+                self.journal.notice(line)
 
     def delivered(self, identifiers: Sequence[str]) -> list[str]:
         """Note that tokens reached their taker; a service accepts them whenever they do, so none is too late."""
@@ -247,16 +274,22 @@ class RemoteAuthority(Backend):
 
     # Revocation
 
+    def require_reach(self, targets: Iterable[Target], *, keep_children: bool = False) -> None:
+        from tokenctl.backends.remote import revoking
+
+        revoking.require_reach(self, targets, keep_children=keep_children)
+
     def revoke(self, targets: Iterable[Target], reason: Reason, *, keep_children: bool = False) -> Iterator[Outcome]:
         from tokenctl.backends.remote import revoking
 
         return revoking.carry_out(self, list(targets), reason, keep_children=keep_children)
 
 
-def _excess(request: TokenRequest, obtained: Obtained, policy: Policy) -> PolicyDenied | None:
+def _excess(request: TokenRequest, obtained: Obtained, policy: Policy, *, named_subject: bool) -> PolicyDenied | None:
     """Return what a granted token has beyond what was asked for, or beyond the policy; ``None`` where it may be taken.
 
-    Source: RFC 6749 section 5.1: an absent scope is the one that was asked for.
+    Args:
+        named_subject: Whether it is to stand for the subject of the request, and no other.
     """
     from tokenctl.model.policy import denied
 
@@ -266,7 +299,14 @@ def _excess(request: TokenRequest, obtained: Obtained, policy: Policy) -> Policy
     if request.lifetime is not None and granted > request.lifetime:
         told = f"the service grants {format_duration(granted)}, and {format_duration(request.lifetime)} was asked for"
         return PolicyDenied(told, hint=f"ask for what it grants: --ttl {format_duration(granted)}", reason="longer_lifetime")
-    faults = policy.decide(request._replace(scope=obtained.scope, lifetime=granted)).faults
+    subject = obtained.subject or request.subject
+    if named_subject and subject != request.subject:
+        return PolicyDenied("the service grants a token of another subject than was asked for", reason="other_subject")
+    more = sorted(set(obtained.scope) - set(request.scope)) if request.scope else []
+    if more:
+        told = f"the service grants more than was asked for: {' '.join(more)}"
+        return PolicyDenied(told, hint="ask for that too, or let the service grant less", reason="more_scope")
+    faults = policy.decide(request._replace(subject=subject, scope=obtained.scope, lifetime=granted)).faults
     if faults:
         return denied(faults)
     less = sorted(set(request.scope) - set(obtained.scope))

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tokenctl import operators
 from tokenctl.backends.local import introspecting as local
 from tokenctl.backends.local.standing import look
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Facts, Reference
 from tokenctl.backends.verification import FOREIGN_LEEWAY, Judgement, judge
+from tokenctl.errors import TokenctlError
 from tokenctl.formats import jwt
 from tokenctl.model.checks import Check
 from tokenctl.model.introspection import Expectations, Found, Introspection
@@ -27,8 +29,14 @@ if TYPE_CHECKING:
 
 def presented(authority: RemoteAuthority, text: Secret, expectations: Expectations) -> Introspection:
     """Judge a presented token."""
+    if not operators.is_token(text.reveal()):
+        check = Check(name="form", ok=False, detail="no bearer token (RFC 6750)")
+        return Introspection(active=False, state="unknown", checks=[check])
+    foreign = _foreign(authority, text, expectations) if not authority.asked else None
+    if foreign is not None:
+        return foreign
     known = _known(authority, text)
-    judgement = _judged(authority, text, expectations)
+    judgement = _judged(authority, text, expectations, required=known is None)
     if known is None and not authority.asked and (judgement is None or judgement.signature != "valid"):
         return _not_ours(authority, judgement)
     if expectations.offline:
@@ -87,19 +95,34 @@ def _known(authority: RemoteAuthority, text: Secret) -> Found | None:
         return known.found if known is not None else None
 
 
-def _judged(authority: RemoteAuthority, text: Secret, expectations: Expectations) -> Judgement | None:
-    """Judge a JWT of the service's issuer by the service's keys; ``None`` for anything else."""
+def _judged(
+    authority: RemoteAuthority, text: Secret, expectations: Expectations, *, required: bool = True
+) -> Judgement | None:  # fmt: skip
+    """Judge a JWT of the service's issuer by the service's keys; ``None`` for anything else.
+
+    Args:
+        required: Whether nothing but its signature says that it is the service's: then keys that are out of reach end it.
+    """
+    if (ledger.claims_of(text) or {}).get("iss") != authority.authority_url:
+        return None
+    written = text.reveal().decode("ascii")
+    kid = jwt.decode_unverified(written).header.get("kid")
     try:
-        written = text.reveal().decode("ascii", "replace")
-        decoded = jwt.decode_unverified(written)
-    except jwt.MalformedToken:
-        return None
-    if decoded.claims is None or decoded.claims.get("iss") != authority.authority_url:
-        return None
-    kid = decoded.header.get("kid")
-    keys = authority.service.keys(kid=kid if isinstance(kid, str) else None)
+        keys = authority.service.keys(kid=kid if isinstance(kid, str) else None, offline=expectations.offline)
+    except TokenctlError:
+        if required:
+            raise
+        keys = None
     leeway = FOREIGN_LEEWAY if expectations.leeway is None else expectations.leeway
     return judge(written, keys, expectations, authority.journal.clock, leeway=leeway)
+
+
+def _foreign(authority: RemoteAuthority, text: Secret, expectations: Expectations) -> Introspection | None:
+    """Judge a JWT of another issuer, by its keys where the profile trusts it; ``None`` for anything else, and for one of ours."""
+    issuer = (ledger.claims_of(text) or {}).get("iss")
+    if issuer in (None, authority.authority_url) or _known(authority, text) is not None:
+        return None
+    return authority.introspect_foreign(text.reveal().decode("ascii"), expectations)
 
 
 def _not_ours(authority: RemoteAuthority, judgement: Judgement | None) -> Introspection:
@@ -124,23 +147,26 @@ def _answer(
     findings = list(judgement.findings) if judgement is not None else []
     if facts is None:
         checks.append(Check(name="introspection", ok=None, detail="the service does not answer for this token"))
-        accepted = judgement is not None and judgement.passed
-        active: bool | None = accepted if judgement is not None else None
+        active = _without_answer(text, judgement)
         state = "active" if active else "not_active" if active is False else "not_checked"
+        if active is False and judgement is None:
+            checks.append(Check(name="signature", ok=False, detail="no key of its issuer: nothing verifies it"))
     else:
         detail = None if facts.active else "the service does not accept it"
         checks.append(Check(name="introspection", ok=facts.active, detail=detail))
         if facts.active:
             checks += _demands(facts, judgement, expectations, now)
         active = facts.active and all(check.ok is not False for check in checks)
-        state = "active" if active else _state(known, facts)
+        findings += _disagreements(facts, judgement)
+        state = "active" if active else _state(known, facts, judgement)
     if facts is not None and judgement is not None and judgement.passed and not facts.active:
         until = _instant(facts_of(text).get("exp")) if text is not None else None
         told = f" until {format_instant(until)}" if until is not None else ""
         findings.append(("disagreement", f"verifiers that do not ask the service may accept it{told}"))
     if facts is not None and facts.active and known is not None and known.token.revoked_at is not None:
         findings.append(("disagreement", "it was revoked through this profile, and the service accepts it"))
-    found = _found(authority, text, known, facts, state)
+    forged = judgement is not None and judgement.signature == "invalid"
+    found = _found(authority, text, known, facts if known is not None or not forged else None, state)
     return Introspection(
         active=active, state=state, checks=checks, found=found,
         signature=judgement.signature if judgement is not None else None,
@@ -150,11 +176,40 @@ def _answer(
     )  # fmt: skip
 
 
+def _without_answer(text: Secret | None, judgement: Judgement | None) -> bool | None:
+    """Decide by its signature alone; ``None`` where that was not to be had, ``False`` for what is no JWT at all."""
+    if judgement is not None:
+        failed = any(check.ok is False for check in judgement.checks)
+        return False if failed else True if judgement.signature == "valid" else None
+    return None if text is None or b"." not in text.reveal() else False  # a JWT that nothing verifies is not accepted
+
+
+def _disagreements(facts: Facts, judgement: Judgement | None) -> list[tuple[str, str]]:
+    """Return where the service says of a token what its claims do not."""
+    if judgement is None or judgement.claims is None or not facts.active:
+        return []
+    claims, members = judgement.claims, facts.members
+    different: list[str] = [
+        name
+        for name in ("iss", "sub", "client_id", "exp", "jti")
+        if name in claims and name in members and claims[name] != members[name]
+    ]
+    for name, split in (("scope", True), ("aud", False)):
+        if name in claims and name in members:
+            said, carried = (set(_texts(source[name], split=split)) for source in (members, claims))
+            different += [name] if said != carried else []
+    if not different:
+        return []
+    return [("disagreement", f"the service says otherwise than the token itself: {', '.join(different)}")]
+
+
 def facts_of(text: Secret) -> Mapping[str, object]:
     return ledger.claims_of(text) or {}
 
 
-def _state(known: Found | None, facts: Facts) -> str:
+def _state(known: Found | None, facts: Facts, judgement: Judgement | None) -> str:
+    if known is None and judgement is not None and judgement.signature == "invalid":
+        return "unknown"
     if facts.active:
         return "not_active"
     if known is not None and not known.standing.active:

@@ -107,7 +107,7 @@ def keep(
     is_jwt = _is_jwt(text)
     token = Token(
         id=_id_of(change, obtained, is_jwt=is_jwt), kind="access", format="jwt" if is_jwt else "opaque",
-        subject=obtained.subject, owner=request.owner, issued_by=change.actor_name,
+        subject=obtained.subject or request.subject, owner=request.owner, issued_by=change.actor_name,
         issued_at=obtained.issued_at - obtained.issued_at % SECOND, expires_at=expires_at, issuer=authority,
         max_uses=request.max_uses, note=request.note, request=own,
         verifier=sealing.verifier(change.keys.pepper, change.store_id, text), pepper_version=change.keys.version,

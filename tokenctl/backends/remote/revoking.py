@@ -6,14 +6,14 @@ Targets go in batches: their intents are recorded, the service is asked about ma
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import process
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Facts, Reference, Service
 from tokenctl.deadline import apart
-from tokenctl.errors import InvalidConfiguration, InvalidRequest, TokenctlError
+from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, ServerError, TokenctlError
 from tokenctl.http.peer import PARALLEL, Unanswered
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import Outcome, Reason, Target, Token
@@ -55,7 +55,9 @@ def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Rea
         InvalidRequest: a target is the operator's own credential (exit 2): nothing was started.
         KeyboardInterrupt: between two batches.
     """
-    _require_reach(authority, targets, keep_children=keep_children)
+    require_reach(authority, targets, keep_children=keep_children)
+    if targets:
+        authority.service.ready()
     with process.Unbroken() as unbroken:
         for start in range(0, len(targets), _BATCH):
             unbroken.pause()
@@ -65,7 +67,8 @@ def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Rea
             yield from _batch(authority, targets[start : start + _BATCH], reason, keep_children=keep_children)
 
 
-def _require_reach(authority: RemoteAuthority, targets: Sequence[Target], *, keep_children: bool) -> None:
+def require_reach(authority: RemoteAuthority, targets: Iterable[Target], *, keep_children: bool) -> None:
+    """Refuse a target that its id is not enough for (exit 9), and the operator's own credential (exit 2)."""
     service = authority.service
     for target in targets:
         if target.text is None and not service.by_handle:
@@ -170,6 +173,8 @@ def _settled(service: Service, reference: Reference, wait: float, *, keep_childr
     begun = time.monotonic()
     try:
         before = service.ask(reference)
+    except (AccessDenied, ServerError):
+        before = None  # whoever may not ask may revoke nevertheless
     except TokenctlError as error:
         return Fate("unreachable", detail=error.message, failure=error.exit_code)
     if before is not None and not before.active:
@@ -200,6 +205,9 @@ def _verified(
         try:
             after: Facts | None = service.ask(reference)
         except TokenctlError as error:
+            if isinstance(error, Unanswered) and time.monotonic() + pause <= until:
+                time.sleep(pause)
+                continue
             return Fate("unverified", state, detail or f"asked again: {error.message}", failure=error.exit_code)
         elapsed = round((time.monotonic() - begun) * 1000)
         if after is None:

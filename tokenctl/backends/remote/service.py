@@ -19,11 +19,12 @@ class Obtained(NamedTuple):
         handle: What names it at the service and is no secret; ``None`` where only the token does.
         expires_at: ``None`` where the service does not say.
         scope: What was granted.
+        subject: Whom it stands for; ``None`` where nothing tells it.
     """
 
     text: Secret
     handle: str | None
-    subject: str
+    subject: str | None
     issued_at: int
     expires_at: int | None
     scope: tuple[str, ...]
@@ -99,6 +100,10 @@ class Service(Protocol):
         """The subject of a token for which none is named."""
         ...
 
+    def ready(self) -> None:
+        """Find out whether it can be spoken to at all, before anything is recorded: credential, metadata, confirmed origins."""
+        ...
+
     def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
         """Obtain a token; never asks twice.
 
@@ -122,11 +127,12 @@ class Service(Protocol):
 
     def deny(self, reference: Reference, *, keep_children: bool) -> Denial: ...
 
-    def keys(self, *, kid: str | None = None) -> KeySet | None:
+    def keys(self, *, kid: str | None = None, offline: bool = False) -> KeySet | None:
         """Return the keys that verify its JWTs; ``None`` where it shows none.
 
         Args:
             kid: The key that is looked for: keys known from before that lack it are asked for anew.
+            offline: Ask nobody: what is known from before counts.
         """
         ...
 
