@@ -5,8 +5,9 @@ look-up of a host name goes on through every signal.
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future  # only what waits for others needs it
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 class DeadlineReached(BaseException):
@@ -56,3 +58,16 @@ def apart(work: Callable[[], T]) -> "Future[T]":
 
     Thread(target=run, daemon=True).start()
     return future
+
+
+def in_order(work: Callable[[S], T], things: Iterable[S], at_once: int) -> Iterator[T]:
+    """Do the work for each thing apart, so many at once; yield what comes of it in their order."""
+    from collections import deque
+
+    running: deque[Future[T]] = deque()
+    for thing in things:
+        running.append(apart(partial(work, thing)))
+        if len(running) == at_once:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenctl.backends.foreign import IssuerKeys
     from tokenctl.backends.oauth2.published import Published
     from tokenctl.backends.oauth2.service import AuthorizationServer
-    from tokenctl.backends.openbao import OpenBao
+    from tokenctl.backends.openbao.service import OpenBao
     from tokenctl.backends.remote.service import Service
     from tokenctl.model.trust import Trusted
     from tokenctl.operators import Credential, Lookup
@@ -173,14 +173,14 @@ def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
     address = profile.service.address
     if address is None:
         raise InvalidConfiguration(f"profile {profile.name} names no address", hint="address, in its table [service]")
-    from tokenctl.backends.openbao import is_accessor
+    from tokenctl.backends.openbao.answers import is_accessor
 
     return _remote(profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor)
 
 
 def connect_openbao(profile: config.Profile, surroundings: Surroundings, given: Credential | None = None) -> OpenBao:
     """Return the token store of a profile; nothing is sent yet."""
-    from tokenctl.backends.openbao import OpenBao
+    from tokenctl.backends.openbao.service import OpenBao
     from tokenctl.http.peer import Peer, origin_of
 
     settings = profile.service

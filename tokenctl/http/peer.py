@@ -30,7 +30,7 @@ PARALLEL = 8  # exchanges at once
 _TRIES = 4  # where nobody said how long to wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds
 _HEADERS = {"User-Agent": "tokenctl", "Accept": "application/json", "Accept-Encoding": "gzip"}
-_KEPT = ("content-type", "date", "www-authenticate")  # of the headers of an answer
+_KEPT = ("content-type", "date", "www-authenticate", "x-vault-index")  # of the headers of an answer
 _BUSY = frozenset({429, 503})  # the service says that it did nothing
 _FAILING = frozenset({500, 502, 504})  # whoever answers does not know what was done
 

@@ -20,6 +20,8 @@ class Obtained(NamedTuple):
         expires_at: ``None`` where the service does not say.
         scope: What was granted.
         subject: Whom it stands for; ``None`` where nothing tells it.
+        parent: The handle of the token that it dies with, where there is one.
+        warnings: What the service, or whoever asked it, has to say of the grant.
     """
 
     text: Secret
@@ -28,6 +30,8 @@ class Obtained(NamedTuple):
     issued_at: int
     expires_at: int | None
     scope: tuple[str, ...]
+    parent: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Reference(NamedTuple):
@@ -45,6 +49,8 @@ class Facts(NamedTuple):
         handle: As of :class:`Obtained`.
         children: How many tokens die with it, where the service tells.
         parent: The handle of the token that made it, where the service tells.
+        sure: ``False`` where another node of the service may know a token that this one does not.
+        uses_left: How often it may be used yet, where that is limited.
     """
 
     active: bool
@@ -52,6 +58,8 @@ class Facts(NamedTuple):
     handle: str | None = None
     children: int = 0
     parent: str | None = None
+    sure: bool = True
+    uses_left: int | None = None
 
 
 class Denial(NamedTuple):

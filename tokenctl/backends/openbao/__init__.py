@@ -1,0 +1,1 @@
+"""OpenBao, and Vault, whose API it keeps: its token store, its transit keys and its audit devices behind the seam."""
