@@ -22,6 +22,11 @@ def is_accessor(text: str) -> bool:
     return _ACCESSOR.fullmatch(text) is not None
 
 
+def may_be_token(text: Secret) -> bool:
+    """Whether a text can be a token; the empty one, to OpenBao, is the token of whoever asks."""
+    return _TOKEN.fullmatch(text.reveal()) is not None
+
+
 def accessor_of(members: Mapping[str, object]) -> str | None:
     """Return the accessor that is named, if it is one; a batch token has none."""
     accessor = members.get("accessor")

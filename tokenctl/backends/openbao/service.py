@@ -169,6 +169,8 @@ class OpenBao:
         return [accessor for accessor, hit in zip(accessors, in_order(is_named, accessors, PARALLEL), strict=True) if hit]
 
     def ask(self, reference: Reference) -> Facts | None:
+        if reference.text is not None and not answers.may_be_token(reference.text):
+            return Facts(active=False, members={})
         facts = self._asked(reference)
         if facts.active or self.exchanges.caught_up:
             return facts

@@ -160,6 +160,8 @@ class RemoteAuthority(Backend):
                     own=own or (None if request.batch is not None else named), policy=policy.hash,
                 )  # fmt: skip
                 token = ledger.conclude_about(change, Stored(token, intact=True), "issue", "done", named, duration_ms=elapsed)
+            for warning in obtained.warnings:
+                self.journal.warn(f"{token.id}: {warning}")
         except BaseException:
             # Nothing happens unrecorded: what cannot be recorded is not handed out.
             with suppress(TokenctlError):

@@ -53,7 +53,7 @@ def named(authority: RemoteAuthority, identifier: str, expectations: Expectation
     """Judge the token of an id: by its handle where the service takes one, else by our row, which is no answer of the service."""
     with authority.journal.reading() as view:
         stored = view.rows.token(identifier) if view is not None else None
-        known = look(view, stored) if view is not None and stored is not None else None
+        known = look(view, stored, count_children=True) if view is not None and stored is not None else None
     if authority.service.by_handle and (known is not None or authority.is_handle(identifier)):
         facts = authority.service.ask(Reference(identifier))
         if facts is None or (known is None and not facts.active):
@@ -153,6 +153,11 @@ def _answer(
             checks.append(Check(name="signature", ok=False, detail="no key of its issuer: nothing verifies it"))
     else:
         detail = None if facts.active else "the service does not accept it"
+        ended = known is not None and not known.standing.active
+        if not facts.active and not facts.sure and not ended:
+            detail = "the service does not know it, and one of its nodes that does not lag was not to be asked"
+            check = Check(name="introspection", ok=None, detail=detail)
+            return Introspection(active=None, state="not_checked", checks=[*checks, check], found=known)
         checks.append(Check(name="introspection", ok=facts.active, detail=detail))
         if facts.active:
             checks += _demands(facts, judgement, expectations, now)
@@ -260,7 +265,10 @@ def _found(
         token = token._replace(expires_at=end if end is not None else token.expires_at)
         if scope is not None:
             token = token._replace(scope=tuple(sorted(_texts(scope, split=True))))
-        return known._replace(token=token, standing=standing, children=facts.children if facts is not None else 0)
+        if facts is not None and facts.uses_left is not None and token.max_uses is not None:
+            token = token._replace(uses=max(token.max_uses - facts.uses_left, 0))
+        children = max(known.children, facts.children if facts is not None else 0)
+        return known._replace(token=token, standing=standing, children=children)
     if facts is None or not facts.active:
         return None
     identifier = facts.handle or _text(members.get("jti"))

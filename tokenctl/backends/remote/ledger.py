@@ -37,7 +37,7 @@ def recognise(view: View, text: Secret) -> Known | None:
         identifier = view.rows.id_by_verifier(sealing.verifier(pepper, view.store_id, text))
         stored = view.rows.token(identifier) if identifier is not None else None
         if stored is not None:
-            return Known(stored, look(view, stored))
+            return Known(stored, look(view, stored, count_children=True))
     return None
 
 
@@ -112,12 +112,17 @@ def keep(
         max_uses=request.max_uses, note=request.note, request=own,
         verifier=sealing.verifier(change.keys.pepper, change.store_id, text), pepper_version=change.keys.version,
         leaf=change.next_seq, scope=tuple(sorted(set(obtained.scope))), audience=tuple(sorted(set(request.audience))),
-        labels=tuple(sorted(request.labels)), batch=request.batch,
+        labels=tuple(sorted(request.labels)), batch=request.batch, parent=_parent_of(change, obtained),
     )  # fmt: skip
     parameters = issue_parameters(token.labels, token.max_uses, token.not_before, token.note)
     change.append(event_about("token.issue", token, request_id=named, policy=policy, parameters=parameters))
     change.rows.insert_tokens([token])
     return token
+
+
+def _parent_of(change: Change, obtained: Obtained) -> str | None:
+    """Return the token that it dies with, where that is one of this profile: of others nothing is known here."""
+    return obtained.parent if obtained.parent is not None and change.rows.token(obtained.parent) is not None else None
 
 
 def _is_jwt(text: Secret) -> bool:
@@ -141,13 +146,14 @@ def _id_of(change: Change, obtained: Obtained, *, is_jwt: bool) -> str:
     return derived_id(change, obtained.text)
 
 
-def revoke(change: Change, stored: Stored[Token], reason: Reason) -> Token:
+def revoke(change: Change, stored: Stored[Token], reason: Reason, *, keep_children: bool = False) -> Token:
     """Write into a row that its service denies the token now, with the record."""
+    parameters: dict[str, object] = {"note": reason.note} | ({"keep_children": True} if keep_children else {})
     facts: dict[str, object] = {
-        "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": {"note": reason.note},
+        "reason": reason.reason, "ticket": reason.ticket, "request_id": reason.request_id, "parameters": parameters,
     }  # fmt: skip
     return record_about(
         change, stored, "token.revoke", facts,
         revoked_at=change.now, revoked_by=change.actor_name, reason=reason.reason, revoked_note=reason.note,
-        ticket=reason.ticket, revoked_request=reason.request_id,
+        ticket=reason.ticket, revoked_request=reason.request_id, children_kept=int(keep_children),
     )  # fmt: skip

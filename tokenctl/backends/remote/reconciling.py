@@ -128,6 +128,8 @@ def _settle_issue(authority: RemoteAuthority, orphan: Orphan, now: int) -> Settl
     """Revoke what was issued and reached nobody; where the service cannot find it, wait until it has expired."""
     found = authority.service.find(orphan.request, orphan.time)
     if found is not None:
+        with authority.journal.reading() as view:  # what has a row was handed out; a bulk issue has one name for all its tokens
+            found = [handle for handle in found if view is None or view.rows.token(handle) is None]
         for handle in found:
             kept = denied_now(authority.service, Reference(handle))
             if kept is not None:
@@ -148,6 +150,8 @@ def _settle_revoke(authority: RemoteAuthority, orphan: Orphan, now: int) -> Sett
     if authority.service.by_handle:
         facts = authority.service.ask(Reference(target))
         if facts is not None and not facts.active:
+            if not facts.sure:
+                return Settled(orphan, "waiting", target, "the service does not know it, and may lag: run again later")
             return Settled(orphan, "revoked", target)
         return Settled(orphan, "waiting", target, "the service still accepts it: revoke it again")
     if stored is not None and stored.row.revoked_at is not None:

@@ -6,14 +6,22 @@ Targets go in batches: their intents are recorded, the service is asked about ma
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl import process
+from tokenctl.backends.local.standing import look
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Facts, Reference, Service
-from tokenctl.deadline import apart
-from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, ServerError, TokenctlError
+from tokenctl.deadline import in_order
+from tokenctl.errors import (
+    AccessDenied,
+    InvalidConfiguration,
+    InvalidRequest,
+    ServerError,
+    TemporarilyUnavailable,
+    TokenctlError,
+)
 from tokenctl.http.peer import PARALLEL, Unanswered
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import Outcome, Reason, Target, Token
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
 _BATCH = 8 * PARALLEL  # targets whose intents and outcomes are recorded together
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two questions whether it denies by now
+_LAGS = "the service does not know it, and one of its nodes that does not lag was not to be asked"
+_LOST = "not tried: the service was not there for those before it"
 
 
 class Fate(NamedTuple):
@@ -38,13 +48,29 @@ class Fate(NamedTuple):
     elapsed_ms: int | None = None
 
 
+class _Reach:
+    """Whether the service is there: once so many targets in a row did not reach it, no other is tried."""
+
+    def __init__(self) -> None:
+        self._missed = 0
+
+    @property
+    def lost(self) -> bool:
+        return self._missed >= PARALLEL
+
+    def note(self, fate: Fate) -> None:
+        self._missed = self._missed + 1 if fate.failure == TemporarilyUnavailable.exit_code else 0
+
+
 def denied_now(service: Service, reference: Reference) -> str | None:
     """Revoke, and ask again; return why it may still be accepted, ``None`` where the service denies it."""
     denial = service.deny(reference, keep_children=False)
     facts = service.ask(reference)
     if facts is None:
         return denial.detail or "the service does not answer for it"
-    return "the service still accepts it" if facts.active else None
+    if facts.active:
+        return denial.detail or "the service still accepts it"
+    return None if facts.sure else _LAGS
 
 
 def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason, *, keep_children: bool) -> Iterator[Outcome]:
@@ -58,13 +84,18 @@ def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Rea
     require_reach(authority, targets, keep_children=keep_children)
     if targets:
         authority.service.ready()
+    reach = _Reach()
     with process.Unbroken() as unbroken:
         for start in range(0, len(targets), _BATCH):
             unbroken.pause()
+            if reach.lost:
+                failure = TemporarilyUnavailable.exit_code
+                yield from (Outcome(target.id, "unreachable", detail=_LOST, failure=failure) for target in targets[start:])
+                return
             if start:
                 authority.journal.catch_up()
             unbroken.resume()
-            yield from _batch(authority, targets[start : start + _BATCH], reason, keep_children=keep_children)
+            yield from _batch(authority, targets[start : start + _BATCH], reason, reach, keep_children=keep_children)
 
 
 def require_reach(authority: RemoteAuthority, targets: Iterable[Target], *, keep_children: bool) -> None:
@@ -88,17 +119,22 @@ def require_reach(authority: RemoteAuthority, targets: Iterable[Target], *, keep
             )  # fmt: skip
 
 
-def _batch(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason, *, keep_children: bool) -> Iterator[Outcome]:
+def _batch(
+    authority: RemoteAuthority, targets: Sequence[Target], reason: Reason, reach: _Reach, *, keep_children: bool
+) -> Iterator[Outcome]:  # fmt: skip
+    children: dict[str, int] = {}
     with authority.journal.changing(create=True) as change:
         assert change is not None
-        rows = change.rows.tokens([target.id for target in targets])
+        rows, now = change.rows.tokens([target.id for target in targets]), change.now
         for target in targets:
             stored = rows.get(target.id)
             if stored is not None:
+                children[target.id] = sum(1 for child in change.rows.descendants(target.id) if _lives(change, child))
                 rows[target.id] = ledger.intend_about(change, stored, "revoke", reason)
             else:
                 ledger.intend(change, "revoke", target=target.id, request_id=reason.request_id, ticket=reason.ticket)
-    fates = _ask_all(authority, targets, keep_children=keep_children)
+    ours = {identifier: stored.row for identifier, stored in rows.items()}
+    fates = _ask_all(authority, targets, ours, reach, now=now, keep_children=keep_children)
     authority.journal.catch_up()
     outcomes = []
     with authority.journal.changing() as change:
@@ -107,19 +143,33 @@ def _batch(authority: RemoteAuthority, targets: Sequence[Target], reason: Reason
         for target, fate in zip(targets, fates, strict=True):
             stored = rows.get(target.id)
             before = stored.row if stored is not None else None
-            row = _noted(change, target, stored, fate, reason)
+            along = children.get(target.id, 0) if fate.outcome == "revoked" else 0
+            if along and keep_children:
+                fate = fate._replace(detail=f"{along} {'child' if along == 1 else 'children'} kept")
+            elif along:
+                fate = fate._replace(children=max(fate.children, along))
+            row = _noted(change, target, stored, fate, reason, keep_children=keep_children)
             outcomes.append(_told(target, row, fate, reason, now=change.now, by=change.actor_name, was_ours=before))
     yield from outcomes
 
 
-def _noted(change: Change, target: Target, stored: Stored[Token] | None, fate: Fate, reason: Reason) -> Token | None:
+def _lives(change: Change, identifier: str) -> bool:
+    stored = change.rows.token(identifier)
+    return stored is not None and look(change, stored).standing.active
+
+
+def _noted(
+    change: Change, target: Target, stored: Stored[Token] | None, fate: Fate, reason: Reason, *, keep_children: bool
+) -> Token | None:  # fmt: skip
     """Record what came of it; write into our row that the service denies it now."""
     named = reason.request_id
     if stored is None:
         ledger.conclude(change, "revoke", fate.outcome, target=target.id, request_id=named, duration_ms=fate.elapsed_ms)
         return None
-    if fate.outcome in ("revoked", "already_revoked") and stored.row.revoked_at is None:
-        stored = stored._replace(row=ledger.revoke(change, stored, reason))
+    denied = fate.outcome == "revoked" or (fate.outcome == "already_revoked" and stored.row.expires_at > change.now)
+    if denied and stored.row.revoked_at is None:
+        kept = keep_children and fate.outcome == "revoked"
+        stored = stored._replace(row=ledger.revoke(change, stored, reason, keep_children=kept))
     return ledger.conclude_about(change, stored, "revoke", fate.outcome, named, duration_ms=fate.elapsed_ms)
 
 
@@ -151,25 +201,29 @@ def _offline_until(target: Target, row: Token | None, now: int) -> int | None:
     return None
 
 
-def _ask_all(authority: RemoteAuthority, targets: Sequence[Target], *, keep_children: bool) -> list[Fate]:
+def _ask_all(
+    authority: RemoteAuthority, targets: Sequence[Target], ours: Mapping[str, Token], reach: _Reach, *, now: int,
+    keep_children: bool,
+) -> list[Fate]:  # fmt: skip
     """Settle the targets, so many at once; in their order."""
     service, wait = authority.service, authority.wait
-    running = []
-    fates: list[Fate] = []
 
     def settle(target: Target) -> Fate:
-        return _settled(
-            service, Reference(target.id if service.by_handle else None, target.text), wait, keep_children=keep_children
-        )
+        if reach.lost:
+            return Fate("unreachable", detail=_LOST, failure=TemporarilyUnavailable.exit_code)
+        reference = Reference(target.id if service.by_handle else None, target.text)
+        return _settled(service, reference, ours.get(target.id), wait, now=now, keep_children=keep_children)
 
-    for target in targets:
-        running.append(apart(lambda target=target: settle(target)))  # type: ignore[misc]  # bound now
-        if len(running) == PARALLEL:
-            fates.append(running.pop(0).result())
-    return fates + [future.result() for future in running]
+    fates = []
+    for fate in in_order(settle, targets, PARALLEL):
+        reach.note(fate)
+        fates.append(fate)
+    return fates
 
 
-def _settled(service: Service, reference: Reference, wait: float, *, keep_children: bool) -> Fate:
+def _settled(
+    service: Service, reference: Reference, ours: Token | None, wait: float, *, now: int, keep_children: bool
+) -> Fate:  # fmt: skip
     begun = time.monotonic()
     try:
         before = service.ask(reference)
@@ -177,12 +231,14 @@ def _settled(service: Service, reference: Reference, wait: float, *, keep_childr
         before = None  # whoever may not ask may revoke nevertheless
     except TokenctlError as error:
         return Fate("unreachable", detail=error.message, failure=error.exit_code)
-    if before is not None and not before.active:
-        known = reference.text is not None or bool(before.members)
+    ended = None if ours is None else "revoked" if ours.revoked_at is not None else "expired" if ours.expires_at <= now else None
+    if before is not None and not before.active and (before.sure or ended is not None):
+        known = ours is not None or reference.text is not None or bool(before.members)
         return Fate(
-            "already_revoked" if known else "unknown", "revoked" if known else None, "the service did not accept it before"
-        )
-    state = "active" if before is not None else None
+            "already_revoked" if known else "unknown", ended or "revoked" if known else None,
+            "the service did not accept it before",
+        )  # fmt: skip
+    state = "active" if before is not None and before.active else None
     try:
         denial = service.deny(reference, keep_children=keep_children)
     except Unanswered as error:
@@ -212,6 +268,8 @@ def _verified(
         elapsed = round((time.monotonic() - begun) * 1000)
         if after is None:
             return Fate("unverified", state, detail or "the service does not answer for this token", elapsed_ms=elapsed)
+        if not after.active and not after.sure:
+            return Fate("unverified", state, _LAGS, elapsed_ms=elapsed)
         if not after.active:
             return Fate("revoked", state, None, children=children, elapsed_ms=elapsed)
         if time.monotonic() + pause > until:
