@@ -124,8 +124,12 @@ class Exchanges:
             if self._caught_up is None:
                 # A write, which only the active node can do, and which changes nothing.
                 answer = self.ask("DELETE", _PLACE_OF_NOTHING, repeatable=True)
-                self._caught_up = answer.status < 300 or self._index is None
+                self._caught_up = answer.status < 300 or not self._is_cluster()
             return self._caught_up
+
+    def _is_cluster(self) -> bool:
+        answer = self.ask("GET", "sys/leader", repeatable=True, anonymous=True)
+        return answer.status != 200 or answer.members().get("ha_enabled") is not False
 
     @property
     def caught_up(self) -> bool:

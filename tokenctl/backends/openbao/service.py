@@ -196,7 +196,7 @@ class OpenBao:
         if reference.text is not None:
             path, sudo = ("auth/token/revoke-orphan", True) if keep_children else ("auth/token/revoke", False)
         answer = self.exchanges.ask("POST", path, repeatable=True, document=_naming(reference))
-        if answer.status == 403:
+        if answer.status == 403 or (sudo and answer.status == 400 and "sudo" in answers.why(answer)):
             self._require_sight(path, answer, sudo=sudo)
         if answer.status >= 400:
             return Denial(done=False, detail=f"the service answered {answer.status}: {answers.why(answer)}")
@@ -208,7 +208,7 @@ class OpenBao:
         """Refuse to take a refusal for an unknown token where it may mean that this operator is not allowed to ask (exit 4)."""
         if answers.knows_no_such_token(answer):
             return
-        if answer.status == 400:
+        if answer.status == 400 and not sudo:
             raise ServerError(f"{self.authority} answered 400: {answers.why(answer)}", reason="unexpected_status")
         _ = self.operator  # refused itself: exit 4
         allowed = self.exchanges.ask("POST", "sys/capabilities-self", repeatable=True, document={"paths": [path]})
