@@ -61,7 +61,7 @@ class OpenBao:
         return None
 
     def ready(self) -> None:
-        self._credential  # noqa: B018  # looked for where it is not known yet
+        self.exchanges.credential  # noqa: B018  # looked for where it is not known yet
 
     def keys(self, *, kid: str | None = None, offline: bool = False) -> KeySet | None:
         return None
