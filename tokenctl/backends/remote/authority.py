@@ -117,6 +117,8 @@ class RemoteAuthority(Backend):
         from tokenctl.model.policy import denied
 
         policy, own = self.policy, request.request_id
+        if own is not None:
+            self._settle_before(own)
         with self.journal.changing(create=True, trusted=True) as change:
             assert change is not None
             issuing.require_clock(change, self.journal.clock)
@@ -168,6 +170,13 @@ class RemoteAuthority(Backend):
                 self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
             raise
         return IssuedToken(token=token, text=obtained.text, request_id=own or named)
+
+    def _settle_before(self, named: str) -> None:
+        """Deny what an earlier attempt may have brought; where the service cannot find it, say until when it lives."""
+        from tokenctl.backends.remote import reconciling
+
+        for settled in reconciling.settle_before(self, named):
+            self.journal.warn(f"request {named} was begun before: {settled.detail}")
 
     def _deny_undelivered(self, waiting: Sequence[Token], named: str) -> None:
         """Deny what the same request brought before and never reached its taker, where its handle is enough."""

@@ -10,7 +10,8 @@ from tokenctl.backends.local.view import View
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.revoking import denied_now
 from tokenctl.backends.remote.service import Reference
-from tokenctl.model.times import MINUTE, format_instant
+from tokenctl.errors import TemporarilyUnavailable
+from tokenctl.model.times import MINUTE, format_duration, format_instant
 from tokenctl.model.token import LIFETIME_CAP, Reason
 from tokenctl.store.schema import REMOTE
 
@@ -27,7 +28,9 @@ _NEXT = """coalesce((SELECT min(n.seq) FROM record AS n
 _CLOSING = f"SELECT 1 FROM record AS o WHERE o.{{by}} = i.{{by}} AND o.seq > i.seq AND o.seq < {_NEXT} AND {_CLOSED}"
 _ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request FROM record AS i WHERE i.operation = 'remote.intent'
     AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")})
-      ELSE NOT EXISTS ({_CLOSING.format(by="target")}) END ORDER BY i.seq"""
+      ELSE NOT EXISTS ({_CLOSING.format(by="target")}) END"""
+
+_TOLD = "SELECT max(seq) FROM record WHERE request = ? AND operation = 'remote.outcome'"
 
 
 class Orphan(NamedTuple):
@@ -62,18 +65,42 @@ class Settled(NamedTuple):
     detail: str | None = None
 
 
-def orphans(view: View) -> list[Orphan]:
-    """Return the intents without an outcome, the oldest first."""
-    return [
-        Orphan(
-            int(str(seq)),
-            int(str(time)),
-            _ISSUE if target is None else _REVOKE,
-            None if target is None else str(target),
-            str(request),
-        )
-        for seq, time, target, request in view.store.rows(_ORPHANS)
-    ]
+def orphans(view: View, *, request: str | None = None) -> list[Orphan]:
+    """Return the intents without an outcome, the oldest first; ``request`` for those of one request alone."""
+    chosen, values = ("", ()) if request is None else (" AND i.request = ?", (request,))
+    found = []
+    for seq, time, target, named in view.store.rows(f"{_ORPHANS}{chosen} ORDER BY i.seq", *values):
+        what, about = (_ISSUE, None) if target is None else (_REVOKE, str(target))
+        found.append(Orphan(int(str(seq)), int(str(time)), what, about, str(named)))
+    return found
+
+
+def settle_before(authority: RemoteAuthority, request: str) -> list[Settled]:
+    """Settle what an earlier attempt at the same request may have left, before the request is made again.
+
+    Returns:
+        What cannot be settled yet.
+
+    Raises:
+        TemporarilyUnavailable: that attempt may still be under way (exit 7).
+    """
+    with authority.journal.reading() as view:
+        left = [orphan for orphan in orphans(view, request=request) if orphan.what == _ISSUE] if view is not None else []
+        now = view.now if view is not None else authority.journal.clock
+        told = view.store.integer(_TOLD, request) if view is not None and left else 0
+    if left and told < left[-1].seq and now - left[-1].time < UNDER_WAY:
+        over = format_duration(left[-1].time + UNDER_WAY - now)
+        raise TemporarilyUnavailable(
+            f"request {request} is under way, or was cut off", hint=f"run again in {over}", reason="under_way"
+        )  # fmt: skip
+    waiting = []
+    for orphan in left:
+        settled = _settle_issue(authority, orphan, now)
+        if settled.outcome == "waiting":
+            waiting.append(settled)
+        else:
+            _note(authority, settled)
+    return waiting
 
 
 def unfinished(view: View) -> list[tuple[str, str, int]]:
