@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenctl.backends.oauth2.published import Published
     from tokenctl.backends.oauth2.service import AuthorizationServer
     from tokenctl.backends.openbao.service import OpenBao
+    from tokenctl.backends.remote.renewal import Renewal
     from tokenctl.backends.remote.service import Service
     from tokenctl.model.trust import Trusted
     from tokenctl.operators import Credential, Lookup
@@ -86,24 +87,24 @@ def _local(profile: config.Profile, surroundings: Surroundings) -> LocalAuthorit
 def operator(profile: config.Profile, surroundings: Surroundings) -> Lookup:
     """Return where the operator's credential for a profile may come from."""
     from tokenctl.credentials import Keyring
-    from tokenctl.operators import Lookup, read_file
+    from tokenctl.operators import Lookup
 
-    def handed() -> Secret | None:
-        if surroundings.credential_file is not None:
-            return read_file(surroundings.credential_file)
-        return read_descriptor(surroundings.credential_fd) if surroundings.credential_fd is not None else None
+    number = surroundings.credential_fd
 
-    def read_descriptor(number: int) -> Secret:
+    def descriptor() -> int:
         from tokenctl import process
-        from tokenctl.operators import read_open
 
-        return read_open(process.adopt_descriptor(number, writing=False, forbidden=(), option=f"--credential-fd {number}"))
+        assert number is not None
+        return process.adopt_descriptor(number, writing=False, forbidden=(), option=f"--credential-fd {number}")
 
     @cache
     def keyring() -> Keyring:  # one for the whole command, which has its time in all
         return Keyring(surroundings.environment, backend=profile.keyring_backend, announce=surroundings.announce)
 
-    return Lookup(profile.name, surroundings.environment, handed=handed, keyring=keyring)
+    return Lookup(
+        profile.name, surroundings.environment, file=surroundings.credential_file,
+        descriptor=descriptor if number is not None else None, keyring=keyring,
+    )  # fmt: skip
 
 
 def _remote(
@@ -147,16 +148,16 @@ def connect_oauth2(
     settings, issuer = profile.service, str(profile.issuer)
     overrides = dict(settings.endpoints)
     # An address that the profile names itself is confirmed by that.
-    confirmed = {*map(origin_of, (issuer, *overrides.values())), *settings.origins}
-    peer = Peer(confirmed, ca_file=settings.ca_file, seconds=surroundings.timeout)
+    named = {*map(origin_of, (issuer, *overrides.values()))}
+    peer = Peer(named | set(settings.origins), ca_file=settings.ca_file, seconds=surroundings.timeout)
     published = Published(
         peer, issuer, overrides, Cache(places(surroundings).cache(profile.name), surroundings.now), endpoints=ENDPOINTS,
         remedy=f"add it to origins in the table [service] of profile {profile.name}",
     )  # fmt: skip
 
     def credential() -> Credential:
-        method = "private_key" if settings.client_auth == "private_key_jwt" else "secret"
-        found = given or operator(profile, surroundings).find(method=method)
+        found = given or operator(profile, surroundings).find(method=credential_method(profile))
+        found.require(named, profile.name)  # before anybody there is asked for anything
         found.require(published.metadata.origins, profile.name)
         return found
 
@@ -193,6 +194,70 @@ def connect_openbao(profile: config.Profile, surroundings: Surroundings, given: 
         return found
 
     return OpenBao(peer, str(settings.address), settings, credential, surroundings.now)
+
+
+def credential_method(profile: config.Profile) -> str:
+    """Return what a bare secret is for a profile, one of :data:`tokenctl.operators.METHODS`."""
+    if profile.backend == "openbao":
+        return "token"
+    return "private_key" if profile.service.client_auth == "private_key_jwt" else "secret"
+
+
+def renewal(
+    profile: config.Profile, surroundings: Surroundings, credential: Credential, *, initial: Secret | None, in_place: bool,
+    issued: Callable[[], int],
+) -> Renewal:  # fmt: skip
+    """Return the way in which the credential of a profile gives way to a fresh one.
+
+    Args:
+        credential: The one in use; one whose rotation was begun goes on in the same way.
+        initial: The initial access token for the registration of another client.
+        in_place: Whether the service is to replace the secret of the client.
+        issued: Counts the living tokens of the profile.
+
+    Raises:
+        InvalidConfiguration: the service has no such way (exit 9).
+    """
+    if profile.backend == "openbao":
+        return _openbao_renewal(profile, surroundings, credential, issued, plain=initial is None and not in_place)
+    from tokenctl.backends.oauth2 import renewal as ways
+
+    service = connect_oauth2(profile, surroundings, credential)
+
+    def accepts(presented: Credential) -> bool:
+        proving = connect_oauth2(profile, surroundings, presented)
+        try:
+            return proving.accepted()
+        finally:
+            proving.close()
+
+    parts = ways.Parts(service.authority, service.registration, accepts, initial)
+    if credential.method == "private_key":
+        return ways.SecondKey(parts)
+    beside = credential.fresh or credential.former
+    if beside is not None:
+        in_place = beside.client_id == credential.client_id
+    if in_place:
+        return ways.InPlace(parts)
+    if service.registration.endpoint is None:
+        raise InvalidConfiguration(
+            f"{service.authority} registers no clients", reason="part_lacking",
+            hint="tokenctl login --rotate --in-place; or make a new secret at the service, then: tokenctl login -",
+        )  # fmt: skip
+    return ways.AnotherClient(parts)
+
+
+def _openbao_renewal(
+    profile: config.Profile, surroundings: Surroundings, credential: Credential, issued: Callable[[], int], *, plain: bool
+) -> Renewal:  # fmt: skip
+    from tokenctl.backends.openbao.renewal import AnotherSecretId, AnotherToken
+
+    if not plain:
+        raise InvalidConfiguration(f"profile {profile.name} has no clients", hint="leave - and --in-place out")
+    service = connect_openbao(profile, surroundings, credential)
+    if credential.method == "approle":
+        return AnotherSecretId(service.exchanges)
+    return AnotherToken(service.exchanges, issued)
 
 
 BACKENDS: dict[str, Callable[[config.Profile, Surroundings], Backend]] = {

@@ -187,7 +187,7 @@ def _instead(arguments: list[str], position: int) -> str:
         if "backup" in arguments[:position]:
             return "a recipient is what this prints, age1...: age-keygen -y FILE"
         return "name its file instead: --identity FILE"
-    verb = next((word for word in arguments if word in ("inspect", "revoke", "audit")), "inspect")
+    verb = next((word for word in arguments if word in ("inspect", "revoke", "audit", "login")), "inspect")
     if verb == "audit":
         return "pipe it instead: tokenctl audit log --token - < FILE"
     return f"pipe it instead: tokenctl {verb} - < FILE"

@@ -7,7 +7,7 @@ import os
 from tokenctl import config, wiring
 from tokenctl.commands.context import Context
 from tokenctl.commands.profile_remote import NOT_REMOTE, Remote, remotely
-from tokenctl.errors import Conflict, InvalidConfiguration, InvalidRequest, NotFound, naming
+from tokenctl.errors import AccessDenied, Conflict, InvalidConfiguration, InvalidRequest, NotFound, naming
 from tokenctl.model.review import Review
 from tokenctl.model.times import format_duration
 from tokenctl.render.escape import escape
@@ -173,8 +173,7 @@ def remove(context: Context, name: str, *, yes: bool) -> int:
         Conflict: it is in use (exit 6).
     """
     config.check_name(name)
-    if name != config.DEFAULT_PROFILE:
-        config.load_profile(context.places, name)
+    profile = config.load_profile(context.places, name) if name != config.DEFAULT_PROFILE else config.Profile(name=name)
     if name == config.current_name(context.places, {}) and name != config.DEFAULT_PROFILE:
         raise Conflict(f"profile {name} is in use", hint="tokenctl profile use local")
     if not yes:
@@ -182,9 +181,24 @@ def remove(context: Context, name: str, *, yes: bool) -> int:
         context.console.confirm(f"Remove profile {name}?{told}", 1, "removed")
     config.delete_profile(context.places, name)
     stays = [context.places.shown(path) for path in _kept(context.places, name)]
+    if profile.backend != "local":
+        _tell_of_credential(context, profile)
     context.console.chat(f"removed {name}; " + (f"what stays: {', '.join(stays)}" if stays else "it had no store"))
     _document(context, "remove", name)
     return 0
+
+
+def _tell_of_credential(context: Context, profile: config.Profile) -> None:
+    """Say that the keyring still holds the credential of a profile that is gone, or that this is not known."""
+    lookup = wiring.operator(profile, context.surroundings._replace(announce=None))
+    try:
+        told = "its credential stays in" if lookup.keyring().read(lookup.account) is not None else None
+    except AccessDenied as error:
+        told = f"its credential may be in the keyring ({error.message}):"
+    if told is not None:
+        context.console.warn(
+            f"{told} the keyring's item {lookup.account}; to forget it: {context.console.program} logout -p {profile.name}"
+        )
 
 
 def _kept(places: config.Places, name: str) -> list[str]:

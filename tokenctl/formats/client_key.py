@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from tokenctl.errors import AccessDenied
 from tokenctl.formats import strict_json
-from tokenctl.formats.jwk import decode_base64url
-from tokenctl.formats.signing import SigningKey
+from tokenctl.formats.jwk import decode_base64url, encode_base64url, thumbprint
+from tokenctl.formats.signing import SigningKey, generate
 from tokenctl.secret import Secret
 
 _LEAST_RSA_BITS = 2048
@@ -47,7 +49,7 @@ def _from_jwk(data: bytes) -> tuple[SigningKey, str | None]:
     raw = {
         name: decode_base64url(value)
         for name, value in members.items()
-        if name in ["d", "n", "e", "p", "q", "dp", "dq", "qi"] and isinstance(value, str)
+        if name in _NUMBERS and isinstance(value, str)
     }
     number = {name: int.from_bytes(value or b"", "big") for name, value in raw.items()}
     private: object
@@ -76,3 +78,40 @@ def _signer(private: object, algorithm: str | None) -> SigningKey:
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size >= _LEAST_RSA_BITS:
         return SigningKey(algorithm="RS256" if algorithm == "RS256" else "PS256", private=private)
     raise ValueError
+
+
+def successor(secret: Secret) -> Secret:
+    """Make another key that signs by the same algorithm, as a JWK whose kid is its thumbprint; raises AccessDenied (exit 4)."""
+    signer = generate(read_private_key(secret)[0].algorithm)
+    kid = thumbprint(signer.public_jwk(""))
+    return Secret(json.dumps({**signer.public_jwk(kid), **_private_members(signer)}, sort_keys=True))
+
+
+def public_jwk(secret: Secret) -> dict[str, str]:
+    """Return the public key, as its server is shown it; its kid is the thumbprint where it has none."""
+    signer, kid = read_private_key(secret)
+    members = _public_members(signer)
+    return members | {"kid": kid or thumbprint(members), "alg": signer.algorithm, "use": "sig"}
+
+
+def _public_members(signer: SigningKey) -> dict[str, str]:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    if not isinstance(signer.private, RSAPrivateKey):
+        return {name: value for name, value in signer.public_jwk("").items() if name not in ("kid", "alg", "use")}
+    numbers = signer.private.public_key().public_numbers()  # of whatever size
+    return {"kty": "RSA", "n": _written(numbers.n), "e": _written(numbers.e)}
+
+
+def _private_members(signer: SigningKey) -> dict[str, str]:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    if not isinstance(signer.private, RSAPrivateKey):
+        return {"d": encode_base64url(signer.private_bytes())}
+    numbers = signer.private.private_numbers()
+    named = {"d": numbers.d, "p": numbers.p, "q": numbers.q, "dp": numbers.dmp1, "dq": numbers.dmq1, "qi": numbers.iqmp}
+    return {name: _written(number) for name, number in named.items()}
+
+
+def _written(number: int) -> str:
+    return encode_base64url(number.to_bytes((number.bit_length() + 7) // 8))

@@ -19,6 +19,7 @@ OPERATIONS = (
     "store.create", "store.backup", "store.restore", "store.move_secret", "store.rotate_root", "store.clock", "store.policy",
     "store.seal", "store.release",
     "plan.create", "log.rotate_key", "log.archive", "remote.intent", "remote.outcome",
+    "credential.rotate", "credential.revoke",
 )  # fmt: skip
 MEMBERS = (  # of a body, as they stand in it
     "actor", "audience", "commitment", "duration_ms", "expires_at", "format", "kid", "kind", "operation", "outcome", "owner",

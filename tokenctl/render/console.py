@@ -23,7 +23,7 @@ _MANY = 20  # more targets than this are confirmed by typing their number
 _DIM, _BOLD, _RED, _GREEN, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 # A command of ours in a hint, and whether it works on a profile's store.
 _COMMAND = (
-    r"(?<![\w/])tokenctl (?P<on>(?:issue|inspect|list|revoke|rotate-keys|audit|store|doctor|profile show\Z)"
+    r"(?<![\w/])tokenctl (?P<on>(?:issue|inspect|list|revoke|rotate-keys|audit|store|doctor|login|logout|whoami|profile show\Z)"
     r"(?![\w-])(?! (?:[\w-]+ )?--help))?"
 )
 _COLOURS = {"dim": _DIM, "bold": _BOLD, "red": _RED, "green": _GREEN, "yellow": _YELLOW}

@@ -29,7 +29,7 @@ def prove(credential: Credential, *, client_id: str | None, method: str, audienc
     """Return the proof for one request.
 
     Args:
-        client_id: The profile's; that of the credential where it names none.
+        client_id: The profile's, for a credential that is not kept with its own.
         method: How the profile says that the client proves itself; a private key always signs.
         audience: Whom an assertion is for: the issuer.
         now: Milliseconds since the epoch.
@@ -38,7 +38,7 @@ def prove(credential: Credential, *, client_id: str | None, method: str, audienc
         InvalidConfiguration: no client is named (exit 9).
         AccessDenied: the credential is of another kind (exit 4).
     """
-    client = client_id or credential.client_id
+    client = credential.client_id or client_id
     if client is None:
         raise InvalidConfiguration("the profile names no client", hint="tokenctl login --client-id ID", reason="no_client")
     if credential.method == "private_key" or method == "private_key_jwt":

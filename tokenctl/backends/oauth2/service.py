@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING
 from tokenctl.backends.oauth2 import client_auth, granting
 from tokenctl.backends.oauth2.discovery import Metadata
 from tokenctl.backends.oauth2.published import Published
+from tokenctl.backends.oauth2.registration import Registration
 from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
-from tokenctl.errors import AccessDenied, InvalidConfiguration, InvalidRequest, PolicyDenied, ServerError, TokenctlError
+from tokenctl.errors import (
+    AccessDenied,
+    InvalidConfiguration,
+    InvalidRequest,
+    Partial,
+    PolicyDenied,
+    ServerError,
+    TokenctlError,
+)
 from tokenctl.http.peer import Answer, Peer
 from tokenctl.model.service import ServiceSettings
 from tokenctl.model.token import TokenRequest
@@ -29,6 +38,8 @@ if TYPE_CHECKING:
     from tokenctl.formats.jwk import KeySet
 
 _REFUSED_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
+_REFUSED_REQUEST = frozenset({"invalid_scope", "scope_invalid", "invalid_target", "unsupported_grant_type"})  # of a known client
+_GRANT = {"grant_type": "client_credentials"}
 
 
 class AuthorizationServer:
@@ -57,6 +68,7 @@ class AuthorizationServer:
 
     @property
     def metadata(self) -> Metadata:
+        _ = self._credential  # one that is another's is refused before anybody is asked for anything
         return self._published.metadata
 
     @cached_property
@@ -68,10 +80,10 @@ class AuthorizationServer:
 
     @property
     def subject(self) -> str | None:
-        return self._settings.client_id or self._credential.client_id
+        return self._credential.client_id or self._settings.client_id
 
     def ready(self) -> None:
-        self._published.metadata  # noqa: B018  # fetched and judged where it is not known yet
+        self.metadata  # noqa: B018  # fetched and judged where it is not known yet
         self._proof()
 
     def own(self, handle: str) -> bool:
@@ -82,21 +94,60 @@ class AuthorizationServer:
 
     def whoami(self) -> Identity:
         """Prove the client, by a question that changes nothing where that is possible, else by a token that is given back."""
-        if "introspection" in self.metadata.endpoints:
-            self.ask(Reference(text=Secret(secrets.token_urlsafe(32))))
-        else:
-            answer = self._ask("token", {"grant_type": "client_credentials"}, repeatable=False)
-            if answer.status != 200:
+        asked = self._ask_anything()
+        if asked is None or asked.status != 200:
+            answer = self._ask("token", _GRANT, repeatable=False)
+            self._give_back(answer)
+            if answer.status != 200 and answer.refusal() not in _REFUSED_REQUEST:
                 raise self._refused(answer)
-            granted = granting.read(answer, self.authority, exchanged=False)
-            self.deny(Reference(text=granted.text), keep_children=False)
         return Identity(subject=self.subject or "-")
 
+    def accepted(self) -> bool:
+        """Whether the server takes the credential for that of its client: by a token, for a question may be free for all."""
+        answer = self._ask("token", _GRANT, repeatable=False)
+        self._give_back(answer)
+        if answer.status == 200:
+            return True
+        if self._refuses_client(answer):
+            return False
+        asked = self._ask_anything()
+        if asked is None or not (asked.status == 200 or self._refuses_client(asked)):
+            raise self._refused(answer)
+        return asked.status == 200
+
+    def _ask_anything(self) -> Answer | None:
+        """Ask about a token that nobody has; ``None`` where the server answers no such questions."""
+        if "introspection" not in self.metadata.endpoints:
+            return None
+        return self._ask("introspection", {"token": secrets.token_urlsafe(32)}, repeatable=True)
+
+    def _give_back(self, answer: Answer) -> None:
+        if answer.status == 200:
+            with suppress(TokenctlError):  # it ends by itself, and what was to be proved is proved
+                self.deny(Reference(text=granting.read(answer, self.authority, exchanged=False).text), keep_children=False)
+
+    def _refuses_client(self, answer: Answer) -> bool:
+        return answer.status in (401, 403) or answer.refusal() in _REFUSED_CLIENT
+
+    @cached_property
+    def registration(self) -> Registration:
+        """Where its clients are registered and managed."""
+        return Registration(self._peer, self.authority, self.metadata.endpoints.get("registration"))
+
     def revoke_self(self) -> None:
-        raise InvalidConfiguration(
-            f"{self.authority} revokes no client by itself",
-            hint="delete the client there; to forget the secret here: tokenctl logout", reason="part_lacking",
-        )  # fmt: skip
+        """Delete the client, where it manages itself (RFC 7592 section 2.3)."""
+        credential = self._credential
+        if credential.registration_uri is None or credential.registration_token is None:
+            raise InvalidConfiguration(
+                f"{self.authority} revokes no client by itself",
+                hint="delete the client there; to forget the secret here: tokenctl logout", reason="part_lacking",
+            )  # fmt: skip
+        why = self.registration.delete(credential)
+        if why is not None or self.accepted():
+            raise Partial(
+                f"{self.authority} may still accept the client: {why or 'it was not deleted'}; nothing was forgotten",
+                hint="delete the client there, then: tokenctl logout", reason="still_active",
+            )  # fmt: skip
 
     def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
         exchanged = request.exchange is not None
@@ -168,7 +219,7 @@ class AuthorizationServer:
     def _refused(self, answer: Answer) -> AccessDenied | InvalidRequest | PolicyDenied | ServerError:
         """Return the error for an answer that refuses. Source: RFC 6749 section 5.2; real servers add their own words."""
         error = answer.refusal()
-        if answer.status in (401, 403) or error in _REFUSED_CLIENT:
+        if self._refuses_client(answer):
             told = f": {error}" if error is not None else ""
             return AccessDenied(f"{self.authority} refuses the client{told}", hint="tokenctl login", reason="credential_refused")
         if error in ("invalid_scope", "scope_invalid", "invalid_target", "invalid_resource", "access_denied"):

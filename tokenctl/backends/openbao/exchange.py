@@ -146,19 +146,21 @@ class Exchanges:
     # Exchanges
 
     def ask(
-        self, method: str, path: str, *, repeatable: bool, document: Mapping[str, object] | None = None, anonymous: bool = False
+        self, method: str, path: str, *, repeatable: bool, document: Mapping[str, object] | None = None, anonymous: bool = False,
+        token: str | None = None,
     ) -> Answer:  # fmt: skip
         """Exchange one request for an answer: of success, 400, 403 or 404.
 
         Args:
-            anonymous: Without the operator's token.
+            anonymous: Without a token.
+            token: Another than the operator's.
 
         Raises:
             Unanswered: not reached, sealed, without a leader, or busy (exit 7); ServerError: any other status (exit 8).
         """
         headers = {"X-Vault-Request": "true"}
         if not anonymous:
-            headers["X-Vault-Token"] = self.token
+            headers["X-Vault-Token"] = token if token is not None else self.token
         if self.settings.namespace is not None:
             headers["X-Vault-Namespace"] = self.settings.namespace
         if self._index is not None:

@@ -16,7 +16,7 @@ from tokenctl.backends.openbao import answers
 from tokenctl.backends.openbao.exchange import Exchanges
 from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
 from tokenctl.deadline import in_order
-from tokenctl.errors import AccessDenied, InvalidRequest, ServerError
+from tokenctl.errors import AccessDenied, InvalidRequest, Partial, ServerError
 from tokenctl.http.peer import PARALLEL, Answer, Peer
 from tokenctl.model.service import ServiceSettings
 from tokenctl.model.times import SECOND, format_instant
@@ -88,10 +88,24 @@ class OpenBao:
         )  # fmt: skip
 
     def revoke_self(self) -> None:
+        if self.exchanges.credential.method == "approle":
+            self._destroy_secret_id()
+            return
         answer = self.exchanges.ask("POST", "auth/token/revoke-self", repeatable=True)
         if answer.status == 403:
             raise self._refused()
         self.exchanges.keep_login()  # it is gone
+
+    def _destroy_secret_id(self) -> None:
+        from tokenctl.backends.openbao.renewal import AnotherSecretId
+
+        ending, credential = AnotherSecretId(self.exchanges), self.exchanges.credential
+        why = ending.end(credential)
+        if why is not None or ending.accepted(credential):
+            raise Partial(
+                f"{self.authority} may still accept the AppRole: {why or 'its secret id lives'}; nothing was forgotten",
+                hint="destroy the secret id there, then: tokenctl logout", reason="still_active",
+            )  # fmt: skip
 
     def _refused(self) -> AccessDenied:
         return AccessDenied(f"{self.authority} refuses the credential", hint="tokenctl login", reason="credential_refused")

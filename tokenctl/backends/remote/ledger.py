@@ -18,6 +18,7 @@ from tokenctl.model.times import SECOND
 from tokenctl.model.token import Reason, Token, TokenRequest
 from tokenctl.secret import Secret
 from tokenctl.store.rows import Stored
+from tokenctl.store.schema import REMOTE
 
 INTENT, OUTCOME = "remote.intent", "remote.outcome"
 HANDLE = re.compile(r"[A-Za-z0-9._~-]{1,256}")
@@ -39,6 +40,13 @@ def recognise(view: View, text: Secret) -> Known | None:
         if stored is not None:
             return Known(stored, look(view, stored, count_children=True))
     return None
+
+
+def living(view: View) -> int:
+    """Return how many tokens of this profile the service may still accept, as far as its rows tell."""
+    return view.store.integer(
+        f"SELECT count(*) FROM token WHERE {REMOTE} AND revoked_at IS NULL AND expires_at > ?", view.now
+    )  # fmt: skip
 
 
 def _peppers(view: View) -> Iterable[bytes]:

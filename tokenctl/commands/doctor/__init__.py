@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tokenctl import files
 from tokenctl.commands.context import Context
-from tokenctl.commands.doctor import access, configuration, installed, keys, startup, store, surroundings
+from tokenctl.commands.doctor import access, configuration, installed, keys, remote, startup, store, surroundings
 from tokenctl.commands.doctor.finding import FAIL, OK, WARN, Examined, Finding, fail
 from tokenctl.errors import TemporarilyUnavailable, TokenctlError, TokenNotActive, worst
 from tokenctl.render.escape import escape
@@ -19,11 +19,11 @@ _COLOURS = {OK: "green", WARN: "yellow", FAIL: "red"}
 CHECKS: dict[str, Check] = {
     "access": access.access, "config": configuration.configuration, "store": store.store, "secret": store.secret,
     "audit": store.audit, "clock": store.clock, "lock": store.lock, "space": store.space, "delivery": store.delivery,
-    "backup": store.backup, "keys": keys.keys,
+    "backup": store.backup, "keys": keys.keys, "credential": remote.credential, "service": remote.service,
     "environment": surroundings.environment, "start-up": startup.start_up, "completions": installed.completions,
     "man": installed.manual,
 }  # fmt: skip
-_OF_A_PROFILE = frozenset({"access", "store", "secret", "audit", "clock", "lock", "space", "delivery", "backup", "keys"})
+_OF_A_PROFILE = frozenset({"access", "store", "secret", "audit", "clock", "lock", "space", "delivery", "backup", "keys", "credential", "service"})
 
 
 def doctor(context: Context, *, strict: bool) -> int:

@@ -41,6 +41,8 @@ def _profile(examined: Examined, name: str) -> Iterator[Finding]:
         return
     try:
         config.read_own_rules(examined.places, profile)
+        if profile.backend != "local":
+            _ = profile.service
     except TokenctlError as error:
         yield fail(_CHECK, error, f"${{EDITOR:-vi}} {shell(path)}")
 

@@ -84,6 +84,11 @@ class Examined:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._begun = time.monotonic()
+
+    def time(self) -> int:
+        """Return the clock as it goes on from this command's one reading, milliseconds."""
+        return self.now + int((time.monotonic() - self._begun) * 1000)
 
     @property
     def now(self) -> int:
