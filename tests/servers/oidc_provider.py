@@ -112,19 +112,23 @@ def _resources() -> dict[str, dict[str, object]]:
 
 @contextmanager
 def running(
-    folder: Path, authority: Authority, *, ttl: int = TTL, resources: Mapping[str, object] | None = None
+    folder: Path, authority: Authority, *, ttl: int = TTL, resources: Mapping[str, object] | None = None,
+    replaces_secret: bool = False, keeps_registration_token: bool = False,
 ) -> Iterator[OidcProvider]:
     """Run one in this folder.
 
     Args:
         ttl: Lifetime in seconds of a token without a resource.
         resources: Added to those of the table: URI to ``format``, ``ttl`` and ``scope``.
+        replaces_secret: Whether the update of a client is answered with a fresh secret (RFC 7592 section 2.2).
+        keeps_registration_token: Whether the registration access token outlives an update.
     """
     process, initial, ci = script("oidc-provider", folder), secrets.token_urlsafe(), CiService()
     configuration = {
         "certificate": str(authority.good.chain), "key": str(authority.good.key), "ttl": ttl, "scopes": SCOPES,
         "clients": [{"client_id": ODD_CLIENT.id, "client_secret": ODD_CLIENT.secret}],
         "resources": {**_resources(), **(resources or {})}, "initial_access_token": initial, "trusted": {ci.issuer: ci.jwks},
+        "replaces_secret": replaces_secret, "keeps_registration_token": keeps_registration_token,
     }  # fmt: skip
     with talking(process, configuration) as issuer:
         server = OidcProvider(process, issuer, authority, initial, ci)

@@ -82,11 +82,21 @@ function provider(issuer, keys) {
       dPoP: { enabled: true },
       introspection: { enabled: true },
       registration: { enabled: true, initialAccessToken: configuration.initial_access_token },
-      registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
+      registrationManagement: { enabled: true, rotateRegistrationAccessToken: !configuration.keeps_registration_token },
       resourceIndicators: { enabled: true, defaultResource: () => undefined, getResourceServerInfo: resourceServer },
       revocation: { enabled: true },
     },
   });
+  if (configuration.replaces_secret) {
+    // RFC 7592 section 2.2 lets a server answer an update with another secret; this one does not by itself.
+    made.use(async (ctx, next) => {
+      await next();
+      if (ctx.oidc?.route !== 'client_update' || ctx.status !== 200 || !ctx.body.client_secret) return;
+      ctx.body.client_secret = crypto.randomUUID().repeat(2);
+      const stored = await new Adapter('Client').find(ctx.body.client_id);
+      await new Adapter('Client').upsert(ctx.body.client_id, { ...stored, client_secret: ctx.body.client_secret });
+    });
+  }
   made.registerGrantType(GRANT_TYPE, tokenExchange(configuration.trusted, resourceServer), PARAMETERS);
   return made;
 }

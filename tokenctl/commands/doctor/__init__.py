@@ -19,11 +19,12 @@ _COLOURS = {OK: "green", WARN: "yellow", FAIL: "red"}
 CHECKS: dict[str, Check] = {
     "access": access.access, "config": configuration.configuration, "store": store.store, "secret": store.secret,
     "audit": store.audit, "clock": store.clock, "lock": store.lock, "space": store.space, "delivery": store.delivery,
-    "backup": store.backup, "keys": keys.keys, "credential": remote.credential, "service": remote.service,
+    "backup": store.backup, "keys": keys.keys,
+    "credential": remote.credential, "service": remote.service,
     "environment": surroundings.environment, "start-up": startup.start_up, "completions": installed.completions,
     "man": installed.manual,
 }  # fmt: skip
-_OF_A_PROFILE = frozenset({"access", "store", "secret", "audit", "clock", "lock", "space", "delivery", "backup", "keys", "credential", "service"})
+_OF_A_PROFILE = frozenset(CHECKS) - {"config", "environment", "start-up", "completions", "man"}
 
 
 def doctor(context: Context, *, strict: bool) -> int:
