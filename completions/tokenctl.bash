@@ -10,8 +10,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'issue')
       verbs=()
-      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --accept-less --out --mode --group --fd --count --from --replace --grace --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --accept-less --exchange --exchange-fd --out --mode --group --fd --count --from --replace --grace --env --child-fd --no-mask -n --dry-run -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --exchange --exchange-fd --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'inspect')
       verbs=()
       flags=(--file --fd --use --offline --valid-for --jwks --issuer --audience --any-audience --scope --leeway --ignore-binding --ask --all-profiles -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -78,7 +78,7 @@ _tokenctl_node() { # VERB: what can follow it
       valued=' --before --out -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'login')
       verbs=()
-      flags=(--client-id --role-id -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      flags=(--client-id --role-id --rotate --in-place -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' --client-id --role-id -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'logout')
       verbs=()
@@ -89,7 +89,7 @@ _tokenctl_node() { # VERB: what can follow it
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile')
-      verbs=(add list show use remove)
+      verbs=(add list show use trust remove)
       flags=(-h --help)
       valued='  ' ;;
     'profile add')
@@ -108,6 +108,10 @@ _tokenctl_node() { # VERB: what can follow it
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
       valued=' -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+    'profile trust')
+      verbs=()
+      flags=(--remove --ca-file -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --ca-file -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile remove')
       verbs=()
       flags=(-y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -158,9 +162,9 @@ _tokenctl_node() { # VERB: what can follow it
 _tokenctl_value() { # VERB:OPTION: offer the option's values
   case $1 in
     *':-p'|*':--profile'|*':--ask') _tokenctl_profiles ;;
-    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'login:-o'|'logout:-o'|'whoami:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'login:--output'|'logout:--output'|'whoami:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
+    ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'login:-o'|'logout:-o'|'whoami:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile trust:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'login:--output'|'logout:--output'|'whoami:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile trust:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
     'audit review:-o'|'audit review:--output') _tokenctl_words text json jsonl sarif ;;
-    *':--credential-file'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file'|*':--ca-file') _tokenctl_files ;;
+    *':--credential-file'|*':--exchange'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file'|*':--ca-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;

@@ -58,6 +58,8 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--note'\t'What it is for'
             set -a flags_told '--request-id'\t'Makes a rerun safe'
             set -a flags_told '--accept-less'\t'Take less scope, if a service grants less'
+            set -a flags_told '--exchange'\t'A job\'s identity that a service gives it for'
+            set -a flags_told '--exchange-fd'\t'Read that from a descriptor'
             set -a flags_told '--out'\t'Write the token there, 0600'
             set -a flags_told '--mode'\t'Mode of that file'
             set -a flags_told '--group'\t'Group of that file'
@@ -86,7 +88,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --subject --scope --audience --ttl --format --algorithm --kind --owner --label --claim --not-before --max-uses --parent --note --request-id --exchange --exchange-fd --out --mode --group --fd --count --from --replace --grace --env --child-fd -p --profile -o --output --timeout --credential-file --credential-fd
         case 'inspect'
             set verbs
             set verbs_told
@@ -601,6 +603,10 @@ function __tokenctl_node --no-scope-shadowing
             set flags_told
             set -a flags_told '--client-id'\t'The client that the secret is of'
             set -a flags_told '--role-id'\t'The AppRole that the secret id is of'
+            set -a flags_told '--rotate'\t'Let a fresh credential take the place of the one kept'
+            set -a flags_told '--in-place'\t'Let the service replace the secret of the client'
+            set -a flags_told '-y'\t'Do not ask'
+            set -a flags_told '--yes'\t'Do not ask'
             set -a flags_told '-p'\t'The profile to work on'
             set -a flags_told '--profile'\t'The profile to work on'
             set -a flags_told '-o'\t'text, json or jsonl'
@@ -659,12 +665,13 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile'
-            set verbs add list show use remove
+            set verbs add list show use trust remove
             set verbs_told
             set -a verbs_told 'add'\t'Make a profile'
             set -a verbs_told 'list'\t'List the profiles'
             set -a verbs_told 'show'\t'Show a profile\'s settings, places and policy'
             set -a verbs_told 'use'\t'Choose the profile that is meant where none is named'
+            set -a verbs_told 'trust'\t'Believe the JWTs of an issuer, by the keys that it publishes'
             set -a verbs_told 'remove'\t'Remove a profile; its store stays'
             set flags_told
             set -a flags_told '-h'\t'Show help and exit'
@@ -764,6 +771,30 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
             set valued -p --profile -o --output --timeout --credential-file --credential-fd
+        case 'profile trust'
+            set verbs
+            set verbs_told
+            set flags_told
+            set -a flags_told '--remove'\t'Trust it no more'
+            set -a flags_told '--ca-file'\t'The certificates to trust, PEM'
+            set -a flags_told '-y'\t'Confirm keys at another origin'
+            set -a flags_told '--yes'\t'Confirm keys at another origin'
+            set -a flags_told '-p'\t'The profile to work on'
+            set -a flags_told '--profile'\t'The profile to work on'
+            set -a flags_told '-o'\t'text, json or jsonl'
+            set -a flags_told '--output'\t'text, json or jsonl'
+            set -a flags_told '-q'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '--quiet'\t'Only the answer; an outcome is the exit code'
+            set -a flags_told '-v'\t'Say more on stderr'
+            set -a flags_told '--verbose'\t'Say more on stderr'
+            set -a flags_told '--no-input'\t'Never ask'
+            set -a flags_told '--timeout'\t'Wait at most this long, default 30s'
+            set -a flags_told '--debug'\t'On a bug, show where it happened'
+            set -a flags_told '--credential-file'\t'The credential of a remote profile'
+            set -a flags_told '--credential-fd'\t'The same, from a descriptor'
+            set -a flags_told '-h'\t'Show help and exit'
+            set -a flags_told '--help'\t'Show help and exit'
+            set valued --ca-file -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile remove'
             set verbs
             set verbs_told
@@ -1011,11 +1042,11 @@ function __tokenctl_value --no-scope-shadowing
     switch "$argv[1]"
         case '*:-p' '*:--profile' '*:--ask'
             __tokenctl_profiles
-        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'audit archive:-o' 'login:-o' 'logout:-o' 'whoami:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'audit archive:--output' 'login:--output' 'logout:--output' 'whoami:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
+        case ':-o' 'issue:-o' 'inspect:-o' 'list:-o' 'revoke:-o' 'rotate-keys:-o' 'rotate-keys status:-o' 'rotate-keys jwks:-o' 'rotate-keys rollback:-o' 'rotate-keys retire:-o' 'audit:-o' 'audit log:-o' 'audit show:-o' 'audit verify:-o' 'audit checkpoint:-o' 'audit reconcile:-o' 'audit archive:-o' 'login:-o' 'logout:-o' 'whoami:-o' 'profile add:-o' 'profile list:-o' 'profile show:-o' 'profile use:-o' 'profile trust:-o' 'profile remove:-o' 'store info:-o' 'store move-secret:-o' 'store backup:-o' 'store restore:-o' 'store accept-clock:-o' 'store seal:-o' 'store release:-o' 'doctor:-o' 'completion:-o' ':--output' 'issue:--output' 'inspect:--output' 'list:--output' 'revoke:--output' 'rotate-keys:--output' 'rotate-keys status:--output' 'rotate-keys jwks:--output' 'rotate-keys rollback:--output' 'rotate-keys retire:--output' 'audit:--output' 'audit log:--output' 'audit show:--output' 'audit verify:--output' 'audit checkpoint:--output' 'audit reconcile:--output' 'audit archive:--output' 'login:--output' 'logout:--output' 'whoami:--output' 'profile add:--output' 'profile list:--output' 'profile show:--output' 'profile use:--output' 'profile trust:--output' 'profile remove:--output' 'store info:--output' 'store move-secret:--output' 'store backup:--output' 'store restore:--output' 'store accept-clock:--output' 'store seal:--output' 'store release:--output' 'doctor:--output' 'completion:--output'
             __tokenctl_words text json jsonl
         case 'audit review:-o' 'audit review:--output'
             __tokenctl_words text json jsonl sarif
-        case '*:--credential-file' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file' '*:--ca-file'
+        case '*:--credential-file' '*:--exchange' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file' '*:--ca-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt

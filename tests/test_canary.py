@@ -121,6 +121,23 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("audit", "verify", "--archive", "a"), None),
         (("audit", "verify", "--archive", "{token}"), None),
     ],
+    "login": [
+        (("login", "-"), "{token}"),
+        (("login", "-", "--client-id", "{token}"), "{jwt}"),
+        (("login", "{token}"), None),
+        (("login", "--rotate", "-", "--yes"), "{token}"),
+        (("login", "-p", "{jwt}", "-"), "{token}"),
+    ],
+    "logout": [
+        (("logout",), None),
+        (("logout", "--revoke"), None),
+        (("logout", "{token}"), None),
+    ],
+    "whoami": [
+        (("whoami",), None),
+        (("whoami", "--credential-file", "{token}"), None),
+        (("whoami", "{jwt}"), None),
+    ],
     "profile": [
         (("profile", "list"), None),
         (("profile", "show"), None),
