@@ -20,7 +20,8 @@ from tokenctl import errors
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 VERBS = (
-    "issue", "inspect", "list", "revoke", "rotate-keys", "audit", "login", "logout", "whoami", "profile", "store", "doctor", "completion",
+    "issue", "inspect", "list", "revoke", "rotate-keys", "audit", "login", "logout", "whoami",
+    "profile", "store", "doctor", "completion",
 )  # fmt: skip
 NOTICE = "notice: made a store; root secret: ~/.config/tokenctl/keys/local (0600)\n"
 

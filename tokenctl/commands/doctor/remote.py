@@ -88,10 +88,12 @@ def _asked(profile: Profile, peer: Peer, address: str) -> tuple[Answer | None, T
 
 def _metadata(profile: Profile, peer: Peer, issuer: str) -> tuple[Answer | None, TokenctlError | None]:
     from tokenctl.backends.oauth2.discovery import discover, locations
+    from tokenctl.model.service import ENDPOINTS
 
     try:
         metadata = discover(peer, issuer, dict(profile.service.endpoints))
-        metadata.require_confirmed(peer.origins, f"add it to origins in the table [service] of profile {profile.name}")
+        remedy = f"add it to origins in the table [service] of profile {profile.name}"
+        metadata.require_confirmed(peer.origins, ENDPOINTS, remedy)
         trouble: TokenctlError | None = None
     except TokenctlError as error:
         if error.exit_code == 7:
