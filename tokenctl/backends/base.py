@@ -35,6 +35,7 @@ class Backend(Keeper):
 
     Attributes:
         kind: The name of its kind, as profiles say it.
+        by_id: Whether an id is enough to judge and to revoke a token; else it takes the token itself.
         place: Where it is, for people.
         asked: Whether any presented token may be sent to a remote service, whatever it carries (``--ask``).
         including_self: Whether the operator's own credential may be revoked too.
@@ -44,6 +45,7 @@ class Backend(Keeper):
     """
 
     kind: str
+    by_id = True
     asked = False
     including_self = False
     wait = 0.0

@@ -96,7 +96,7 @@ def _headline(context: Context, answer: Introspection, backend: Backend | None) 
     paint, now = context.console.paint, context.now
     if answer.active:
         end = answer.found.token.ends_at if answer.found else _expiry(answer)
-        left = f", {format_duration(end - now)} left" if end is not None else ""
+        left = f", {format_duration(end - now)} left" if end is not None and end < LAST_INSTANT else ""
         return paint(f"active{left}", "green")
     if answer.active is None:
         unasked = [check.detail or "" for check in answer.checks if check.ok is None and not _by_choice(check)]
@@ -149,8 +149,8 @@ def _facts(context: Context, answer: Introspection, backend: Backend | None) -> 
         f"  id        {token.id} ({token.kind}, {token.format})",
         *_pair(context, "subject", token.subject, "owner", token.owner),
         *_pair(context, "scope", " ".join(token.scope), "audience", " ".join(token.audience)),
-        f"  issued    {_moment(token.issued_at, now)} by {escape(token.issued_by)}",
-        f"  expires   {_moment(token.expires_at, now)}",
+        f"  issued    {_moment(token.issued_at, now) if token.issued_at else '-'} by {escape(token.issued_by)}",
+        f"  expires   {_moment(token.expires_at, now) if token.expires_at < LAST_INSTANT else '-'}",
     ]
     if token.not_before is not None:
         lines.append(f"  valid     from {_moment(token.not_before, now)}")

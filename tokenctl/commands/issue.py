@@ -124,8 +124,9 @@ def _tell(context: Context, issued: IssuedToken, out: str | None, backend: Backe
         from tokenctl.commands.issue_replace import tell_of_predecessor
 
         tell_of_predecessor(context, backend, token.replaces)
-    console.chat(f"look    {console.command} inspect {token.id}")
-    console.chat(f"kill    {console.command} revoke {token.id}")
+    named = token.id if backend.by_id else "- < FILE"
+    console.chat(f"look    {console.command} inspect {named}")
+    console.chat(f"kill    {console.command} revoke {named}")
 
 
 def preview(context: Context, backend: Backend, request: TokenRequest) -> int:

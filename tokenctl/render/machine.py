@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tokenctl.model.introspection import Found, Introspection
-from tokenctl.model.times import SECOND, format_instant
+from tokenctl.model.times import LAST_INSTANT, SECOND, format_instant
 from tokenctl.model.token import Outcome, Standing, Token
 
 
@@ -31,8 +31,9 @@ def token_object(token: Token, standing: Standing, *, profile: str, now: int, ch
         "state": standing.state, "active": standing.active,
         "subject": token.subject, "owner": token.owner, "scope": sorted(token.scope), "audience": sorted(token.audience),
         "labels": dict(token.labels), "issuer": token.issuer, "kid": token.kid, "parent": token.parent, "children": children,
-        "issued_at": instant(token.issued_at), "not_before": instant(token.not_before),
-        "expires_at": instant(token.expires_at), "expires_in": max(token.expires_at - now, 0) // SECOND,
+        "issued_at": instant(token.issued_at or None), "not_before": instant(token.not_before),
+        "expires_at": instant(token.expires_at) if token.expires_at < LAST_INSTANT else None,
+        "expires_in": max(token.expires_at - now, 0) // SECOND if token.expires_at < LAST_INSTANT else None,
         "revoked": revoked, "suspended": suspended, "replaces": token.replaces,
         "replaced_by": token.replaced_by, "grace_until": instant(token.grace_until),
         "uses": token.uses, "max_uses": token.max_uses, "last_used_at": instant(token.last_used_at),
@@ -84,7 +85,7 @@ def rfc7662_object(answer: Introspection) -> dict[str, object]:
         return {"active": False}
     if answer.members is not None:
         return {**answer.members, "active": True}
-    if answer.found is None:
+    if answer.found is None or (answer.found.token.remote and answer.signature == "valid"):
         return {**(answer.claims or {}), "active": True}
     token = answer.found.token
     members: dict[str, object] = {

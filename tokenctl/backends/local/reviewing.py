@@ -86,7 +86,14 @@ class Reviewer:
             return
         for rules, source in _SOURCES:
             if rules & set(self.rules):
-                yield from (finding for finding in source(self) if finding.rule.id in self.rules)
+                yield from (self._mendable(finding) for finding in source(self) if finding.rule.id in self.rules)
+
+    def _mendable(self, finding: Finding) -> Finding:
+        """Where an authority revokes by the token itself alone, the command that mends takes tokens, not ids."""
+        last = finding.mend[-1] if finding.mend else ()
+        if self.backend.by_id or last[:1] != ("revoke",):
+            return finding
+        return finding._replace(mend=(("revoke", "-", *(last[last.index("--reason") :] if "--reason" in last else ())),))
 
 
 def fingerprint(store_id: str, finding: Finding) -> str:

@@ -151,9 +151,10 @@ def complete(
 
 def _told(text: Secret) -> Mapping[str, object]:
     try:
-        return jwt.decode_unverified(text.reveal().decode("ascii")).claims or {}
+        claims = jwt.decode_unverified(text.reveal().decode("ascii")).claims or {}
     except jwt.MalformedToken:
         return {}
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 def _answered(ask: Callable[[], Facts | None]) -> Mapping[str, object]:

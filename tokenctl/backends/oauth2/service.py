@@ -236,7 +236,7 @@ class AuthorizationServer:
         if error in ("invalid_request", "invalid_grant"):
             return AccessDenied(
                 f"{self.authority} does not take the identity in exchange: {error}",
-                hint="its issuer has to be trusted there, its aud be what that service expects, and its time not over",
+                hint="there its issuer has to be trusted, its aud expected, and this client allowed to exchange",
                 reason="identity_refused",
             )  # fmt: skip
         return self._refused(answer)

@@ -67,6 +67,10 @@ class RemoteAuthority(Backend):
         return self._service
 
     @property
+    def by_id(self) -> bool:  # type: ignore[override]  # known when the service is
+        return self.service.by_handle
+
+    @property
     def delivery(self) -> RemoteAuthority:
         return self
 

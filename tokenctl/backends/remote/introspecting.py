@@ -274,14 +274,13 @@ def _found(
     identifier = facts.handle or _text(members.get("jti"))
     if identifier is None or not ledger.HANDLE.fullmatch(identifier):
         identifier = _derived(authority, text) if text is not None else "-"
-    now = authority.journal.clock
     token = Token(
         id=identifier, kind="access", format="jwt" if text is not None and ledger.claims_of(text) else "opaque",
         subject=_text(members.get("sub")) or _text(members.get("client_id")) or "-", owner=_text(members.get("username")) or "-",
-        issued_by=authority.authority_url, issued_at=_instant(members.get("iat")) or now,
+        issued_by=authority.authority_url, issued_at=_instant(members.get("iat")) or 0,  # where it does not say
         expires_at=_instant(members.get("exp")) or LAST_INSTANT, issuer=authority.authority_url, verifier=b"",
         scope=tuple(sorted(_texts(members.get("scope"), split=True))), audience=tuple(sorted(_texts(members.get("aud")))),
-        delivered_at=now, parent=facts.parent,
+        delivered_at=None, parent=facts.parent,
     )  # fmt: skip
     return Found(token=token, standing=standing, children=facts.children)
 
