@@ -42,8 +42,8 @@ def presented(authority: RemoteAuthority, text: Secret, expectations: Expectatio
     if expectations.offline:
         check = Check(name="state", ok=None, detail="not asked: --offline")
         if judgement is not None:
-            passed = judgement.passed
-            return judgement.answer(active=None if passed else False, state="not_checked", extra=[check])
+            failed = any(made.ok is False for made in judgement.checks)
+            return judgement.answer(active=False if failed else None, state="not_checked", extra=[check])
         return Introspection(active=None, state="not_checked", checks=[check], found=known)
     facts = authority.service.ask(Reference(known.token.id if known is not None else None, text))
     return _answer(authority, text, known, judgement, facts, expectations)
