@@ -28,12 +28,8 @@ class AtOpenBao:
             above.chmod(0o700)
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         path = folder / f"{name}.toml"
-        path.write_text(
-            "\n".join(
-                ['backend = "openbao"', "[service]", f'address = "{address or server.address}"', f'ca_file = "{server.ca_file}"']
-                + lines
-            )
-        )  # fmt: skip
+        served = ['backend = "openbao"', "[service]", f'address = "{address or server.address}"', f'ca_file = "{server.ca_file}"']
+        path.write_text("\n".join([*served, *lines]))
         path.chmod(0o600)
         self.credential = self.hand_in(server.root_token)
 

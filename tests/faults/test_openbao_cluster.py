@@ -4,61 +4,79 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.at_openbao import AtOpenBao
-from tests.conftest import Cli, Result
+from tests.conftest import Cli
 from tests.servers.openbao import OpenBao
 from tests.servers.process import READY
-
-
-class Lagging:
-    """Asks a standby about a token that was issued while it stood still."""
-
-    def __init__(self, cli: Cli, cluster: OpenBao) -> None:
-        self.cluster = cluster
-        self.standby = cluster.nodes[1]
-        self.vault = AtOpenBao(cli, cluster, address=self.standby.address)
-
-    def issue(self) -> dict[str, Any]:
-        """Issue at the leader while the standby stands still."""
-        self.standby.call(None, "GET", "sys/leader")
-        self.standby.process.pause()
-        made = self.cluster.node.call(self.cluster.root_token, "POST", "auth/token/create", policies=["default"])
-        return dict(made.json()["auth"])
-
-    def run(self, *arguments: str, input: str | None = None) -> Result:
-        """Run the program, and let the standby go on when its first request lies there."""
-        waking = threading.Timer(0.7, self.standby.process.resume)
-        waking.start()
-        try:
-            return self.vault(*arguments, input=input)
-        finally:
-            waking.join()
+from tokenctl import wiring
+from tokenctl.backends.openbao.service import OpenBao as TokenService
+from tokenctl.backends.remote.service import Facts, Reference
 
 
 @pytest.fixture
-def lagging(cli: Cli, openbao_cluster: OpenBao) -> Lagging:
-    return Lagging(cli, openbao_cluster)
+def standby_service(cli: Cli, openbao_cluster: OpenBao) -> Iterator[Callable[[], TokenService]]:
+    """Connect to a standby, as one command after the other does, each having looked at its own credential."""
+    AtOpenBao(cli, openbao_cluster, address=openbao_cluster.nodes[1].address)
+    made: list[TokenService] = []
+
+    def connect() -> TokenService:
+        surroundings = wiring.Surroundings(
+            environment=cli.env, now=time.time_ns() // 1_000_000, notice=print, warn=print, timeout=10.0,
+            credential_file=str(cli.home / "vault.credential"),
+        )  # fmt: skip
+        service = wiring.connect_openbao(wiring.open_profile("vault", surroundings), surroundings)
+        assert service.operator.active
+        made.append(service)
+        return service
+
+    yield connect
+    for service in made:
+        service.close()
 
 
-def test_a_standby_that_lags_fools_no_revocation_and_no_question(lagging: Lagging) -> None:
-    cluster = lagging.cluster
-    for _ in range(4):
-        made = lagging.issue()
-        done = lagging.run("revoke", made["accessor"], "--yes", "-o", "json")
-        (target,) = done.json["targets"]  # type: ignore[misc]
-        assert (done.code, target["outcome"], target["state_before"]) == (0, "revoked", "active"), done.out
-        assert cluster.node.call(made["client_token"], "GET", "auth/token/lookup-self").status_code == 403
-        made = lagging.issue()
-        done = lagging.run("inspect", made["accessor"], "-o", "json")
-        assert (done.code, done.json["active"]) == (0, True), done.out
+def lagging(cluster: OpenBao, ask: Callable[[dict[str, Any]], object]) -> tuple[dict[str, Any], object]:
+    """Ask a standby about a token that was issued while it stood still; return the token and its answer."""
+    standby = cluster.nodes[1]
+    standby.call(None, "GET", "sys/leader")  # so that a connection is there
+    standby.process.pause()
+    issued = cluster.node.call(cluster.root_token, "POST", "auth/token/create", policies=["default"]).json()["auth"]
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(issued)))
+    asking.start()
+    time.sleep(0.1)
+    standby.process.resume()
+    asking.join()
+    return issued, answers[0]
 
 
-def test_without_the_right_to_catch_up_nothing_unknown_is_called_denied(lagging: Lagging) -> None:
-    cluster, vault = lagging.cluster, lagging.vault
+def test_a_standby_that_lags_fools_no_question_and_no_revocation(
+    openbao_cluster: OpenBao, standby_service: Callable[[], TokenService]
+) -> None:
+    def deny(service: TokenService, issued: dict[str, Any]) -> object:
+        return service.deny(Reference(issued["accessor"]), keep_children=False)
+
+    doubted = 0
+    for _ in range(10):  # as soon as it runs, it catches up
+        service = standby_service()
+        _, facts = lagging(openbao_cluster, lambda issued, service=service: service.ask(Reference(issued["accessor"])))  # type: ignore[misc]
+        assert isinstance(facts, Facts)
+        assert (facts.active, facts.sure) == (True, True)
+        doubted += service.exchanges.caught_up  # it said first that it knows no such token
+        service = standby_service()
+        issued, _ = lagging(openbao_cluster, lambda issued, service=service: deny(service, issued))  # type: ignore[misc]
+        told = openbao_cluster.node.call(issued["client_token"], "GET", "auth/token/lookup-self")
+        assert told.status_code == 403
+    assert doubted
+
+
+def test_without_the_right_to_catch_up_nothing_unknown_is_called_denied(cli: Cli, openbao_cluster: OpenBao) -> None:
+    cluster = openbao_cluster
+    vault = AtOpenBao(cli, cluster, address=cluster.nodes[1].address)
     paths = ("lookup", "lookup-accessor", "revoke", "revoke-accessor", "create")
     rights: dict[str, list[str] | str] = {f"auth/token/{path}": ["update"] for path in paths}
     cluster.policy("plain", **rights, **{"auth/token/lookup-self": ["read"]})
