@@ -10,7 +10,7 @@ import platform
 import sys
 from importlib import import_module
 
-TABLES = ("startup", "scale", "bulk", "bulk_revoke", "audit")
+TABLES = ("startup", "scale", "bulk", "bulk_revoke", "audit", "remote")
 REPORTS = ("tab", "writers")
 
 
