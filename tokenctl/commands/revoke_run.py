@@ -115,6 +115,9 @@ def _outcomes(backend: Backend, action: Action, targets: list[Target]) -> Iterat
 def _after_interrupt(backend: Backend, action: Action, gathered: Gathered, waiting: list[str]) -> Iterator[Outcome]:
     """Tell of the targets without an outcome: the store knows which of them were reached."""
     for identifier, standing in backend.directory.survey(waiting):
+        if standing is None and backend.kind != "local":
+            yield Outcome(id=identifier, outcome="unreachable", detail="interrupted before it")
+            continue
         if standing is None:
             outcome = "unknown"
         elif action.changes(standing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -165,3 +166,21 @@ def revoke(change: Change, stored: Stored[Token], reason: Reason, *, keep_childr
         revoked_at=change.now, revoked_by=change.actor_name, reason=reason.reason, revoked_note=reason.note,
         ticket=reason.ticket, revoked_request=reason.request_id, children_kept=int(keep_children),
     )  # fmt: skip
+
+
+def was_begun(view: View, identifier: str) -> bool:
+    """Whether a token that has no row here was known when its revocation was asked for, or that was never answered.
+
+    The newest intent is that of the revocation under way.
+    """
+    sql = "SELECT operation, body FROM record WHERE target = ? AND +operation IN (?, ?) ORDER BY seq DESC LIMIT -1 OFFSET 1"
+    for operation, body in view.store.rows(sql, identifier, INTENT, OUTCOME):
+        if operation == INTENT:
+            return True
+        try:
+            outcome = json.loads(body).get("outcome") if isinstance(body, bytes) else None
+        except ValueError:
+            outcome = None
+        if outcome != "unreachable":
+            return outcome in ("revoked", "already_revoked", "unverified", "still_active")
+    return False

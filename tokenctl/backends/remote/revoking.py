@@ -143,6 +143,8 @@ def _batch(
         for target, fate in zip(targets, fates, strict=True):
             stored = rows.get(target.id)
             before = stored.row if stored is not None else None
+            if fate.outcome == "unknown" and ledger.was_begun(change, target.id):
+                fate = fate._replace(outcome="already_revoked", state_before="revoked", detail="asked for before")
             along = children.get(target.id, 0) if fate.outcome == "revoked" else 0
             if along and keep_children:
                 fate = fate._replace(detail=f"{along} {'child' if along == 1 else 'children'} kept")
