@@ -82,7 +82,8 @@ def _revocations(bench: Bench, server: OpenBao) -> list[Row]:
     return [
         Row(shown=shown, ours=taken, floor=asked, floor_shown=f"plain httpx, asked before and after ({TOKENS / asked:.0f}/s)",
             goal="", unit="s"),
-        Row(shown=shown, ours=taken, floor=done, floor_shown=f"plain httpx, revoked alone ({TOKENS / done:.0f}/s)", goal="", unit="s"),
+        Row(shown=shown, ours=taken, floor=done, floor_shown=f"plain httpx, revoked alone ({TOKENS / done:.0f}/s)",
+            goal="", unit="s"),
     ]  # fmt: skip
 
 

@@ -26,10 +26,12 @@ _CLOSED = "o.operation = 'remote.outcome' AND instr(o.body, CAST('\"outcome\":\"
 _NEXT = """coalesce((SELECT min(n.seq) FROM record AS n
       WHERE n.{by} = i.{by} AND n.seq > i.seq AND n.operation = 'remote.intent'), i.seq + (1 << 53))"""
 _CLOSING = f"SELECT 1 FROM record AS o WHERE o.{{by}} = i.{{by}} AND o.seq > i.seq AND o.seq < {_NEXT} AND {_CLOSED}"
+# A later revocation that the service was seen to keep settles every earlier one of the token.
+_DENIED = """SELECT 1 FROM record AS d WHERE d.target = i.target AND d.seq > i.seq AND d.operation = 'remote.outcome'
+    AND (instr(d.body, CAST('"outcome":"revoked"' AS BLOB)) OR instr(d.body, CAST('"outcome":"already_revoked"' AS BLOB)))"""
 _ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request FROM record AS i WHERE i.operation = 'remote.intent'
     AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")})
-      ELSE NOT EXISTS ({_CLOSING.format(by="target")}) END"""
-
+      ELSE NOT EXISTS ({_CLOSING.format(by="target")}) AND NOT EXISTS ({_DENIED}) END"""
 _TOLD = "SELECT max(seq) FROM record WHERE request = ? AND operation = 'remote.outcome'"
 
 
