@@ -353,7 +353,7 @@ def test_a_token_that_others_would_die_with_stays_until_it_may_go(cli, openbao):
     assert issued.code == 0, issued.err
     done = cli("-p", "vault", *ROTATE)
     assert (done.code, done.out) == (11, "")
-    assert "1 tokens that were issued through this profile may die with it" in done.err
+    assert "what was issued through this profile may die with it (living: 1)" in done.err
     assert accepts(openbao, item(cli, "vault")["secret"])
     assert (accepts(openbao, before), accepts(openbao, issued.out.strip())) == (True, True)
     openbao.policy(

@@ -10,7 +10,7 @@ from tokenctl.errors import InvalidRequest
 
 LOGIN = epilog(
     ["tokenctl login --client-id deployer", "tokenctl -p vault login - < token.txt", "tokenctl login --rotate --yes"],
-    [0, 2, 4, 5, 7, 8, 9, 10, 11],
+    [0, 2, 4, 5, 6, 7, 8, 9, 10, 11],
 )
 LOGOUT = epilog(
     ["tokenctl logout", "tokenctl -p vault logout --revoke", "tokenctl logout -q"], [0, 2, 4, 5, 6, 7, 8, 9, 10, 11]

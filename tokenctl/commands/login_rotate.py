@@ -10,7 +10,7 @@ from tokenctl.backends.remote.renewal import Renewal, recorded
 from tokenctl.commands.context import Context
 from tokenctl.commands.login import document, origins_of, read_stdin, remote_profile
 from tokenctl.config import Profile
-from tokenctl.errors import InvalidRequest
+from tokenctl.errors import Conflict, InvalidRequest
 from tokenctl.operators import Kept
 from tokenctl.render.escape import cell
 from tokenctl.secret import Secret
@@ -28,6 +28,7 @@ def rotate(context: Context, place: str | None, *, in_place: bool, yes: bool) ->
 
     Raises:
         InvalidRequest: not confirmed (exit 2).
+        Conflict: another command rotated it meanwhile (exit 6).
         AccessDenied: the credential is missing, refused, or may not do it (exit 4).
         Unanswered: what was begun goes on by the same command (exit 7).
         ServerError: the service does not accept what it handed out: nothing was changed (exit 8).
@@ -57,7 +58,7 @@ def rotate(context: Context, place: str | None, *, in_place: bool, yes: bool) ->
         with lock.exclusive(os.path.join(folder, "credential.lock"), deadline=context.surroundings.timeout):
             current = _kept(context, profile)
             if current.credential.secret != kept.credential.secret:
-                raise InvalidRequest("the credential was rotated by another command meanwhile: nothing was done")
+                raise Conflict("the credential was rotated by another command meanwhile: nothing was done", reason="rotated")
             subject = current.credential.client_id or current.credential.role_id
             with recorded(backend.journal, "credential.rotate", subject, renewal.way):
                 credential = rotate_credential.rotate(current, renewal, backend.place)
@@ -84,5 +85,5 @@ def _kept(context: Context, profile: Profile) -> Kept:
 def _question(profile: Profile, place: str, renewal: Renewal, issued: int) -> str:
     living = ""
     if issued and renewal.way == "another_client":
-        living = f" {issued:,} living tokens were obtained by this client: they may die, and the next one may not revoke them."
+        living = f" Living tokens that this client obtained: {issued:,}. They may die, and the next one may not revoke them."
     return f"Profile {profile.name} ({place}): {renewal.told}.{living} Go on?"

@@ -195,7 +195,7 @@ class AnotherToken:
         issued = self._issued()
         if issued:
             return (
-                f"{issued:,} tokens that were issued through this profile may die with it, and the credential may not use"
+                f"what was issued through this profile may die with it (living: {issued:,}), and the credential may not use"
                 " auth/token/revoke-orphan"
             )
         self._call(former, "auth/token/revoke-self", {}, repeatable=True)
