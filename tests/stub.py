@@ -44,13 +44,14 @@ class Stub:
         requests: Each request whole, once its body has come.
     """
 
-    def __init__(self, answering: Serving, context: ssl.SSLContext | None) -> None:
+    def __init__(self, answering: Serving, context: ssl.SSLContext | None, host: str) -> None:
         self.heads: list[bytes] = []
         self.requests: list[Request] = []
         self.stopping = threading.Event()
         self._answering = answering
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = f"[{host}]" if ":" in host else host
+        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._address = self._listener.getsockname()
         self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -62,7 +63,7 @@ class Stub:
 
     def url(self, path: str = "/jwks.json") -> str:
         scheme = "http" if self._context is None else "https"
-        return f"{scheme}://127.0.0.1:{self.port}{path}"
+        return f"{scheme}://{self._host}:{self.port}{path}"
 
     def _accept(self) -> None:
         while not self.stopping.is_set():
@@ -101,7 +102,7 @@ class Stub:
 
     def stop(self) -> None:
         self.stopping.set()
-        socket.create_connection(self._address, timeout=30).close()
+        socket.create_connection(self._address[:2], timeout=30).close()
         self._threads[0].join(timeout=30)
         self._listener.close()
         for connection in tuple(self._open):
@@ -120,20 +121,24 @@ def send(connection: socket.socket, answering: Answer) -> None:
 
 
 @contextmanager
-def serving(answering: Answer | Mapping[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[Stub]:
-    """Serve these bytes, or what a function sends, or one of both by the path that is asked, on a free port of 127.0.0.1."""
+def serving(
+    answering: Answer | Mapping[str, Answer], context: ssl.SSLContext | None = None, *, host: str = "127.0.0.1"
+) -> Iterator[Stub]:
+    """Serve these bytes, or what a function sends, or one of both by the path that is asked, on a free port of this host."""
 
     def serve(connection: socket.socket, request: Request) -> None:
         send(connection, answering.get(request.path, _UNKNOWN) if isinstance(answering, Mapping) else answering)
 
-    with serving_requests(serve, context) as stub:
+    with serving_requests(serve, context, host=host) as stub:
         yield stub
 
 
 @contextmanager
-def serving_requests(answering: Serving, context: ssl.SSLContext | None = None) -> Iterator[Stub]:
+def serving_requests(
+    answering: Serving, context: ssl.SSLContext | None = None, *, host: str = "127.0.0.1"
+) -> Iterator[Stub]:
     """Serve what a function makes of each request."""
-    stub = Stub(answering, context)
+    stub = Stub(answering, context, host)
     try:
         yield stub
     finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenctl.deadline import apart
 from tokenctl.errors import ServerError, TemporarilyUnavailable
-from tokenctl.http.transport import TOO_LATE, Fault, context, decoded, fresh_for, public_url, read, why
+from tokenctl.http.transport import TOO_LATE, Fault, context, decoded, fresh_for, public_url, read, silence, tls_fault, why
 
 if TYPE_CHECKING:
     import httpx
@@ -72,10 +72,9 @@ def get(address: httpx.URL, *, limit: int, seconds: float) -> Fetched | Fault:
     The seconds bound each wait and the body as a whole, not the look-up of a name nor a header that drips: whoever asks
     does it :func:`~tokenctl.deadline.apart`, and waits no longer than they want.
     """
-    import ssl
-
     import httpx
 
+    silence()
     until = time.monotonic() + seconds
     try:
         with (
@@ -91,10 +90,7 @@ def get(address: httpx.URL, *, limit: int, seconds: float) -> Fetched | Fault:
     except (httpx.ProtocolError, zlib.error):
         return Fault("sent an answer that cannot be read")
     except httpx.TransportError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ssl.SSLError):
-            cause = cause.__cause__ or cause.__context__
-        return Fault(f"was not reached: {why(cause)}", passing=True, hint="check the address and the network")
+        return Fault(f"was not reached: {why(tls_fault(error))}", passing=True, hint="check the address and the network")
     except httpx.HTTPError:
         return Fault("sent an answer that cannot be read")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import zlib
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
 _MAX_URL = 2048  # characters
+_MAX_LABEL = 63  # characters between two dots of a name (RFC 1035 section 2.3.4)
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?([0-9]{1,9})"?(?=\s*(?:,|$))', re.ASCII | re.IGNORECASE)
 _AGE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # What OpenSSL's verification found (X509_verify_cert_error_string), in our words.
@@ -66,6 +68,8 @@ def public_url(url: str) -> httpx.URL:
     port = 443 if address.port is None else address.port
     if not re.fullmatch(r"[\x21-\x7e]+", url) or len(url) > _MAX_URL or not 0 < port < 1 << 16:
         raise InvalidRequest("not a URL", hint="https://HOST/PATH")
+    if ":" not in address.host and not all(0 < len(label) <= _MAX_LABEL for label in address.host.removesuffix(".").split(".")):
+        raise InvalidRequest("not a URL: no such host name", hint="https://HOST/PATH")
     named = "#" in url or "@" in url.partition("://")[2].partition("/")[0]
     allowed = address.scheme == "https" or (address.scheme == "http" and _is_loopback(address.host))
     if named or not allowed or not address.host:
@@ -81,11 +85,12 @@ def _is_loopback(host: str) -> bool:
 
 
 @cache
-def context(scheme: str, ca_file: str | None = None) -> ssl.SSLContext:
+def context(scheme: str, ca_file: str | None = None, *, credentials: bool = False) -> ssl.SSLContext:
     """Return what servers are trusted by: built by hand, for the default context writes its keys where SSLKEYLOGFILE says.
 
     Args:
         ca_file: The authorities that alone are trusted; ``None`` for those of this machine.
+        credentials: Whether servers are given any: then no SSL_CERT_FILE of the environment says whom this machine trusts.
 
     Raises:
         InvalidConfiguration: the file holds no certificates (exit 9).
@@ -93,16 +98,41 @@ def context(scheme: str, ca_file: str | None = None) -> ssl.SSLContext:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if scheme == "https" and ca_file is None:
-        context.load_default_certs()
-    elif scheme == "https":
+    if scheme != "https":
+        return context
+    if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ValueError):  # ssl.SSLError is an OSError
             raise InvalidConfiguration(
                 f"{ca_file} holds no certificates to trust", hint="a PEM file of the service's CA"
             ) from None
+    elif credentials:
+        places = ssl.get_default_verify_paths()
+        for name, place in (("cafile", places.openssl_cafile), ("capath", places.openssl_capath)):
+            if os.path.exists(place):
+                context.load_verify_locations(**{name: place})
+    else:
+        context.load_default_certs()
     return context
+
+
+def silence() -> None:
+    """Let the library log nothing, whoever set up logging in this interpreter: it writes addresses and headers."""
+    import logging
+
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def tls_fault(error: BaseException) -> ssl.SSLError | None:
+    """Return the fault of TLS that lies behind a failed connection."""
+    import ssl
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def why(error: BaseException | None) -> str:
@@ -123,6 +153,8 @@ def decoded(response: httpx.Response, limit: int) -> Iterator[bytes]:
         raise zlib.error
     decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
     for part in response.iter_raw():
+        if decoder.eof:  # it would keep what follows, without a limit
+            raise zlib.error
         yield decoder.decompress(part, limit + 1)
     if not decoder.eof:
         raise zlib.error

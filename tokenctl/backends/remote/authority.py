@@ -12,9 +12,9 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Obtained, Reference, Service
 from tokenctl.config import Profile
-from tokenctl.errors import InvalidConfiguration, PolicyDenied, ServerError, TokenctlError
+from tokenctl.errors import InvalidConfiguration, PolicyDenied, TokenctlError
 from tokenctl.formats import pasted
-from tokenctl.http.peer import Unanswered
+from tokenctl.http.peer import maybe_done
 from tokenctl.model.identifier import new_id
 from tokenctl.model.introspection import Expectations, Introspection
 from tokenctl.model.times import SECOND, format_duration, format_instant
@@ -194,8 +194,7 @@ class RemoteAuthority(Backend):
 
     def _note_failure(self, named: str, error: TokenctlError) -> None:
         """Record that nothing was obtained, or that this is not known; the error then says how to find out."""
-        unanswered = isinstance(error, Unanswered) and error.carried_out is None
-        unknown = unanswered or (isinstance(error, ServerError) and error.reason == "malformed_answer")
+        unknown = maybe_done(error)
         with self.journal.changing() as change:
             assert change is not None
             outcome = "unknown" if unknown else "failed"

@@ -22,7 +22,7 @@ from tokenctl.errors import (
     TemporarilyUnavailable,
     TokenctlError,
 )
-from tokenctl.http.peer import PARALLEL, Unanswered
+from tokenctl.http.peer import PARALLEL, Unanswered, maybe_done
 from tokenctl.model.times import LAST_INSTANT, SECOND
 from tokenctl.model.token import Outcome, Reason, Target, Token
 from tokenctl.store.rows import Stored
@@ -243,12 +243,10 @@ def _settled(
     state = "active" if before is not None and before.active else None
     try:
         denial = service.deny(reference, keep_children=keep_children)
-    except Unanswered as error:
-        if error.carried_out is False:
+    except TokenctlError as error:
+        if not maybe_done(error):
             return Fate("unreachable", state, error.message, failure=error.exit_code)
         detail: str | None = f"{error.message}: whether it was revoked is not known"
-    except TokenctlError as error:
-        return Fate("unreachable", state, error.message, failure=error.exit_code)
     else:
         detail = denial.detail
     return _verified(service, reference, state, detail, begun=begun, wait=wait, children=before.children if before else 0)
