@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tokenctl.backends.base import Backend
@@ -151,28 +150,32 @@ class RemoteAuthority(Backend):
         except TokenctlError as error:
             self._note_failure(named, error)
             raise
-        self.journal.catch_up()
-        excess = _excess(request, obtained, policy, named_subject=request.subject != self.service.subject)
-        if excess is not None:
-            self._give_back(named, obtained, excess)
-        self._tell_difference(request, obtained)
         try:
-            with self.journal.changing(trusted=False) as change:
-                assert change is not None
-                elapsed = round((time.monotonic() - begun) * 1000)
-                assert obtained.expires_at is not None
-                token = ledger.keep(
-                    change, request, obtained, authority=self.authority_url, expires_at=obtained.expires_at, named=named,
-                    own=own or (None if request.batch is not None else named), policy=policy.hash,
-                )  # fmt: skip
-                token = ledger.conclude_about(change, Stored(token, intact=True), "issue", "done", named, duration_ms=elapsed)
-            for warning in obtained.warnings:
-                self.journal.warn(f"{token.id}: {warning}")
-        except BaseException:
+            self.journal.catch_up()
+            excess = _excess(request, obtained, policy, named_subject=request.subject != self.service.subject)
+            if excess is None:
+                self._tell_difference(request, obtained)
+                return self._keep(request, obtained, named, begun)
+        except BaseException as failure:
             # Nothing happens unrecorded: what cannot be recorded is not handed out.
-            with suppress(TokenctlError):
-                self.service.deny(Reference(obtained.handle, obtained.text), keep_children=False)
+            self._take_back(obtained, failure)
             raise
+        self._give_back(named, obtained, excess)
+        raise excess
+
+    def _keep(self, request: TokenRequest, obtained: Obtained, named: str, begun: float) -> IssuedToken:
+        own = request.request_id
+        with self.journal.changing(trusted=False) as change:
+            assert change is not None
+            elapsed = round((time.monotonic() - begun) * 1000)
+            assert obtained.expires_at is not None
+            token = ledger.keep(
+                change, request, obtained, authority=self.authority_url, expires_at=obtained.expires_at, named=named,
+                own=own or (None if request.batch is not None else named), policy=self.policy.hash,
+            )  # fmt: skip
+            token = ledger.conclude_about(change, Stored(token, intact=True), "issue", "done", named, duration_ms=elapsed)
+        for warning in obtained.warnings:
+            self.journal.warn(f"{token.id}: {warning}")
         return IssuedToken(token=token, text=obtained.text, request_id=own or named)
 
     def _settle_before(self, named: str) -> None:
@@ -181,6 +184,23 @@ class RemoteAuthority(Backend):
 
         for settled in reconciling.settle_before(self, named):
             self.journal.warn(f"request {named} was begun before: {settled.detail}")
+
+    def _take_back(self, obtained: Obtained, failure: BaseException) -> None:
+        """Revoke what cannot be recorded; the failure then says what came of that."""
+        _, fate = self._revoked(obtained)
+        if isinstance(failure, TokenctlError):
+            failure.message = f"{failure.message}; a token was granted: {fate}"
+
+    def _revoked(self, obtained: Obtained) -> tuple[bool, str]:
+        """Revoke at once what nobody gets; return whether it is denied now, and that in words."""
+        from tokenctl.backends.remote.revoking import denied_now
+
+        try:
+            kept = denied_now(self.service, Reference(obtained.handle, obtained.text))
+        except TokenctlError as error:
+            kept = error.message
+        until = f" until {format_instant(obtained.expires_at)}" if obtained.expires_at is not None else ""
+        return kept is None, "it was revoked" if kept is None else f"nobody has it, and it may still be accepted{until} ({kept})"
 
     def _deny_undelivered(self, waiting: Sequence[Token], named: str) -> None:
         """Deny what the same request brought before and never reached its taker, where its handle is enough."""
@@ -204,25 +224,16 @@ class RemoteAuthority(Backend):
             error.hint = "tokenctl audit reconcile; to ask for another one: run again"
 
     def _give_back(self, named: str, obtained: Obtained, excess: PolicyDenied) -> None:
-        """Revoke at once what is more, or less, than may be taken, and refuse (exit 12)."""
-        from tokenctl.backends.remote.revoking import denied_now
-
-        reference = Reference(obtained.handle, obtained.text)
-        try:
-            gone = denied_now(self.service, reference)
-        except TokenctlError as error:
-            gone = error.message
+        """Revoke at once what is more, or less, than may be taken; the refusal then says what came of that (exit 12)."""
+        gone, fate = self._revoked(obtained)
         with self.journal.changing() as change:
             assert change is not None
             identifier = ledger.derived_id(change, obtained.text)
             ledger.conclude(
-                change, "issue", "denied" if gone is None else "unverified", target=identifier, request_id=named,
+                change, "issue", "denied" if gone else "unverified", target=identifier, request_id=named,
                 parameters={"reason": excess.reason},
             )  # fmt: skip
-        until = f" until {format_instant(obtained.expires_at)}" if obtained.expires_at is not None else ""
-        fate = "it was revoked" if gone is None else f"nobody has it, and it may still be accepted{until} ({gone})"
         excess.message = f"{excess.message}; {fate}"
-        raise excess
 
     def _tell_difference(self, request: TokenRequest, obtained: Obtained) -> None:
         """Say what was granted otherwise than it was asked for, once for each difference of a command."""

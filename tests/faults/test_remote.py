@@ -1,0 +1,298 @@
+"""A change at a service that fails on its way: done, not done, or not known and told so; never asked twice, and a rerun works."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.at_openbao import AtOpenBao
+from tests.conftest import Result
+from tests.inprocess import InProcess
+from tests.remote import AtServer, write_profile
+from tests.servers import faults
+from tests.servers.authority import Authority
+from tests.servers.breaker import HANG, LOSE, PASS, REFUSE, Breaker, Fate, breaking
+from tests.servers.oidc_provider import OidcProvider
+from tests.servers.openbao import OpenBao
+from tests.stub import Request, answer
+
+NOT_KNOWN = "whether a token was issued is not known"
+
+
+class Paths(NamedTuple):
+    """Where a service is asked for what."""
+
+    issue: str
+    ask: str
+    revoke: str
+
+
+PATHS = {
+    "oauth2": Paths("/token", "/token/introspection", "/token/revocation"),
+    "openbao": Paths("auth/token/create", "auth/token/lookup-accessor", "auth/token/revoke-accessor"),
+}
+
+
+class Once(NamedTuple):
+    """One request meets a fate, and those after it pass."""
+
+    fate: Fate
+
+
+class Afterwards(NamedTuple):
+    """The requests meet a fate once the server was asked to revoke."""
+
+    fate: Fate
+
+
+class Scene:
+    """The program at a real server, and what stands between the two.
+
+    Attributes:
+        at: Runs a verb.
+        meet: What the requests to a path meet, by the path's last words; the others pass.
+    """
+
+    def __init__(self, at: AtServer | AtOpenBao, paths: Paths, home: Path, secrets: list[str]) -> None:
+        self.at = at
+        self.paths = paths
+        self.home = home
+        self.secrets = secrets
+        self.meet: dict[str, Fate | Once | Afterwards] = {}
+        self.breaker: Breaker | None = None
+
+    def choose(self, request: Request, _number: int) -> Fate:
+        end, fate = next(((end, fate) for end, fate in self.meet.items() if request.path.endswith(end)), ("", PASS))
+        if isinstance(fate, Once):
+            self.meet[end] = PASS
+            return fate.fate
+        if isinstance(fate, Afterwards):
+            return fate.fate if self.passed(self.paths.revoke) else PASS
+        return fate
+
+    def passed(self, end: str) -> int:
+        """Count what the server did of the requests to a path."""
+        assert self.breaker is not None
+        return sum(1 for request in self.breaker.passed if request.path.endswith(end))
+
+    def __call__(self, *arguments: str, input: str | None = None) -> Result:
+        done = self.at(*arguments, "--timeout", "1s", input=input)
+        told = [line for line in done.err.splitlines() if not line.startswith(("notice: ", "warning: "))]
+        assert len(told) <= 2 or arguments[0] == "revoke", done.err
+        assert "a bug" not in done.err
+        for secret in self.secrets:
+            assert secret not in done.err
+            assert secret not in done.out or (arguments[0] == "issue" and done.code == 0)
+        return done
+
+    def check(self) -> None:
+        """The log is whole, and nothing that was asked for or answered lies in a file of ours."""
+        verified = self.at.cli("audit", "verify", "-p", self.at.name, "-q")
+        assert (verified.code, verified.out, verified.err) == (0, "", "")
+        for file in self.home.rglob("*"):
+            if file.is_file() and file != self.at.credential:
+                data = file.read_bytes()
+                assert not any(secret.encode() in data for secret in self.secrets), file
+
+    def outcomes(self, what: str) -> list[object]:
+        return [outcome for operation, reason, outcome in self.at.records() if (operation, reason) == ("remote.outcome", what)]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[InProcess]:
+    umask = os.umask(0o077)  # as the program does
+    yield InProcess(tmp_path / "home")
+    os.umask(umask)
+
+
+@contextmanager
+def staged(
+    kind: str, cli: InProcess, oidc_provider: OidcProvider, openbao: OpenBao, authority: Authority
+) -> Iterator[Scene]:  # fmt: skip
+    if kind == "oauth2":
+        client = oidc_provider.register("client_secret_post")
+        at: AtServer | AtOpenBao = AtServer(cli, oidc_provider, client)
+        scene = Scene(at, PATHS[kind], cli.home, [client.secret])
+        with breaking(oidc_provider.issuer, authority, scene.choose) as scene.breaker:
+            ends = {
+                f"endpoints.{name}": oidc_provider.metadata[f"{name}_endpoint"].replace(oidc_provider.issuer, scene.breaker.url)
+                for name in ("token", "introspection", "revocation")
+            }
+            write_profile(cli.home, at.name, oidc_provider.issuer, oidc_provider.ca_file, client, **ends)
+            yield scene
+    else:
+        secret = str(openbao.token(policies=["root"])["client_token"])
+        scene = Scene(None, PATHS[kind], cli.home, [secret])  # type: ignore[arg-type]  # the next line but one
+        with breaking(openbao.address, authority, scene.choose) as scene.breaker:
+            scene.at = AtOpenBao(cli, openbao, address=scene.breaker.url)
+            scene.at.hand_in(secret)
+            yield scene
+
+
+@pytest.fixture(params=["oauth2", "openbao"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def scene(
+    kind: str, cli: InProcess, oidc_provider: OidcProvider, openbao: OpenBao, authority: Authority
+) -> Iterator[Scene]:  # fmt: skip
+    with staged(kind, cli, oidc_provider, openbao, authority) as scene:
+        yield scene
+
+
+def issue(scene: Scene, *options: str) -> Result:
+    subject = () if isinstance(scene.at, AtServer) else ("--subject", "someone")
+    return scene("issue", *subject, "--ttl", "10m", *options)
+
+
+GRANT = faults.document({"access_token": "x" * 40, "token_type": "Bearer", "expires_in": 600, "auth": {"client_token": "x" * 40}})
+# What the request for a token meets: exit code, whether the outcome is known, what is told, and how often it is asked.
+ISSUING: dict[str, tuple[Fate, int, bool, str]] = {
+    "reset": (REFUSE, 7, False, "the connection"),
+    "answer lost": (LOSE, 7, False, "the connection"),
+    "answer never comes": (HANG, 7, False, "did not answer in time"),
+    "silence": (faults.silent, 7, False, "did not answer in time"),
+    "500": (answer(b"", status="500 x"), 7, False, "answered 500"),
+    "502": (answer(b"<html>", status="502 x"), 7, False, "answered 502"),
+    "plain 503": (answer(b"", status="503 x"), 7, False, "answered 503"),
+    "503 with a time": (faults.try_later("120", "503 x"), 7, True, "answered 503"),
+    "429": (faults.try_later("120"), 7, True, "answered 429"),
+    "cut": (faults.cut(GRANT), 8, False, "sent an answer that cannot be read"),
+    "html": (faults.GARBAGE["html"], 8, False, "broke its contract: "),
+    "not utf-8": (faults.GARBAGE["not utf-8"], 8, False, "broke its contract: "),
+    "deep": (faults.GARBAGE["deep"], 8, False, "broke its contract: "),
+    "names twice": (faults.GARBAGE["names twice"], 8, False, "broke its contract: "),
+    "bomb": (faults.bomb(1 << 25), 8, False, "sent more than 8192 KiB"),
+    "redirect": (faults.redirect("https://127.0.0.1:1/"), 8, True, "redirects are not followed"),
+    "refused": (answer(b'{"error": "invalid_client", "errors": ["permission denied"]}', status="403 x"), 4, True, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ISSUING)
+def test_a_token_that_was_asked_for_is_not_asked_for_twice(what: str, scene: Scene, kind: str) -> None:
+    fate, code, known, told = ISSUING[what]
+    path = scene.paths.issue
+    scene.meet = {path: fate}
+    failed = issue(scene, "--request-id", "r")
+    assert (failed.code, failed.out) == (code, ""), failed
+    assert told in failed.err
+    assert (NOT_KNOWN in failed.err) is not known
+    assert ("audit reconcile" in failed.err) is not known
+    assert scene.passed(path) <= 1
+    assert scene.breaker is not None
+    assert sum(1 for request in scene.breaker.asked if request.path.endswith(path)) == 1
+    assert scene.outcomes("issue") == ["failed" if known else "unknown"]
+    scene.check()
+    scene.meet = {}
+    again = issue(scene, "--request-id", "r")
+    assert again.code == 0, again
+    scene.secrets.append(again.out.strip())
+    assert scene.outcomes("issue")[-1] == "done"
+    scene.check()
+    assert issue(scene, "--request-id", "r").code == 6
+
+
+def reconcile(scene: Scene) -> Result:
+    """Reconcile once no command can be at it any more."""
+    later = time.time_ns() // 1_000_000 + 6 * 60_000
+    return scene.at.cli(
+        "audit", "reconcile", "-p", scene.at.name, "--credential-file", str(scene.at.credential), "-o", "json", now=later
+    )  # type: ignore[call-arg]
+
+
+def living(scene: Scene, openbao: OpenBao, named: str) -> set[str]:
+    """Return the accessors of the tokens that the server itself holds of a request."""
+    found = set()
+    for accessor in openbao.sudo("LIST", "auth/token/accessors")["data"]["keys"]:
+        assert isinstance(scene.at, AtOpenBao)
+        told = scene.at.lookup(accessor)
+        if told is not None and (told["meta"] or {}).get("request_id") == named:
+            found.add(accessor)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["openbao"])
+def test_reconciling_finds_the_token_that_was_lost_and_leaves_the_one_that_was_asked_for_again(
+    scene: Scene, openbao: OpenBao
+) -> None:
+    name = f"r-{time.time_ns()}"
+    scene.meet = {"auth/token/create": LOSE}
+    assert issue(scene, "--request-id", name).code == 7
+    (lost,) = living(scene, openbao, name)
+    scene.meet = {}
+    again = issue(scene, "--request-id", name, "-o", "json")
+    assert again.code == 0
+    assert living(scene, openbao, name) == {lost, again.json["id"]}
+    done = reconcile(scene)
+    assert done.code == 0, done
+    assert living(scene, openbao, name) == {again.json["id"]}
+    assert scene.at("inspect", str(again.json["id"]), "-q").code == 0
+    scene.check()
+
+
+ESCAPING = faults.document({"active": "\x1b[2J\u202e", "data": {"accessor": "\x1b[2J"}})
+FORBIDDEN = answer(b'{"error": "invalid_client", "errors": ["permission denied"]}', status="403 x")
+# What the requests to revoke, or to ask for the state, meet: exit code, outcome, and whether the server revoked it.
+REVOKING: dict[str, tuple[str, Fate | Once | Afterwards, int, str, bool]] = {
+    "answer lost once": ("revoke", Once(LOSE), 0, "revoked", True),
+    "never arrives once": ("revoke", Once(REFUSE), 0, "revoked", True),
+    "500 once": ("revoke", Once(answer(b"", status="500 x")), 0, "revoked", True),
+    "answer lost": ("revoke", LOSE, 0, "revoked", True),
+    "answer never comes": ("revoke", HANG, 0, "revoked", True),
+    "never arrives": ("revoke", REFUSE, 11, "still_active", False),
+    "500": ("revoke", answer(b"", status="500 x"), 11, "still_active", False),
+    "cut": ("revoke", faults.cut(GRANT), 11, "still_active", False),
+    "html": ("revoke", faults.GARBAGE["html"], 11, "still_active", False),
+    "429": ("revoke", faults.try_later("120"), 7, "unreachable", False),
+    "redirect": ("revoke", faults.redirect("https://127.0.0.1:1/"), 11, "unreachable", False),
+    "forbidden": ("revoke", FORBIDDEN, 4, "", False),
+    "state: never arrives": ("ask", REFUSE, 7, "unreachable", False),
+    "state: silence": ("ask", faults.silent, 7, "unreachable", False),
+    "state: html": ("ask", faults.GARBAGE["html"], 11, "unverified", True),
+    "state: escape sequences": ("ask", ESCAPING, 11, "", True),
+    "state: gone afterwards": ("ask", Afterwards(REFUSE), 11, "unverified", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REVOKING)
+def test_what_became_of_a_revocation_is_found_out_or_told(
+    what: str, scene: Scene, kind: str, oidc_provider: OidcProvider
+) -> None:
+    step, fate, code, outcome, gone = REVOKING[what]
+    if (kind, what) == ("openbao", "forbidden"):
+        code = 11  # as its capabilities say, this operator may; what was meant is not known
+    issued = issue(scene, "-o", "json")
+    assert issued.code == 0, issued
+    identifier, text = str(issued.json["id"]), str(issued.json["token"])
+    scene.secrets.append(text)
+    given = ("-", text) if kind == "oauth2" else (identifier, None)
+    command = ("revoke", given[0], "--reason", "test", "--yes", "-o", "json")
+    scene.meet = {getattr(scene.paths, step): fate}
+    first = scene(*command, input=given[1])
+    assert first.code == code, first
+    (target,) = first.json["targets"]  # type: ignore[misc]
+    assert outcome in ("", target["outcome"]), first
+    assert is_active(scene, text, oidc_provider) is not gone
+    scene.check()
+    scene.meet = {}
+    again = scene(*command, input=given[1])
+    assert again.code == 0, again
+    assert again.json["targets"][0]["outcome"] == ("already_revoked" if gone else "revoked")  # type: ignore[index]
+    assert not is_active(scene, text, oidc_provider)
+    scene.check()
+
+
+def is_active(scene: Scene, text: str, oidc_provider: OidcProvider) -> bool:
+    """Ask the server itself."""
+    if isinstance(scene.at, AtServer):
+        return oidc_provider.is_active(oidc_provider.client, text)
+    node = scene.at.server.node
+    return node.call(scene.at.server.root_token, "POST", "auth/token/lookup", token=text).status_code == 200
