@@ -96,6 +96,8 @@ class Stub:
         length = _LENGTH.search(head)
         while length is not None and len(body) < int(length[1]) and (part := connection.recv(65536)):
             body += part
+        if length is not None and len(body) < int(length[1]):
+            return
         request = Request(head, body)
         self.requests.append(request)
         self._answering(connection, request)

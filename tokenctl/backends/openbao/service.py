@@ -16,7 +16,7 @@ from tokenctl.backends.openbao import answers
 from tokenctl.backends.openbao.exchange import Exchanges
 from tokenctl.backends.remote.service import Denial, Facts, Identity, Obtained, Reference
 from tokenctl.deadline import in_order
-from tokenctl.errors import AccessDenied, InvalidRequest, Partial, ServerError
+from tokenctl.errors import AccessDenied, InvalidRequest, Partial, ServerError, TokenctlError
 from tokenctl.http.peer import PARALLEL, Answer, Peer
 from tokenctl.model.service import ServiceSettings
 from tokenctl.model.times import SECOND, format_instant
@@ -159,7 +159,7 @@ class OpenBao:
             return answer, None, ()
         try:
             return answer, self.operator, ()
-        except AccessDenied:  # it may create, and not look at itself
+        except TokenctlError:  # it may create, and not look at itself; what was created is not lost over that
             return answer, None, ("when the credential ends is not known, and the token dies with it",)
 
     def _outlived(self, parent: Facts, end: int | None) -> tuple[str, ...]:

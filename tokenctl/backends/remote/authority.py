@@ -215,13 +215,16 @@ class RemoteAuthority(Backend):
     def _note_failure(self, named: str, error: TokenctlError) -> None:
         """Record that nothing was obtained, or that this is not known; the error then says how to find out."""
         unknown = maybe_done(error)
-        with self.journal.changing() as change:
-            assert change is not None
-            outcome = "unknown" if unknown else "failed"
-            ledger.conclude(change, "issue", outcome, target=None, request_id=named, parameters={"error": error.slug})
         if unknown:
             error.message = f"{error.message}: whether a token was issued is not known"
             error.hint = "tokenctl audit reconcile; to ask for another one: run again"
+        try:
+            with self.journal.changing() as change:
+                assert change is not None
+                outcome = "unknown" if unknown else "failed"
+                ledger.conclude(change, "issue", outcome, target=None, request_id=named, parameters={"error": error.slug})
+        except TokenctlError as failure:  # the intent stands, and what is not concluded is not known
+            error.message = f"{error.message}; that could not be recorded: {failure.message}"
 
     def _give_back(self, named: str, obtained: Obtained, excess: PolicyDenied) -> None:
         """Revoke at once what is more, or less, than may be taken; the refusal then says what came of that (exit 12)."""

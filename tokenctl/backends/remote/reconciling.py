@@ -24,13 +24,20 @@ _SETTLED = ("revoked", "already_revoked", "unknown", "absent", "lapsed")
 # An outcome closes the intent before it; one that is not known closes nothing.
 _CLOSED = "o.operation = 'remote.outcome' AND instr(o.body, CAST('\"outcome\":\"unknown\"' AS BLOB)) = 0"
 _NEXT = """coalesce((SELECT min(n.seq) FROM record AS n
-      WHERE n.{by} = i.{by} AND n.seq > i.seq AND n.operation = 'remote.intent'), i.seq + (1 << 53))"""
+      WHERE n.{by} = i.{by} AND n.target IS i.target AND n.seq > i.seq AND n.operation = 'remote.intent'), i.seq + (1 << 53))"""
 _CLOSING = f"SELECT 1 FROM record AS o WHERE o.{{by}} = i.{{by}} AND o.seq > i.seq AND o.seq < {_NEXT} AND {_CLOSED}"
+# A request for a token may have revoked others under the same name.
+_OF_ISSUE = "instr({}.body, CAST('\"reason\":\"revoke\"' AS BLOB)) = 0"
+# Once no command could be at it, all that a name had brought was settled, whatever was asked for under it since.
+_FOUND = f"""SELECT 1 FROM record AS d WHERE d.request = i.request AND d.seq > i.seq AND d.time - i.time >= {UNDER_WAY}
+    AND d.operation = 'remote.outcome' AND {_OF_ISSUE.format("d")} AND (instr(d.body, CAST('"outcome":"absent"' AS BLOB))
+      OR instr(d.body, CAST('"outcome":"revoked"' AS BLOB)) OR instr(d.body, CAST('"outcome":"lapsed"' AS BLOB)))"""
 # A later revocation that the service was seen to keep settles every earlier one of the token.
 _DENIED = """SELECT 1 FROM record AS d WHERE d.target = i.target AND d.seq > i.seq AND d.operation = 'remote.outcome'
     AND (instr(d.body, CAST('"outcome":"revoked"' AS BLOB)) OR instr(d.body, CAST('"outcome":"already_revoked"' AS BLOB)))"""
 _ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request FROM record AS i WHERE i.operation = 'remote.intent'
-    AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")})
+    AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")} AND {_OF_ISSUE.format("o")})
+        AND NOT EXISTS ({_FOUND})
       ELSE NOT EXISTS ({_CLOSING.format(by="target")}) AND NOT EXISTS ({_DENIED}) END"""
 _TOLD = "SELECT max(seq) FROM record WHERE request = ? AND operation = 'remote.outcome'"
 
