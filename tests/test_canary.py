@@ -29,6 +29,9 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("issue", "--subject", "{token}"), None),
         (("issue", "--subject", "s", "--ttl", "{token}"), None),
         (("issue", "--nonsense={token}"), None),
+        (("issue", "--subject", "s", "--exchange", "-"), "{jwt}"),
+        (("issue", "--subject", "s", "--exchange", "-"), "{jwt} {token}"),
+        (("issue", "--subject", "s", "--exchange", "{jwt}"), None),
     ],
     "inspect": [
         (("inspect", "{id}"), None),
@@ -145,6 +148,8 @@ RUNS: dict[str, list[tuple[tuple[str, ...], str | None]]] = {
         (("profile", "use", "p1"), None),
         (("profile", "use", "local"), None),
         (("profile", "remove", "p1", "--yes"), None),
+        (("profile", "trust", "https://127.0.0.1:1/{token}"), None),
+        (("profile", "trust", "https://127.0.0.1:1", "--remove"), None),
         (("profile", "add", "{token}"), None),
         (("profile", "show", "{jwt}"), None),
         (("profile", "add", "p2", "--issuer", "{token}"), None),

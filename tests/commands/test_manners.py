@@ -70,6 +70,7 @@ EVERY_VERB = [
     ("profile", "show"),
     ("profile", "add", "x"),
     ("profile", "use", "x"),
+    ("profile", "trust", "https://127.0.0.1:1", "--remove"),
     ("profile", "remove", "x"),
     ("store", "release", "--reason", "r"),
     ("store", "info"),

@@ -101,6 +101,8 @@ def _revoke_everywhere(context: Context, order: Order, action: Action, named: li
         scattered = read_everywhere(everywhere, order.sources, named, stdin="-" in order.targets)
         if context.console.output == "json" and len(scattered.by_profile) > 1:
             raise InvalidRequest("several profiles, and -o json is one document", hint="-o jsonl prints a target a line")
+        for place, gathered in scattered.by_profile.values():
+            place.backend.require_reach(gathered.targets.values(), keep_children=action.keep_children)
         codes = []
         for place, gathered in scattered.by_profile.values():
             backend = at(place).backend
