@@ -169,6 +169,7 @@ def test_two_audiences_are_one_too_many(prod: AtServer) -> None:
     done = prod("issue", "--audience", OPAQUE, "--audience", JWT)
     assert (done.code, done.out) == (9, "")
     assert "takes one --audience a token" in done.err
+    assert not (prod.cli.home / ".local").exists()
 
 
 def test_an_unknown_resource_is_the_refusal_of_the_server(prod: AtServer) -> None:
@@ -386,6 +387,8 @@ def test_an_identity_that_is_not_taken_is_refused_and_never_shown(exchanging: At
         assert (done.code, done.out) == (4, "")
         assert f'"reason": "{reason}"' in done.err
         assert identity not in done.err
+    intents = [record for record in exchanging.records() if record[0] == "remote.intent"]
+    assert len(intents) == 1  # what is no identity, or one of the past, is not even sent
 
 
 @pytest.mark.parametrize(

@@ -161,9 +161,13 @@ def test_offline_nobody_is_asked(cli: Cli, authority: object, tmp_path: Path) ->
         server.process.pause()
         try:
             done = at(*arguments, "--timeout", "2s", input=token)
+            # Without a credential too, and when the metadata is no longer fresh.
+            later = time.time_ns() // 1_000_000 + 620_000
+            late = cli.at(later, "inspect", "-", "-p", "prod", "--offline", "--audience", JWT, "--timeout", "2s", input=token)
         finally:
             server.process.resume()
         assert (done.code, done.json["signature"], done.json["state"]) == (11, "valid", "not_checked")
+        assert (late.code, late.out.splitlines()[0]) == (11, "not checked: form, signature and time only")
 
 
 def test_a_service_that_is_away_is_7_and_one_among_others_11(cli: Cli, authority: object, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ Source: RFC 6749 (client credentials), RFC 8707 (resource), RFC 8693 (token exch
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -82,9 +82,13 @@ class AuthorizationServer:
     def subject(self) -> str | None:
         return self._credential.client_id or self._settings.client_id
 
-    def ready(self) -> None:
-        self.metadata  # noqa: B018  # fetched and judged where it is not known yet
+    def ready(self, requests: Sequence[TokenRequest] = ()) -> None:
+        grants = self.metadata.grants
         self._proof()
+        for request in requests:
+            if request.exchange is not None and grants is not None and granting.TOKEN_EXCHANGE not in grants:
+                raise self._lacks_exchange()
+            granting.form_of(request, self.authority, self._clock())
 
     def own(self, handle: str) -> bool:
         return False  # a client proves itself by no token
@@ -151,9 +155,6 @@ class AuthorizationServer:
 
     def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
         exchanged = request.exchange is not None
-        grants = self.metadata.grants
-        if exchanged and grants is not None and granting.TOKEN_EXCHANGE not in grants:
-            raise self._lacks_exchange()
         answer = self._ask("token", granting.form_of(request, self.authority, self._clock()), repeatable=False)
         if answer.status != 200:
             raise self._refused_exchange(answer) if exchanged else self._refused(answer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ class OpenBao:
     def subject(self) -> str | None:
         return None
 
-    def ready(self) -> None:
+    def ready(self, requests: Sequence[TokenRequest] = ()) -> None:
         self.exchanges.credential  # noqa: B018  # looked for where it is not known yet
 
     def keys(self, *, kid: str | None = None, offline: bool = False) -> KeySet | None:

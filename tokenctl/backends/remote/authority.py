@@ -59,11 +59,15 @@ class RemoteAuthority(Backend):
 
     @property
     def service(self) -> Service:
-        """The service; raises AccessDenied where the operator's credential is missing (exit 4)."""
+        """The service; nothing is looked up or sent by taking it."""
         if self._service is None:
             self._service = self._connect()
-            self.journal.actor = self.journal.actor._replace(remote_subject=self._service.subject)
         return self._service
+
+    def begin(self, requests: Sequence[TokenRequest] = ()) -> None:
+        """Find out whether the service can be asked for a change at all, and whom it takes the operator for."""
+        self.service.ready(requests)
+        self.journal.actor = self.journal.actor._replace(remote_subject=self.service.subject)
 
     @property
     def by_id(self) -> bool:  # type: ignore[override]  # known when the service is
@@ -108,7 +112,7 @@ class RemoteAuthority(Backend):
         for request in asked:
             self.require_granted(request)
         if asked:
-            self.service.ready()
+            self.begin(asked)
         for number, request in enumerate(asked):
             if number:
                 self.journal.catch_up()

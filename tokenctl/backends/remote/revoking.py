@@ -83,7 +83,7 @@ def carry_out(authority: RemoteAuthority, targets: Sequence[Target], reason: Rea
     """
     require_reach(authority, targets, keep_children=keep_children)
     if targets:
-        authority.service.ready()
+        authority.begin()
     reach = _Reach()
     with process.Unbroken() as unbroken:
         for start in range(0, len(targets), _BATCH):

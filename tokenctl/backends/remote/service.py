@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tokenctl.model.token import TokenRequest
@@ -108,8 +108,13 @@ class Service(Protocol):
         """The subject of a token for which none is named."""
         ...
 
-    def ready(self) -> None:
-        """Find out whether it can be spoken to at all, before anything is recorded: credential, metadata, confirmed origins."""
+    def ready(self, requests: Sequence[TokenRequest] = ()) -> None:
+        """Find out whether it can be spoken to at all, before anything is recorded: credential, metadata, confirmed origins.
+
+        Args:
+            requests: What it is going to be asked for: one that cannot even be asked raises InvalidConfiguration (exit 9), or
+                AccessDenied for an identity that is none (exit 4).
+        """
         ...
 
     def obtain(self, request: TokenRequest, lifetime: int, named: str) -> Obtained:
