@@ -109,20 +109,22 @@ def operator(profile: config.Profile, surroundings: Surroundings) -> Lookup:
 
 def _remote(
     profile: config.Profile, surroundings: Surroundings, authority: str, connect: Callable[[], Service],
-    is_handle: Callable[[str], bool],
+    is_handle: Callable[[str], bool], *, logs_itself: bool,
 ) -> Backend:  # fmt: skip
     from tokenctl.backends.remote.authority import RemoteAuthority
 
     return RemoteAuthority(
         profile, open_journal(profile, surroundings), policy=lambda: config.load_policy(places(surroundings), profile),
-        kind=profile.backend, authority=authority, service=connect, is_handle=is_handle,
+        kind=profile.backend, authority=authority, service=connect, is_handle=is_handle, logs_itself=logs_itself,
     )  # fmt: skip
 
 
 def _oauth2(profile: config.Profile, surroundings: Surroundings) -> Backend:
     if profile.issuer is None:
         raise InvalidConfiguration(f"profile {profile.name} names no issuer", hint="issuer, in its file")
-    return _remote(profile, surroundings, profile.issuer, lambda: connect_oauth2(profile, surroundings), lambda _: False)
+    return _remote(
+        profile, surroundings, profile.issuer, lambda: connect_oauth2(profile, surroundings), lambda _: False, logs_itself=False
+    )
 
 
 def connect(profile: config.Profile, surroundings: Surroundings, credential: Credential) -> Service:
@@ -176,7 +178,9 @@ def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
         raise InvalidConfiguration(f"profile {profile.name} names no address", hint="address, in its table [service]")
     from tokenctl.backends.openbao.answers import is_accessor
 
-    return _remote(profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor)
+    return _remote(
+        profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor, logs_itself=True
+    )
 
 
 def connect_openbao(profile: config.Profile, surroundings: Surroundings, given: Credential | None = None) -> OpenBao:

@@ -47,7 +47,7 @@ def test_without_a_store_there_is_nothing_to_tell(cli):
     for arguments in (("audit",), ("audit", "log")):
         done = cli(*arguments)
         assert (done.code, done.out, done.err) == (0, "", "")
-    assert cli("audit", "log", "-o", "json").json == {"records": [], "next": None, "previous": None, "warnings": []}
+    assert cli("audit", "log", "-o", "json").json == {"records": [], "next": None, "previous": None, "traces": [], "warnings": []}
     assert cli("audit", "show", UNKNOWN).code == 5
     assert cli("audit", "verify").code == 0
     assert list(cli.home.iterdir()) == []

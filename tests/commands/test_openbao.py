@@ -300,6 +300,51 @@ def test_a_rate_limit_without_a_time_is_waited_for_and_then_told(vault: AtOpenBa
     assert vault("inspect", identifier, "-q").code == 0
 
 
+class TestTheLogOfTheServer:
+    """``audit log --token -`` tells under which hash the server's own audit device has a token."""
+
+    def entries(self, openbao: OpenBao, mark: str) -> set[str]:
+        lines = [json.loads(line)["request"] for line in openbao.node.audit_log.read_text().splitlines()]
+        return {line["path"] for line in lines if line.get("client_token") == mark}
+
+    def test_a_token_of_the_profile_is_found_there(self, vault: AtOpenBao, openbao: OpenBao) -> None:
+        identifier, text = vault.issued("--scope", "default")
+        openbao.node.call(text, "GET", "auth/token/lookup-self")
+        done = vault("audit", "log", "--token", "-", "-o", "json", input=text)
+        assert (done.code, done.err) == (0, "")
+        (trace,) = done.json["traces"]  # type: ignore[misc]
+        assert trace == {"id": identifier, "device": "file/", "hash": openbao.audit_hash(text)}
+        assert self.entries(openbao, trace["hash"]) == {"auth/token/lookup-self"}
+        assert [record["operation"] for record in done.json["records"]] == ["token.issue", "remote.outcome"]  # type: ignore[attr-defined]
+        plain = vault("audit", "log", "--token", "-", input=text)
+        assert plain.out.splitlines()[-1] == f"trace\t{identifier}\tfile/\t{trace['hash']}"
+        lines = vault("audit", "log", "--token", "-", "-o", "jsonl", input=text)
+        assert lines.lines[-1] == {"trace": trace}
+        assert text not in done.out + plain.out + lines.out
+
+    def test_another_token_is_sent_there_only_when_that_is_asked_for(self, vault: AtOpenBao, openbao: OpenBao) -> None:
+        vault.issued()
+        other = openbao.token(policies=["default"])["client_token"]
+        before = openbao.node.audit_log.stat().st_size
+        assert vault("audit", "log", "--token", "-", input=other).code == 5
+        assert openbao.node.audit_log.stat().st_size == before
+        done = vault.cli(
+            "audit", "log", "--token", "-", "--ask", "vault", "--credential-file", str(vault.credential), "-o", "json",
+            input=other,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert [trace["hash"] for trace in done.json["traces"]] == [openbao.audit_hash(other)]  # type: ignore[attr-defined]
+        assert done.json["records"] == []
+
+    def test_what_could_not_be_asked_is_no_complete_answer(self, vault: AtOpenBao, openbao: OpenBao) -> None:
+        _, text = vault.issued()
+        vault.hand_in(operator(openbao, "blind", secret__x=["read"])["client_token"])
+        done = vault("audit", "log", "--token", "-", "-o", "json", input=text)
+        assert done.code == 11
+        assert "the credential may not use sys/audit" in done.err
+        assert (len(done.json["records"]), done.json["traces"]) == (2, [])  # type: ignore[arg-type]
+
+
 def test_no_secret_is_in_the_log_or_the_store(vault: AtOpenBao, openbao: OpenBao) -> None:
     _, text = vault.issued()
     vault("revoke", "-", "--yes", "-q", input=text)

@@ -27,7 +27,7 @@ from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
     from tokenctl.backends.foreign import IssuerKeys
-    from tokenctl.backends.parts import Delivery, SigningKeys, Suspension, Usage
+    from tokenctl.backends.parts import Delivery, ForeignLog, SigningKeys, Suspension, Usage
 
 
 class Backend(Keeper):
@@ -41,7 +41,7 @@ class Backend(Keeper):
         including_self: Whether the operator's own credential may be revoked too.
         wait: Seconds that a revocation waits until a remote service denies.
         issuer_keys: Returns the keys of an issuer that the profile trusts.
-        suspension, usage, delivery, signing_keys: Its parts; ``None`` for what it lacks.
+        suspension, usage, delivery, signing_keys, foreign_log: Its parts; ``None`` for what it lacks.
     """
 
     kind: str
@@ -90,6 +90,10 @@ class Backend(Keeper):
 
     @property
     def signing_keys(self) -> SigningKeys | None:
+        return None
+
+    @property
+    def foreign_log(self) -> ForeignLog | None:
         return None
 
     @abstractmethod

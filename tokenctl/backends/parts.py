@@ -49,6 +49,18 @@ class Delivery(Protocol):
         ...
 
 
+class ForeignLog(Protocol):
+    """The log that a service keeps itself, in which a token stands as a hash."""
+
+    def marks(self, presented: Secret) -> list[tuple[str, str]]:
+        """Return under which hash each part of that log has a token; the service is sent it.
+
+        Raises:
+            AccessDenied: the operator may not ask that (exit 4); Unanswered, ServerError: as of every exchange (exit 7, 8).
+        """
+        ...
+
+
 class SigningKeys(Protocol):
     """The authority's keys as anyone may see them, and how they change.
 

@@ -18,6 +18,7 @@ RequestId = Annotated[Texts, typer.Option("--request-id", metavar="R", help="By 
 Target = Annotated[Texts, typer.Option("--target", metavar="ID", help="About this token, key or store.")]
 Token = Annotated[str | None, typer.Option("--token", metavar="-", help="About tokens that prove themselves on stdin.")]
 AllProfiles = Annotated[bool, typer.Option("--all-profiles", help="With --token: in whichever profile it belongs to.")]
+Ask = Annotated[str | None, typer.Option("--ask", metavar="PROFILE", help="With --token: this profile, whatever it is.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="The newest N only; with --after the first N.")]
 After = Annotated[int | None, typer.Option("--after", metavar="SEQ", help="Go on behind this record.")]
 Before = Annotated[int | None, typer.Option("--before", metavar="SEQ", help="Go back from this record.")]
@@ -42,7 +43,7 @@ def audit(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
     limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False, raw: Raw = False,
-    all_profiles: AllProfiles = False,
+    all_profiles: AllProfiles = False, ask: Ask = None,
 ) -> int:  # fmt: skip
     """Show and check the record of everything that happened."""
     return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})
@@ -54,7 +55,7 @@ def log(
     ctx: typer.Context, selectors: Any, since: Since = None, until: Until = None, operation: Operation = None,
     actor: Actor = None, ticket: Ticket = None, request_id: RequestId = None, target: Target = None, token: Token = None,
     limit: Limit = None, after: After = None, before: Before = None, follow: Follow = False, raw: Raw = False,
-    all_profiles: AllProfiles = False,
+    all_profiles: AllProfiles = False, ask: Ask = None,
 ) -> int:  # fmt: skip
     """List the records, oldest first."""
     return _ask(ctx, {name: value for name, value in locals().items() if name != "ctx"})

@@ -75,6 +75,10 @@ class AuthorizationServer:
     def _credential(self) -> Credential:
         return self._find_credential()
 
+    @property
+    def foreign_log(self) -> None:
+        return None
+
     def close(self) -> None:
         self._peer.close()
 

@@ -75,9 +75,12 @@ def _texts(answer: Answer, name: str) -> list[str]:
 
 
 def knows_no_such_token(answer: Answer) -> bool:
-    """Whether an answer says that there is no such token, and not that this operator may not ask."""
+    """Whether an answer to a look-up says that there is no such token, and not that this operator may not ask.
+
+    An accessor whose token is not there, or no more, is an ``invalid request``: its revocation was cut off, or its node lags.
+    """
     told = why(answer)
-    return "bad token" in told or "invalid accessor" in told
+    return "bad token" in told or "invalid accessor" in told or (answer.status == 400 and told.endswith("* invalid request"))
 
 
 def seconds(value: object) -> int | None:

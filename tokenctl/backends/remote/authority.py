@@ -23,6 +23,7 @@ from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
     from tokenctl.backends.local.judging import Judgement
+    from tokenctl.backends.parts import ForeignLog
     from tokenctl.model.policy import Policy
 
 _FIELDS = {  # what a request may ask for, as the command line names it
@@ -39,17 +40,19 @@ class RemoteAuthority(Backend):
     Args:
         service: Connects, when it is first needed.
         is_handle: Whether a text has the form of a handle of such a service.
+        logs_itself: Whether such a service shows how its own log names a token.
     """
 
     def __init__(
         self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy], kind: str, authority: str,
-        service: Callable[[], Service], is_handle: Callable[[str], bool],
+        service: Callable[[], Service], is_handle: Callable[[str], bool], logs_itself: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(profile, journal, policy=policy)
         self.kind = kind
         self.authority_url = authority
         self._connect = service
         self.is_handle = is_handle
+        self._logs_itself = logs_itself
         self._service: Service | None = None
         self._told: set[str] = set()
 
@@ -76,6 +79,10 @@ class RemoteAuthority(Backend):
     @property
     def delivery(self) -> RemoteAuthority:
         return self
+
+    @property
+    def foreign_log(self) -> ForeignLog | None:
+        return self.service.foreign_log if self._logs_itself else None
 
     @property
     def default_subject(self) -> str | None:

@@ -56,7 +56,7 @@ def named(authority: RemoteAuthority, identifier: str, expectations: Expectation
         known = look(view, stored, count_children=True) if view is not None and stored is not None else None
     if authority.service.by_handle and (known is not None or authority.is_handle(identifier)):
         facts = authority.service.ask(Reference(identifier))
-        if facts is None or (known is None and not facts.active):
+        if facts is None or (known is None and not facts.active and facts.sure):
             return None if known is None else _answer(authority, None, known, None, facts, expectations)
         return _answer(authority, None, known, None, facts, expectations)
     if known is None:

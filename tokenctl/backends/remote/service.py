@@ -9,6 +9,7 @@ from tokenctl.model.token import TokenRequest
 from tokenctl.secret import Secret
 
 if TYPE_CHECKING:
+    from tokenctl.backends.parts import ForeignLog
     from tokenctl.formats.jwk import KeySet
 
 
@@ -159,6 +160,11 @@ class Service(Protocol):
 
     def revoke_self(self) -> None:
         """Revoke the operator's credential; raises InvalidConfiguration where it cannot be by itself (exit 9)."""
+        ...
+
+    @property
+    def foreign_log(self) -> ForeignLog | None:
+        """Its own log, in which tokens stand as hashes; ``None`` where it shows nothing of it."""
         ...
 
     def close(self) -> None: ...

@@ -32,6 +32,7 @@ class Question(NamedTuple):
         follow: Go on with what is recorded from now on.
         raw: Print the bodies as they are kept.
         patience: Seconds after which following ends; ``None`` for never.
+        ask: The profile whose service is sent whatever is presented.
     """
 
     selectors: Typed = Typed()
@@ -50,6 +51,7 @@ class Question(NamedTuple):
     raw: bool = False
     patience: float | None = None
     all_profiles: bool = False
+    ask: str | None = None
 
 
 class Choice(NamedTuple):
@@ -83,20 +85,25 @@ def log(context: Context, question: Question) -> int:
         from tokenctl.commands.audit.everywhere import log_everywhere
 
         return log_everywhere(context, question)
+    if question.ask is not None and question.token is None:
+        raise InvalidRequest("--ask goes with --token -")
+    context = context.asking(question.ask)
     console, limit, forward = context.console, question.limit, question.after is not None
     if limit is None and console.on_terminal and not console.machine and not question.raw:
         limit = _SCREENFUL
-    code = 0
+    code, found = 0, list[dict[str, str]]()
     with context.backend() as backend:
         choice = _read(context, backend, question)
         if question.token is not None:
-            from tokenctl.commands.audit import presented
+            from tokenctl.commands.audit import presented, traces
 
             proved = presented.read(backend)
             code = presented.complain(context, backend, proved)
             if not proved.ids:
                 return code
             choice = choice._replace(filter=choice.filter._replace(target=proved.ids))
+            found, missed = ([], 0) if question.raw else traces.of(context, backend, proved.texts)
+            code = code or missed
         size = _warn(context, backend)
         ended = choice._replace(filter=_up_to(choice.filter, size))
         first, last, shown, archived, documents = None, None, 0, 0, []
@@ -114,7 +121,11 @@ def log(context: Context, question: Question) -> int:
         if console.output == "json":
             newer = _neighbour(backend, ended, behind=last) if forward else None
             older = _neighbour(backend, ended, before=first) if not forward and limit is not None else None
-            console.document({"records": documents, "next": newer, "previous": older, "warnings": list(console.warnings)})
+            console.document(
+                {"records": documents, "next": newer, "previous": older, "traces": found, "warnings": list(console.warnings)}
+            )
+        elif found:
+            traces.tell(context, found)
         if question.follow:
             from tokenctl.commands.audit.follow import follow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tokenctl.backends.base import Backend
@@ -9,6 +10,7 @@ from tokenctl.commands import inputs
 from tokenctl.commands.context import Context
 from tokenctl.errors import IntegrityError, InvalidRequest, NotFound
 from tokenctl.formats import pasted
+from tokenctl.secret import Secret
 
 _LIMIT = 16 * 1024 * 1024  # bytes of one paste
 
@@ -17,14 +19,18 @@ class Proved(NamedTuple):
     """What was found in a paste.
 
     Attributes:
-        ids: The tokens that proved themselves, each once, in their order.
+        texts: The tokens that proved themselves, by their ids, in their order.
         unproved: How many texts in the form of a token proved nothing.
         doubted: Of tokens whose row or key does not check out: nothing proves them, nothing clears them.
     """
 
-    ids: tuple[str, ...]
+    texts: Mapping[str, Secret]
     unproved: int
     doubted: tuple[str, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.texts)
 
 
 def read(backend: Backend) -> Proved:
@@ -33,7 +39,7 @@ def read(backend: Backend) -> Proved:
     Raises:
         InvalidRequest: no text in it has the form of a token (exit 2).
     """
-    ids: dict[str, None] = {}
+    ids: dict[str, Secret] = {}
     doubted: dict[str, None] = {}
     unproved = others = 0
     for line in inputs.lines_of(0, what="standard input", limit=_LIMIT):
@@ -41,7 +47,7 @@ def read(backend: Backend) -> Proved:
         for word in found.words:
             proved = backend.prove(word)
             if proved is not None:
-                ids.setdefault(proved)
+                ids.setdefault(proved, word)
         others += len(found.mentioned) + sum(found.foreign.values())
         for secret in found.secrets:
             try:
@@ -52,14 +58,14 @@ def read(backend: Backend) -> Proved:
             if identifier is None:
                 unproved += 1
             else:
-                ids.setdefault(identifier)
+                ids.setdefault(identifier, secret)
     if not (ids or doubted or unproved):  # what is only named, or belongs to others, does not count beside a token
         unproved = others
     if not (ids or doubted or unproved):
         raise InvalidRequest(
             "no token in standard input: an id alone proves nothing", hint="tokenctl audit show ID", reason="nothing_named"
         )
-    return Proved(tuple(ids), unproved, tuple(doubted))
+    return Proved(ids, unproved, tuple(doubted))
 
 
 def complain(context: Context, backend: Backend, proved: Proved) -> int:
