@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from tokenctl.backends.foreign import IssuerKeys
     from tokenctl.backends.oauth2.published import Published
     from tokenctl.backends.oauth2.service import AuthorizationServer
+    from tokenctl.backends.openbao.exchange import Exchanges
     from tokenctl.backends.openbao.service import OpenBao
+    from tokenctl.backends.parts import SigningKeys
+    from tokenctl.backends.remote.authority import RemoteAuthority
     from tokenctl.backends.remote.renewal import Renewal
     from tokenctl.backends.remote.service import Service
     from tokenctl.model.trust import Trusted
@@ -109,13 +112,14 @@ def operator(profile: config.Profile, surroundings: Surroundings) -> Lookup:
 
 def _remote(
     profile: config.Profile, surroundings: Surroundings, authority: str, connect: Callable[[], Service],
-    is_handle: Callable[[str], bool], *, logs_itself: bool,
+    is_handle: Callable[[str], bool], *, logs_itself: bool, signing_keys: Callable[[RemoteAuthority], SigningKeys] | None = None,
 ) -> Backend:  # fmt: skip
     from tokenctl.backends.remote.authority import RemoteAuthority
 
     return RemoteAuthority(
         profile, open_journal(profile, surroundings), policy=lambda: config.load_policy(places(surroundings), profile),
         kind=profile.backend, authority=authority, service=connect, is_handle=is_handle, logs_itself=logs_itself,
+        signing_keys=signing_keys,
     )  # fmt: skip
 
 
@@ -178,9 +182,20 @@ def _openbao(profile: config.Profile, surroundings: Surroundings) -> Backend:
         raise InvalidConfiguration(f"profile {profile.name} names no address", hint="address, in its table [service]")
     from tokenctl.backends.openbao.answers import is_accessor
 
+    def transit(backend: RemoteAuthority) -> SigningKeys:
+        from tokenctl.backends.openbao.service import OpenBao
+        from tokenctl.backends.openbao.transit import TransitKeys
+
+        def exchanges() -> Exchanges:
+            assert isinstance(backend.service, OpenBao)
+            return backend.service.exchanges
+
+        return TransitKeys(backend.journal, profile, backend.place, exchanges)
+
     return _remote(
-        profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor, logs_itself=True
-    )
+        profile, surroundings, address, lambda: connect_openbao(profile, surroundings), is_accessor, logs_itself=True,
+        signing_keys=transit if profile.service.transit_mount is not None else None,
+    )  # fmt: skip
 
 
 def connect_openbao(profile: config.Profile, surroundings: Surroundings, given: Credential | None = None) -> OpenBao:

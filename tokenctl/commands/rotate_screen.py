@@ -153,7 +153,7 @@ def key_objects(keys: SigningKeys, now: int) -> list[dict[str, object]]:
     for key, tokens in listed:
         last = keys.last_expiry(key.kid)
         after = None
-        if key.state == "retiring" or (key.state == "active" and last is not None):
+        if tokens is not None and (key.state == "retiring" or (key.state == "active" and last is not None)):
             after = retires_at(key, keys.rotation, last)
         since = {
             "published": key.published_at, "active": key.activated_at, "retiring": key.retiring_at,

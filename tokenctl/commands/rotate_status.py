@@ -79,10 +79,10 @@ def _row(members: dict[str, object], step: Step | None, now: int) -> tuple[str, 
     since = "-"
     if isinstance(members["since"], str):
         since = f"{format_duration(now - parse_instant(members['since'], now)).split()[0]} ago"
-    following = "-"
+    tokens, following = "-" if members["tokens"] is None else f"{members['tokens']:,}", "-"
     if step is not None:
         following = f"{step.action} {'due' if step.at <= now else f'in {format_duration(step.at - now).split()[0]}'}"
-    return (str(members["kid"]), str(members["alg"]), str(members["state"]), since, f"{members['tokens']:,}", following)
+    return (str(members["kid"]), str(members["alg"]), str(members["state"]), since, tokens, following)
 
 
 def _tell_more(

@@ -23,7 +23,8 @@ class ServiceSettings(NamedTuple):
         client_auth: How that client proves itself; one of :data:`CLIENT_AUTHENTICATION`.
         ca_file: The certificates that alone are trusted; ``None`` for those of the machine.
         namespace: The namespace at OpenBao or Vault.
-        approle_mount, transit_mount: Where those engines lie.
+        approle_mount: Where AppRoles log in.
+        transit_mount: Where the engine lies whose keys are the profile's signing keys; ``None`` for none.
         origins: Origins of endpoints beside that of the issuer, as they were confirmed.
         endpoints: Addresses that stand for those of the discovery, by their names in :data:`ENDPOINTS`.
     """
@@ -34,7 +35,7 @@ class ServiceSettings(NamedTuple):
     ca_file: str | None = None
     namespace: str | None = None
     approle_mount: str = "approle"
-    transit_mount: str = "transit"
+    transit_mount: str | None = None
     origins: tuple[str, ...] = ()
     endpoints: tuple[tuple[str, str], ...] = ()
 

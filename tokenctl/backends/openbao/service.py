@@ -247,7 +247,8 @@ def _document(request: TokenRequest, lifetime: int, named: str) -> dict[str, obj
     """Return what is asked for; without a scope the policy ``default`` alone, for no policy at all means all the operator's."""
     meta = dict(request.labels) | {"subject": request.subject, "owner": request.owner, "request_id": named}
     document: dict[str, object] = {
-        "policies": sorted(request.scope) or ["default"], "no_default_policy": bool(request.scope) and "default" not in request.scope,
+        "policies": sorted(request.scope) or ["default"],
+        "no_default_policy": bool(request.scope) and "default" not in request.scope,
         "ttl": f"{lifetime // SECOND}s", "explicit_max_ttl": f"{lifetime // SECOND}s", "renewable": False, "type": "service",
         "display_name": re.sub(r"[^A-Za-z0-9_-]", "-", request.subject)[:_LONGEST_NAME],
         "meta": meta | ({"note": request.note} if request.note is not None else {}),

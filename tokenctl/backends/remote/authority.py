@@ -23,7 +23,7 @@ from tokenctl.store.rows import Stored
 
 if TYPE_CHECKING:
     from tokenctl.backends.local.judging import Judgement
-    from tokenctl.backends.parts import ForeignLog
+    from tokenctl.backends.parts import ForeignLog, SigningKeys
     from tokenctl.model.policy import Policy
 
 _FIELDS = {  # what a request may ask for, as the command line names it
@@ -41,11 +41,13 @@ class RemoteAuthority(Backend):
         service: Connects, when it is first needed.
         is_handle: Whether a text has the form of a handle of such a service.
         logs_itself: Whether such a service shows how its own log names a token.
+        signing_keys: Makes the part of that name, where there is one.
     """
 
     def __init__(
         self, profile: Profile, journal: Journal, *, policy: Callable[[], Policy], kind: str, authority: str,
         service: Callable[[], Service], is_handle: Callable[[str], bool], logs_itself: bool = False,
+        signing_keys: Callable[[RemoteAuthority], SigningKeys] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(profile, journal, policy=policy)
         self.kind = kind
@@ -53,6 +55,7 @@ class RemoteAuthority(Backend):
         self._connect = service
         self.is_handle = is_handle
         self._logs_itself = logs_itself
+        self._signing_keys = signing_keys
         self._service: Service | None = None
         self._told: set[str] = set()
 
@@ -79,6 +82,10 @@ class RemoteAuthority(Backend):
     @property
     def delivery(self) -> RemoteAuthority:
         return self
+
+    @property
+    def signing_keys(self) -> SigningKeys | None:
+        return self._signing_keys(self) if self._signing_keys is not None else None
 
     @property
     def foreign_log(self) -> ForeignLog | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tokenctl.backends.remote.authority import RemoteAuthority
 
 UNDER_WAY = 5 * MINUTE  # for which a command may still be at it
-_ISSUE, _REVOKE = "issue", "revoke"
+_ISSUE, _REVOKE, _ROTATE_KEY = "issue", "revoke", "rotate_key"
 _SETTLED = ("revoked", "already_revoked", "unknown", "absent", "lapsed")
 # An outcome closes the intent before it; one that is not known closes nothing.
 _CLOSED = "o.operation = 'remote.outcome' AND instr(o.body, CAST('\"outcome\":\"unknown\"' AS BLOB)) = 0"
@@ -35,7 +35,7 @@ _FOUND = f"""SELECT 1 FROM record AS d WHERE d.request = i.request AND d.seq > i
 # A later revocation that the service was seen to keep settles every earlier one of the token.
 _DENIED = """SELECT 1 FROM record AS d WHERE d.target = i.target AND d.seq > i.seq AND d.operation = 'remote.outcome'
     AND (instr(d.body, CAST('"outcome":"revoked"' AS BLOB)) OR instr(d.body, CAST('"outcome":"already_revoked"' AS BLOB)))"""
-_ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request FROM record AS i WHERE i.operation = 'remote.intent'
+_ORPHANS = f"""SELECT i.seq, i.time, i.target, i.request, i.body FROM record AS i WHERE i.operation = 'remote.intent'
     AND CASE WHEN i.target IS NULL THEN NOT EXISTS ({_CLOSING.format(by="request")} AND {_OF_ISSUE.format("o")})
         AND NOT EXISTS ({_FOUND})
       ELSE NOT EXISTS ({_CLOSING.format(by="target")}) AND NOT EXISTS ({_DENIED}) END"""
@@ -46,7 +46,7 @@ class Orphan(NamedTuple):
     """An intent whose outcome is not known.
 
     Attributes:
-        what: ``issue`` or ``revoke``.
+        what: ``issue`` or ``revoke``, or of a signing key ``rotate_key``, ``retire_key``, ``destroy_key``.
         target: The token that was to be revoked.
         time: When it was recorded, milliseconds UTC.
     """
@@ -63,8 +63,8 @@ class Settled(NamedTuple):
 
     Attributes:
         outcome: ``revoked``: what was issued, or was to be revoked, is denied now; ``absent``: the service knows nothing of
-            it; ``lapsed``: whatever was issued has expired by now; ``pending``: a command may still be at it; ``waiting``: it
-            cannot be settled yet, and ``detail`` says why.
+            it; ``done``: it did that to a key; ``lapsed``: whatever was issued has expired by now; ``pending``: a command may
+            still be at it; ``waiting``: it cannot be settled yet, and ``detail`` says why.
         token: The token that it is about, where one is known.
     """
 
@@ -78,8 +78,9 @@ def orphans(view: View, *, request: str | None = None) -> list[Orphan]:
     """Return the intents without an outcome, the oldest first; ``request`` for those of one request alone."""
     chosen, values = ("", ()) if request is None else (" AND i.request = ?", (request,))
     found = []
-    for seq, time, target, named in view.store.rows(f"{_ORPHANS}{chosen} ORDER BY i.seq", *values):
-        what, about = (_ISSUE, None) if target is None else (_REVOKE, str(target))
+    for seq, time, target, named, body in view.store.rows(f"{_ORPHANS}{chosen} ORDER BY i.seq", *values):
+        what = str(_members(body).get("reason") or (_ISSUE if target is None else _REVOKE))
+        about = None if target is None else str(target)
         found.append(Orphan(int(str(seq)), int(str(time)), what, about, str(named)))
     return found
 
@@ -154,10 +155,28 @@ def reconcile(authority: RemoteAuthority, *, dry_run: bool) -> Iterator[Settled]
         elif dry_run:
             yield Settled(orphan, "waiting", orphan.target, "the service is to be asked")
         else:
-            settled = _settle_issue(authority, orphan, now) if orphan.what == _ISSUE else _settle_revoke(authority, orphan, now)
+            settled = _settle(authority, orphan, now)
             if settled.outcome != "waiting":
                 _note(authority, settled)
             yield settled
+
+
+def _settle(authority: RemoteAuthority, orphan: Orphan, now: int) -> Settled:
+    if orphan.what == _ISSUE:
+        return _settle_issue(authority, orphan, now)
+    return _settle_revoke(authority, orphan, now) if orphan.what == _REVOKE else _settle_key(authority, orphan)
+
+
+def _settle_key(authority: RemoteAuthority, orphan: Orphan) -> Settled:
+    """Look whether the key is there that was to be made, or that was to go."""
+    keys = authority.signing_keys
+    if keys is None:
+        return Settled(orphan, "waiting", orphan.target, "the profile names no transit_mount: its keys are not seen")
+    listed = keys.keys()
+    there = any(key.kid == orphan.target for key, _ in listed)
+    if orphan.what == _ROTATE_KEY:
+        return Settled(orphan, "done" if there else "absent", orphan.target)
+    return Settled(orphan, "absent" if there else "done", orphan.target)
 
 
 def _settle_issue(authority: RemoteAuthority, orphan: Orphan, now: int) -> Settled:

@@ -13,6 +13,7 @@ from tokenctl.model.times import format_distance
 
 _FATES = {
     "revoked": "the service denies it", "absent": "the service knows of no token", "lapsed": "whatever there was has expired",
+    "done": "the service did it",
 }  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def found(context: Context, backend: Backend, *, dry_run: bool) -> Iterator[Told
 
 
 def _mend(context: Context, backend: RemoteAuthority, each: Settled) -> str | None:
-    if each.outcome != "waiting" or each.orphan.target is None:
+    if each.outcome != "waiting" or each.orphan.target is None or each.orphan.what != "revoke":
         return None
     if backend.service.by_handle:
         return f"{context.console.command} revoke {each.orphan.target}"
