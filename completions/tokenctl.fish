@@ -364,6 +364,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
             set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
             set -a flags_told '--all-profiles'\t'With --token: in whichever profile it belongs to'
+            set -a flags_told '--ask'\t'With --token: this profile, whatever it is'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -397,7 +398,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --ask --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit log'
             set verbs
             set verbs_told
@@ -416,6 +417,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--follow'\t'Go on with new records; --timeout ends it'
             set -a flags_told '--raw'\t'The verbatim bodies, one a line: the bytes that the tree hashes'
             set -a flags_told '--all-profiles'\t'With --token: in whichever profile it belongs to'
+            set -a flags_told '--ask'\t'With --token: this profile, whatever it is'
             set -a flags_told '--subject'\t'By subject; * is any text'
             set -a flags_told '--owner'\t'By owner; * is any text'
             set -a flags_told '--scope'\t'By scope'
@@ -449,7 +451,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --since --until --operation --actor --ticket --request-id --target --token --limit --after --before --ask --subject --owner --scope --audience --kind --format --kid --label --parent --batch --issued-after --issued-before --expires-after --expires-before --unused-for --state -p --profile -o --output --timeout --credential-file --credential-fd
         case 'audit show'
             set verbs
             set verbs_told

@@ -123,7 +123,9 @@ def keep(
         leaf=change.next_seq, scope=tuple(sorted(set(obtained.scope))), audience=tuple(sorted(set(request.audience))),
         labels=tuple(sorted(request.labels)), batch=request.batch, parent=_parent_of(change, obtained),
     )  # fmt: skip
-    parameters = issue_parameters(token.labels, token.max_uses, token.not_before, token.note)
+    parameters = issue_parameters(
+        token.labels, token.max_uses, token.not_before, token.note, verifier=token.verifier
+    )  # fmt: skip
     change.append(event_about("token.issue", token, request_id=named, policy=policy, parameters=parameters))
     change.rows.insert_tokens([token])
     return token
