@@ -11,6 +11,7 @@ from tests.at_openbao import AtOpenBao
 from tests.conftest import PROGRAM, Cli
 from tests.servers.authority import Authority
 from tests.servers.breaker import HANG, LOSE, REFUSE, Passage, breaking, to
+from tests.servers.faults import redirect
 from tests.servers.openbao import OpenBao
 from tests.servers.process import READY
 
@@ -65,6 +66,19 @@ def test_a_request_that_never_arrived_is_no_open_question(cli: Cli, openbao: Ope
     vault = AtOpenBao(cli, openbao)
     assert [line[1:3] for line in reconciled(vault)] in ([["issue intent", "absent"]], [])
     assert named(openbao, "refused") == []
+
+
+def test_where_a_node_without_a_leader_redirects_to_nothing_is_sent(cli: Cli, openbao: OpenBao, authority: Authority) -> None:
+    with breaking(openbao.address, authority, lambda *_: Passage.PASS) as elsewhere:
+        redirected = redirect(f"{elsewhere.url}/v1/x")
+        with breaking(openbao.address, authority, lambda *_: redirected) as breaker:
+            vault = AtOpenBao(cli, openbao, address=breaker.url.rstrip("/"))
+            done = vault("issue", "--subject", "redirected", "--timeout", "2s")
+            assert (done.code, done.out) == (7, "")
+            assert "where it redirects to is not asked" in done.err
+            assert breaker.asked
+        assert elsewhere.asked == []
+    assert named(openbao, "redirected") == []
 
 
 def test_of_a_bulk_issue_only_what_was_lost_is_revoked(cli: Cli, openbao: OpenBao, authority: Authority) -> None:

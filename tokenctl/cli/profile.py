@@ -35,6 +35,12 @@ def add(
     ] = None,
     address: Annotated[str | None, typer.Option("--address", metavar="URL", help="Where OpenBao or Vault answers.")] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", metavar="NS", help="The namespace there.")] = None,
+    approle_mount: Annotated[
+        str | None, typer.Option("--approle-mount", metavar="PATH", help="Where its AppRoles log in; default approle.")
+    ] = None,
+    transit_mount: Annotated[
+        str | None, typer.Option("--transit-mount", metavar="PATH", help="The transit engine whose keys rotate-keys is for.")
+    ] = None,
     client_id: Annotated[str | None, typer.Option("--client-id", metavar="ID", help="Your client at the issuer.")] = None,
     client_auth: Annotated[
         str | None, typer.Option("--client-auth", metavar="M", help="client_secret_basic, client_secret_post, private_key_jwt.")
@@ -49,7 +55,7 @@ def add(
     from tokenctl.commands.profile import add as act
     from tokenctl.commands.profile_remote import Remote
 
-    remote = Remote(address, namespace, client_id, client_auth, tuple(endpoint or ()), ca_file)
+    remote = Remote(address, namespace, client_id, client_auth, tuple(endpoint or ()), ca_file, approle_mount, transit_mount)
     return act(
         ctx.obj.context(), name, backend=backend, issuer=issuer, default_audience=default_audience, eddsa_name=eddsa_name,
         jwks_file=jwks_file, verifiers=tuple(verifier or ()), remote=remote, yes=yes,

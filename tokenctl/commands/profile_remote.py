@@ -21,6 +21,8 @@ class Remote(NamedTuple):
     client_auth: str | None = None
     endpoint: tuple[str, ...] = ()
     ca_file: str | None = None
+    approle_mount: str | None = None
+    transit_mount: str | None = None
 
 
 NOT_REMOTE = Remote()
@@ -42,6 +44,7 @@ def remotely(context: Context, profile: Profile, remote: Remote, *, yes: bool) -
         origin_of(str(profile.issuer if profile.backend == "oauth2" else remote.address))
     settings = ServiceSettings(
         address=remote.address, namespace=remote.namespace, client_id=remote.client_id, endpoints=_endpoints(remote.endpoint),
+        approle_mount=remote.approle_mount or ServiceSettings().approle_mount, transit_mount=remote.transit_mount,
         client_auth=remote.client_auth or ServiceSettings().client_auth,
         ca_file=os.path.abspath(remote.ca_file) if remote.ca_file is not None else None,
     )  # fmt: skip
@@ -56,7 +59,7 @@ def remotely(context: Context, profile: Profile, remote: Remote, *, yes: bool) -
 def _check_fit(profile: Profile, remote: Remote) -> None:
     of_backend: Mapping[str, tuple[str, ...]] = {
         "local": (), "oauth2": ("client_id", "client_auth", "endpoint", "ca_file"),
-        "openbao": ("address", "namespace", "ca_file"),
+        "openbao": ("address", "namespace", "ca_file", "approle_mount", "transit_mount"),
     }  # fmt: skip
     for name in Remote._fields:
         if getattr(remote, name) and name not in of_backend[profile.backend]:

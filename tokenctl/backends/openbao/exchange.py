@@ -174,6 +174,13 @@ class Exchanges:
             if error.message.endswith("answered 503"):
                 error.message += self._seal()
             raise
+        except ServerError as error:
+            if error.reason != "redirected":
+                raise
+            raise Unanswered(
+                f"{self.authority} is not the active node and does not reach it: where it redirects to is not asked",
+                carried_out=False, hint="run again later, or name another node",
+            ) from None  # fmt: skip
         if answer.status >= 400 and answer.status not in _EXPECTED:
             raise ServerError(
                 f"{self.authority} answered {answer.status}: {answers.why(answer)}", reason="unexpected_status"
