@@ -94,8 +94,8 @@ _tokenctl_node() { # VERB: what can follow it
       valued='  ' ;;
     'profile add')
       verbs=()
-      flags=(--backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
-      valued=' --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
+      flags=(--backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --approle-mount --transit-mount --client-id --client-auth --endpoint --ca-file -y --yes -p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
+      valued=' --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --approle-mount --transit-mount --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd ' ;;
     'profile list')
       verbs=()
       flags=(-p --profile -o --output -q --quiet -v --verbose --no-input --timeout --debug --credential-file --credential-fd -h --help)
@@ -164,7 +164,7 @@ _tokenctl_value() { # VERB:OPTION: offer the option's values
     *':-p'|*':--profile'|*':--ask') _tokenctl_profiles ;;
     ':-o'|'issue:-o'|'inspect:-o'|'list:-o'|'revoke:-o'|'rotate-keys:-o'|'rotate-keys status:-o'|'rotate-keys jwks:-o'|'rotate-keys rollback:-o'|'rotate-keys retire:-o'|'audit:-o'|'audit log:-o'|'audit show:-o'|'audit verify:-o'|'audit checkpoint:-o'|'audit reconcile:-o'|'audit archive:-o'|'login:-o'|'logout:-o'|'whoami:-o'|'profile add:-o'|'profile list:-o'|'profile show:-o'|'profile use:-o'|'profile trust:-o'|'profile remove:-o'|'store info:-o'|'store move-secret:-o'|'store backup:-o'|'store restore:-o'|'store accept-clock:-o'|'store seal:-o'|'store release:-o'|'doctor:-o'|'completion:-o'|':--output'|'issue:--output'|'inspect:--output'|'list:--output'|'revoke:--output'|'rotate-keys:--output'|'rotate-keys status:--output'|'rotate-keys jwks:--output'|'rotate-keys rollback:--output'|'rotate-keys retire:--output'|'audit:--output'|'audit log:--output'|'audit show:--output'|'audit verify:--output'|'audit checkpoint:--output'|'audit reconcile:--output'|'audit archive:--output'|'login:--output'|'logout:--output'|'whoami:--output'|'profile add:--output'|'profile list:--output'|'profile show:--output'|'profile use:--output'|'profile trust:--output'|'profile remove:--output'|'store info:--output'|'store move-secret:--output'|'store backup:--output'|'store restore:--output'|'store accept-clock:--output'|'store seal:--output'|'store release:--output'|'doctor:--output'|'completion:--output') _tokenctl_words text json jsonl ;;
     'audit review:-o'|'audit review:--output') _tokenctl_words text json jsonl sarif ;;
-    *':--credential-file'|*':--exchange'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file'|*':--ca-file') _tokenctl_files ;;
+    *':--credential-file'|*':--exchange'|*':--out'|*':--from'|*':--file'|*':--jwks'|*':--plan'|*':--known-head'|*':--proof'|*':--archive'|*':--baseline'|*':--write-baseline'|*':--jwks-file'|*':--approle-mount'|*':--transit-mount'|*':--ca-file') _tokenctl_files ;;
     *':--format') _tokenctl_words opaque jwt ;;
     *':--algorithm') _tokenctl_words ES256 EdDSA Ed25519 PS256 RS256 ;;
     *':--kind') _tokenctl_words access personal service ;;

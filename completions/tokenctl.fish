@@ -691,6 +691,8 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--verifier'\t'Where a verifier shows its keys'
             set -a flags_told '--address'\t'Where OpenBao or Vault answers'
             set -a flags_told '--namespace'\t'The namespace there'
+            set -a flags_told '--approle-mount'\t'Where its AppRoles log in; default approle'
+            set -a flags_told '--transit-mount'\t'The transit engine whose keys rotate-keys is for'
             set -a flags_told '--client-id'\t'Your client at the issuer'
             set -a flags_told '--client-auth'\t'client_secret_basic, client_secret_post, private_key_jwt'
             set -a flags_told '--endpoint'\t'An endpoint, in place of the issuer\'s own word'
@@ -712,7 +714,7 @@ function __tokenctl_node --no-scope-shadowing
             set -a flags_told '--credential-fd'\t'The same, from a descriptor'
             set -a flags_told '-h'\t'Show help and exit'
             set -a flags_told '--help'\t'Show help and exit'
-            set valued --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd
+            set valued --backend --issuer --default-audience --eddsa-name --jwks-file --verifier --address --namespace --approle-mount --transit-mount --client-id --client-auth --endpoint --ca-file -p --profile -o --output --timeout --credential-file --credential-fd
         case 'profile list'
             set verbs
             set verbs_told
@@ -1048,7 +1050,7 @@ function __tokenctl_value --no-scope-shadowing
             __tokenctl_words text json jsonl
         case 'audit review:-o' 'audit review:--output'
             __tokenctl_words text json jsonl sarif
-        case '*:--credential-file' '*:--exchange' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file' '*:--ca-file'
+        case '*:--credential-file' '*:--exchange' '*:--out' '*:--from' '*:--file' '*:--jwks' '*:--plan' '*:--known-head' '*:--proof' '*:--archive' '*:--baseline' '*:--write-baseline' '*:--jwks-file' '*:--approle-mount' '*:--transit-mount' '*:--ca-file'
             __tokenctl_files
         case '*:--format'
             __tokenctl_words opaque jwt

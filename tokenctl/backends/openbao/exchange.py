@@ -49,7 +49,7 @@ class Exchanges:
         self._find_credential = credential
         self._lock = RLock()  # several threads revoke, and one of them logs in
         self._login: Login | None = None
-        self._in_use = False
+        self._in_use = self._lost = False
         self._index: str | None = None
         self._caught_up: bool | None = None
 
@@ -105,7 +105,7 @@ class Exchanges:
     def close(self) -> None:
         """End what an AppRole was given for this command."""
         try:
-            if self._login is not None and not self._in_use:
+            if self._login is not None and not self._in_use and not self._lost:
                 self.ask("POST", "auth/token/revoke-self", repeatable=False)
         except TokenctlError:
             pass  # it ends by itself; what the command was for is done and told
@@ -169,6 +169,7 @@ class Exchanges:
         try:
             answer = self._peer.ask(method, url, repeatable=repeatable, document=document, headers=headers)
         except Unanswered as error:
+            self._lost = True  # nobody waits for it at the end once more
             if b"sealed" in error.body:  # so says the server itself, which did nothing
                 error.carried_out = False
             if error.message.endswith("answered 503"):

@@ -176,6 +176,8 @@ class OpenBao:
         return (f"it dies with the credential that made it, at {format_instant(last * SECOND)} unless that is renewed",)
 
     def find(self, named: str, since: int) -> list[str] | None:
+        if not self.exchanges.catch_up():
+            return None  # a node that lags may not list it
         answer = self.exchanges.ask("LIST", "auth/token/accessors", repeatable=True)
         if answer.status == 403:
             raise self._forbidden("list accessors (auth/token/accessors, with sudo)")
