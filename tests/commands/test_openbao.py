@@ -10,6 +10,7 @@ import pytest
 from tests.at_openbao import AtOpenBao
 from tests.conftest import Cli
 from tests.servers.openbao import OpenBao
+from tokenctl.backends.openbao.answers import facts
 
 
 @pytest.fixture
@@ -270,6 +271,12 @@ class TestAppRole:
         done = vault("whoami")
         assert (done.code, done.out) == (4, "")
         assert "refuses the AppRole" in done.err
+
+
+def test_a_token_whose_revocation_was_cut_off_is_shown_by_the_server_and_is_not_active() -> None:
+    shown = {"accessor": "GPSZqynR6rddcuUMKRHSOOv3", "policies": ["default"], "num_uses": -1}
+    assert facts(shown).active is False
+    assert facts({**shown, "num_uses": 0}).active is True
 
 
 def test_a_namespace_is_a_world_of_its_own(cli: Cli, openbao: OpenBao) -> None:

@@ -109,5 +109,8 @@ def facts(members: Mapping[str, object]) -> Facts:
     }  # fmt: skip
     named: dict[str, object] = {"active": True, "token_type": "bearer"}
     named |= {name: value for name, value in told.items() if value not in (None, "")}
-    left = seconds(members.get("num_uses"))
+    uses = members.get("num_uses")
+    if isinstance(uses, int) and uses < 0:  # its revocation was cut off: it is shown, and accepted no more
+        return Facts(active=False, members={"active": False}, handle=accessor_of(members))
+    left = seconds(uses)
     return Facts(active=True, members=named, handle=accessor_of(members), uses_left=left or None)
