@@ -43,6 +43,8 @@ Lies that they tell, each with its test:
 - An OpenBao standby that lags does not know a new token: it answers its revocation with 204 and its lookup with 403, and the
   token lives. Two headers help whoever issued it: ``X-Vault-Index`` of that answer, with ``X-Vault-Inconsistent:
   forward-active-node``.
+- A revocation that a crash cut off leaves a token that OpenBao shows by its accessor and by its text, with ``num_uses`` -1, and
+  accepts no more; its revocation is then a 400.
 - A scope is left out silently (oidc-provider); a policy is added, a lifetime cut, a policy that does not exist granted (OpenBao).
 - A JWT can be neither introspected nor revoked (oidc-provider), nor a batch token revoked (OpenBao).
 - 403 is both "unknown token" and "not allowed", 429 does not say when to come again, and a standby without its leader redirects
