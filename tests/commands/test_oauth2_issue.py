@@ -17,6 +17,7 @@ from tests.servers.django_toolkit import DjangoToolkit
 from tests.servers.liar import DISCOVERY, INTROSPECTION, TOKEN, Liar
 from tests.servers.oidc_provider import EXCHANGE, JWT, LONG, LONG_JWT, NARROW, OPAQUE, OidcProvider
 from tests.stub import Request
+from tokenctl.commands.issue_request import Wish, parameters_of
 
 INTENDED = ("remote.intent", "issue", "pending")
 
@@ -365,6 +366,17 @@ def test_an_identity_comes_by_a_descriptor_too(exchanging: AtServer, oidc_provid
     )
     os.close(reading)
     assert done.code == 0, done.err
+
+
+def test_a_request_id_stands_for_an_exchange_or_for_none(exchanging: AtServer, oidc_provider: OidcProvider) -> None:
+    arguments = ("issue", "--audience", OPAQUE, "--request-id", "r")
+    identities = [oidc_provider.ci.identity(oidc_provider.issuer) for _ in range(2)]
+    assert exchanging(*arguments, "--exchange", "-", input=identities[0]).code == 0
+    again = exchanging(*arguments, "--exchange", "-", input=identities[1])
+    assert (again.code, "was answered by" in again.err) == (6, True)
+    other = exchanging(*arguments)
+    assert (other.code, "was answered by" in other.err) == (6, False)
+    assert b"exchange" not in parameters_of(Wish(subject="s"))  # what older stores remember stays what it was
 
 
 def test_a_subject_that_is_named_is_the_only_one(exchanging: AtServer, oidc_provider: OidcProvider) -> None:
