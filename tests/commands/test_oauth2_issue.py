@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def test_what_cannot_be_given_back_is_told_with_its_end(prod: AtServer) -> None:
         done.err.splitlines()[0],
     )
     assert prod.records()[-1] == ("remote.outcome", "issue", "unverified")
+
+
+def test_a_jwt_that_lives_longer_than_the_server_says_is_given_back(cli: Cli, liar: Liar) -> None:
+    at = AtServer(cli, liar, liar.client)
+    with liar.claiming(exp=int(time.time()) + 7200), liar.telling(TOKEN, expires_in=600):
+        done = at("issue", "--scope", "a:read", "--ttl", "10m")
+    assert (done.code, done.out) == (12, "")
+    assert re.search("the service grants (1h 59m|2h).*, and 10m was asked for", done.err)
 
 
 def test_a_scope_that_the_policy_does_not_admit_is_given_back(cli: Cli, liar: Liar) -> None:
@@ -287,9 +296,13 @@ def through(prod: AtServer, url: str) -> None:
 
 @pytest.mark.parametrize(
     ("fate", "outcome"),
-    [(LOSE, "unknown"), (HANG, "unknown"), (REFUSE, "unknown"), (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "failed")],
-    ids=["lost", "silent", "reset", "busy"],
-)
+    [
+        (LOSE, "unknown"), (HANG, "unknown"), (REFUSE, "unknown"),
+        (b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n", "unknown"),
+        (b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\n\r\n", "failed"),
+    ],
+    ids=["lost", "silent", "reset", "away", "busy"],
+)  # fmt: skip
 def test_an_answer_that_is_lost_is_an_unknown_outcome_and_never_a_second_token(
     prod: AtServer, authority: object, fate: Fate, outcome: str
 ) -> None:

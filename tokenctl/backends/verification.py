@@ -73,6 +73,7 @@ def introspect_foreign(text: str, keys: KeySet | None, expectations: Expectation
     """Judge a JWT of another issuer by that issuer's keys; without keys it is only decoded, and not accepted."""
     leeway = FOREIGN_LEEWAY if expectations.leeway is None else expectations.leeway
     judgement = judge(text, keys, expectations, now, leeway=leeway)
-    extra = [] if keys is not None else [Check(name="issuer_keys", ok=False, detail="no key of its issuer: give --jwks")]
+    lacking = Check(name="issuer_keys", ok=False, detail="no key of its issuer: give --jwks, or let the profile trust it")
+    extra = [] if keys is not None else [lacking]
     accepted = judgement.passed
     return judgement.answer(active=accepted, state="active" if accepted else "not_active", extra=extra)

@@ -262,7 +262,11 @@ def _found(
     if known is not None:
         token = known.token
         end, scope = _instant(members.get("exp")), members.get("scope")
-        token = token._replace(expires_at=end if end is not None else token.expires_at)
+        begin = _instant(members.get("iat"))
+        token = token._replace(
+            expires_at=end if end is not None else token.expires_at,
+            issued_at=begin if end is not None and begin is not None else token.issued_at,
+        )
         if scope is not None:
             token = token._replace(scope=tuple(sorted(_texts(scope, split=True))))
         if facts is not None and facts.uses_left is not None and token.max_uses is not None:
