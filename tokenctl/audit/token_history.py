@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile
 
 from tokenctl.model.record import KEPT, Record, issue_parameters, replacement_parameters, suspension_parameters
 from tokenctl.model.token import Token
@@ -21,6 +22,8 @@ def token_flaws(token: Token, history: Sequence[Record], *, intact: bool) -> Ite
     """Replay a token's records and compare what they lead to with its row."""
     if not intact:
         yield "its row or its tags were changed"
+    if token.remote:  # a service names its tokens: it may have been asked about one by that name before it was issued here
+        history = list(dropwhile(lambda record: record.operation in ("remote.intent", "remote.outcome"), history))
     if not history or history[0].operation != "token.issue":
         yield "no record of its issue"
         return

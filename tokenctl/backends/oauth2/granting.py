@@ -22,6 +22,7 @@ TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _TYPE = "urn:ietf:params:oauth:token-type:"
 _ISSUED_TYPES = (f"{_TYPE}access_token", f"{_TYPE}jwt")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,65536}")
+_SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{0,4096}")  # RFC 6749 section 3.3
 _SHORTEST, _LONGEST = 1, 10 * 366 * 86_400  # seconds of an expires_in
 _LATEST = 1 << 40  # seconds
 
@@ -110,6 +111,8 @@ def read(answer: Answer, authority: str, *, exchanged: bool) -> Granted:
     if lifetime is not None and not (_plain(lifetime) and _SHORTEST <= float(str(lifetime)) <= _LONGEST):
         raise broken("its expires_in is no time")
     scope = members.get("scope")
+    if scope is not None and not (isinstance(scope, str) and _SCOPE.fullmatch(scope)):
+        raise broken("its scope is none")
     return Granted(
         token, int(float(str(lifetime))) * SECOND if lifetime is not None else None,
         tuple(scope.split()) if isinstance(scope, str) else None,

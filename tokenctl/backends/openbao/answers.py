@@ -57,7 +57,7 @@ def granted(answer: Answer) -> Secret:
 
 def why(answer: Answer) -> str:
     """Return the errors that an answer lists, of plain characters alone."""
-    return "; ".join(_texts(answer, "errors")) or "no reason given"
+    return "; ".join(_texts(answer, "errors")[:_MOST_WARNINGS]) or "no reason given"
 
 
 def warnings(answer: Answer) -> tuple[str, ...]:

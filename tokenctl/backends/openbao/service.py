@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tokenctl.formats.jwk import KeySet
 
 _LONGEST_NAME = 128  # characters of a display name
+_POLICY = re.compile(r"[\x21-\x7e]{1,256}")
 _LAG = 1.0  # seconds that a node which lags is given
 _CREATE, _CREATE_ORPHAN = "auth/token/create", "auth/token/create-orphan"
 _MAY_CHANGE = frozenset({"create", "update", "sudo", "root"})
@@ -126,11 +127,16 @@ class OpenBao:
         auth = answers.member(answer, "auth")
         accessor, lease = answers.accessor_of(auth), answers.seconds(auth.get("lease_duration"))
         text = answers.granted(answer)
-        if accessor is None or lease is None:
+        policies = auth.get("token_policies", auth.get("policies", []))
+        plain = isinstance(policies, list) and all(isinstance(name, str) and _POLICY.fullmatch(name) for name in policies)
+        if accessor is None or lease is None or not plain:
             # What is not understood is not handed out, and not left behind either.
-            self.deny(Reference(text=text), keep_children=False)
+            try:
+                fate = "was revoked" if self.deny(Reference(text=text), keep_children=False).done else "may still be accepted"
+            except TokenctlError:
+                fate = "may still be accepted"
             raise ServerError(
-                f"{self.authority} broke its contract: it names no accessor or no lease; the token was revoked",
+                f"{self.authority} broke its contract: it names no accessor, no lease or no policies; the token {fate}",
                 reason="malformed_answer",
             )  # fmt: skip
         end = self._clock - self._clock % SECOND + lease * SECOND if lease else None
@@ -140,7 +146,7 @@ class OpenBao:
             told += (f"the service cut the lifetime to {lease} s",)
         return Obtained(
             text=text, handle=accessor, subject=request.subject, issued_at=self._clock, expires_at=end,
-            scope=_granted_policies(auth.get("token_policies", auth.get("policies")), request),
+            scope=_granted_policies(policies, request),
             parent=parent.handle if parent is not None else None, warnings=(*answers.warnings(answer), *told),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from tokenctl.backends.local.journal import Journal
 from tokenctl.backends.remote import ledger
 from tokenctl.backends.remote.service import Obtained, Reference, Service
 from tokenctl.config import Profile
-from tokenctl.errors import InvalidConfiguration, PolicyDenied, TokenctlError
+from tokenctl.errors import InvalidConfiguration, PolicyDenied, ServerError, TokenctlError
 from tokenctl.formats import pasted
 from tokenctl.http.peer import maybe_done
 from tokenctl.model.identifier import new_id
@@ -165,6 +165,7 @@ class RemoteAuthority(Backend):
         begun = time.monotonic()
         try:
             obtained = self.service.obtain(request, lifetime, named)
+            self._require_new(obtained)
         except TokenctlError as error:
             self._note_failure(named, error)
             raise
@@ -202,6 +203,16 @@ class RemoteAuthority(Backend):
 
         for settled in reconciling.settle_before(self, named):
             self.journal.warn(f"request {named} was begun before: {settled.detail}")
+
+    def _require_new(self, obtained: Obtained) -> None:
+        """Refuse a token that has its row already (exit 8): whoever has that goes on with it, so it is not revoked."""
+        with self.journal.reading() as view:
+            known = ledger.recognise(view, obtained.text) if view is not None else None
+        if known is not None:
+            raise ServerError(
+                f"{self.authority_url} grants a token that it granted before: {known.stored.row.id}",
+                hint="revoke that one first, or wait until it has expired", reason="granted_before",
+            )  # fmt: skip
 
     def _take_back(self, obtained: Obtained, failure: BaseException) -> None:
         """Revoke what cannot be recorded; the failure then says what came of that."""
