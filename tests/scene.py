@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,12 @@ class Afterwards(NamedTuple):
     fate: Fate
 
 
+class Made(NamedTuple):
+    """Each request meets what is made of it."""
+
+    of: Callable[[Request], bytes]
+
+
 class Scene:
     """The program at a real server, and what stands between the two.
 
@@ -57,11 +63,13 @@ class Scene:
         self.paths = paths
         self.home = home
         self.secrets = secrets
-        self.meet: dict[str, Fate | Once | Afterwards] = {}
+        self.meet: dict[str, Fate | Once | Afterwards | Made] = {}
         self.breaker: Breaker | None = None
 
     def choose(self, request: Request, _number: int) -> Fate:
         end, fate = next(((end, fate) for end, fate in self.meet.items() if request.path.endswith(end)), ("", PASS))
+        if isinstance(fate, Made):
+            return fate.of(request)
         if isinstance(fate, Once):
             self.meet[end] = PASS
             return fate.fate

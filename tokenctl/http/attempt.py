@@ -5,15 +5,17 @@ Whatever the library raises ends here, told in our words.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote_plus
 
 from tokenctl.errors import ServerError
 from tokenctl.formats import strict_json
@@ -27,6 +29,7 @@ LARGEST_ANSWER = 8 * 1024 * 1024  # bytes, decoded
 _LONGEST_EXCUSE = 4096  # bytes read of an answer that is none
 _LONGEST_TOLD = 10**9  # seconds
 _KEPT = ("content-type", "date", "www-authenticate", "x-vault-index")  # of the headers of an answer
+_WORDS = re.compile(r"[a-z][a-z_. -]{0,63}|[A-Z][A-Z_. -]{0,63}")
 _FINAL = frozenset({501, 505})  # of the errors of a server those that say what it will never do
 
 
@@ -46,6 +49,14 @@ class Answer(NamedTuple):
     body: bytes
     fresh_for: int | None = None
 
+    def without(self, secrets: Iterable[str]) -> Answer:
+        """Return it with nothing of these texts in its body."""
+        body = self.body
+        for secret in filter(None, secrets):
+            for written in (secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), quote_plus(secret)):
+                body = body.replace(written.encode("utf-8"), b"***")
+        return self._replace(body=body)
+
     def members(self) -> dict[str, object]:
         """Return the JSON object of the body; raises ServerError for anything else (exit 8)."""
         try:
@@ -54,12 +65,12 @@ class Answer(NamedTuple):
             raise ServerError(f"{self.place} broke its contract: {error.message}", reason="malformed_answer") from None
 
     def refusal(self) -> str | None:
-        """Return the ``error`` that the answer names, if it is a plain word (RFC 6749 section 5.2)."""
+        """Return the ``error`` that the answer names, if it is of plain words (RFC 6749 section 5.2), as no secret is."""
         try:
             error = strict_json.read_object(self.body, what="the answer").get("error")
         except strict_json.MalformedJson:
             return None
-        return error if isinstance(error, str) and re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,80}", error) else None
+        return error if isinstance(error, str) and _WORDS.fullmatch(error) else None
 
 
 class Try(NamedTuple):

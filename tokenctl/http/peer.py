@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
 from tokenctl.deadline import apart
 from tokenctl.errors import AccessDenied, InvalidConfiguration, ServerError, TemporarilyUnavailable, TokenctlError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 PARALLEL = 8  # exchanges at once
 _TRIES = 4  # where nobody said how long to wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds
+_SECRETS = frozenset({"token", "client_secret", "client_assertion", "secret_id", "subject_token"})  # of forms and documents
 _HEADERS = {"User-Agent": "tokenctl", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
@@ -94,9 +97,12 @@ class Peer:
                 f"{origin(address)} is no confirmed origin of the service: nothing was sent", reason="foreign_origin"
             )  # fmt: skip
 
+        fields: Mapping[str, str] | None = None
+
         def request() -> httpx.Request:
             import httpx
 
+            nonlocal fields
             fields = form() if callable(form) else form
             return httpx.Request(
                 method, address, headers={**_HEADERS, **(headers or {})}, data=dict(fields) if fields is not None else None,
@@ -108,7 +114,7 @@ class Peer:
             number += 1
             tried = self._try(request(), until, keep=PARALLEL if repeatable else 0)
             if tried.answer is not None:
-                return tried.answer
+                return _without_echo(tried.answer, headers, fields if form is not None else document)
             # However soon it may be asked again: who says 0 is not asked a thousand times.
             wait = max(tried.pause or 0.0, _jittered(pause))
             again = (repeatable or tried.carried_out is False) and not tried.final
@@ -158,6 +164,20 @@ def _failure(address: httpx.URL, tried: Try) -> Unanswered | ServerError:
     if tried.broken:
         return ServerError(told, hint=tried.hint, reason="malformed_answer")
     return Unanswered(told, carried_out=tried.carried_out, hint=tried.hint or "run again later", body=tried.body)
+
+
+def _without_echo(answer: Answer, headers: Mapping[str, str] | None, body: Mapping[str, object] | None) -> Answer:
+    """Take out of a refusal, whose words may be shown, the secrets that were sent."""
+    if answer.status < 400:
+        return answer
+    proofs = [value for name, value in (headers or {}).items() if name in ("Authorization", "X-Vault-Token")]
+    sent = [proof.rpartition(" ")[2] for proof in proofs] + [_password(proof) for proof in proofs if proof.startswith("Basic ")]
+    sent += [value for name, value in (body or {}).items() if name in _SECRETS and isinstance(value, str)]
+    return answer.without(sent)
+
+
+def _password(header: str) -> str:
+    return unquote_plus(b64decode(header.removeprefix("Basic ")).decode("utf-8", "replace").partition(":")[2])
 
 
 def _jittered(pause: float) -> float:

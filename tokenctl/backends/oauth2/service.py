@@ -127,7 +127,10 @@ class AuthorizationServer:
         """Ask about a token that nobody has; ``None`` where the server answers no such questions."""
         if "introspection" not in self.metadata.endpoints:
             return None
-        return self._ask("introspection", {"token": secrets.token_urlsafe(32)}, repeatable=True)
+        answer = self._ask("introspection", {"token": secrets.token_urlsafe(32)}, repeatable=True)
+        if answer.status == 200 and not isinstance(answer.members().get("active"), bool):
+            raise self._broken("its introspection says neither yes nor no")
+        return answer
 
     def _give_back(self, answer: Answer) -> None:
         if answer.status == 200:
@@ -185,7 +188,7 @@ class AuthorizationServer:
             return None
         if answer.status != 200:
             raise self._refused(answer)
-        members = answer.members()
+        members = answer.without([_plain(reference.text)]).members()  # some servers give the token back among what they say of it
         if not isinstance(members.get("active"), bool):
             raise self._broken("its introspection says neither yes nor no")
         return Facts(active=members["active"] is True, members=members)
