@@ -299,9 +299,10 @@ def through(prod: AtServer, url: str) -> None:
     [
         (LOSE, "unknown"), (HANG, "unknown"), (REFUSE, "unknown"),
         (b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n", "unknown"),
+        (b"HTTP/1.1 503 Busy\r\nRetry-After: 900\r\nContent-Length: 0\r\n\r\n", "failed"),
         (b"HTTP/1.1 429 Busy\r\nContent-Length: 0\r\n\r\n", "failed"),
     ],
-    ids=["lost", "silent", "reset", "away", "busy"],
+    ids=["lost", "silent", "reset", "away", "later", "busy"],
 )  # fmt: skip
 def test_an_answer_that_is_lost_is_an_unknown_outcome_and_never_a_second_token(
     prod: AtServer, authority: object, fate: Fate, outcome: str

@@ -250,3 +250,15 @@ def test_a_token_that_can_be_neither_recorded_nor_revoked_is_told(bench: Bench, 
     bench.choose = lambda _request: PASS
     bench.settle(name)
     assert bench.living(name) == set()
+
+
+@pytest.mark.parametrize("passage", [REFUSE, LOSE], ids=["before the service did it", "after"])
+def test_a_bulk_issue_killed_on_its_way_leaves_nothing_that_cannot_be_settled(bench: Bench, passage: Passage) -> None:
+    name = f"b-{time.time_ns()}"
+    command = (*bench.issue(name), "--count", "2")
+    bench.killed_at(CREATE, passage, *command)
+    again = bench.quick(*command, now=time.time_ns() // 1_000_000 + LATER)
+    assert again.code == 0, again
+    assert len(again.lines) == 2
+    bench.settle(name)
+    assert bench.living(name) == {str(line["id"]) for line in again.lines}
