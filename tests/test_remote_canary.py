@@ -167,7 +167,8 @@ def test_a_redirect_carries_nothing_elsewhere(scene: Scene, status: int, authori
         scene.meet = {"": faults.redirect(other.url("/"), f"{status} x")}
         for words, given in ((("inspect", "-"), "{token}\n"), (("revoke", "-", "--yes"), "{token}\n"), (("whoami",), None)):
             done = scene.at(*words, input=None if given is None else given.format(**names))
-            assert done.code in (8, 11), done
+            # A node of OpenBao that redirects is one that does not reach the active one.
+            assert done.code in (7, 8, 11), done
             check_said(done, scene.secrets)
         assert other.heads == []
 

@@ -17,7 +17,9 @@ MORNING = 1_795_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 RULE = '[[rule]]\nname = "ci"\nsubject = "ci-*"\nkinds = ["access"]\nscopes = ["deploy:*"]\n'
 # What a day of one operator with a file for a root secret, and no service elsewhere, does not do.
-NOT_DONE = {"store.move_secret", "key.roll_back", "token.reveal_failed", "remote.intent", "remote.outcome"}
+NOT_DONE = {"store.move_secret", "key.roll_back", "token.reveal_failed"}
+# What only a profile of a remote service records.
+NOT_DONE |= {"remote.intent", "remote.outcome", "credential.rotate", "credential.revoke"}
 
 
 class Clerk:
