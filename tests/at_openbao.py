@@ -46,7 +46,7 @@ class AtOpenBao:
 
     def __call__(self, *arguments: str, input: str | bytes | None = None, **options: object) -> Result:
         return self.cli(
-            *arguments, "-p", self.name, "--credential-file", str(self.credential), input=input, **options  # type: ignore[arg-type]
+            *arguments, "-p", self.name, "--credential-file", str(self.credential), input=input, **options
         )  # fmt: skip
 
     def issued(self, *arguments: str) -> tuple[str, str]:

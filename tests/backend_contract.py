@@ -41,7 +41,7 @@ class BackendContract:
         facts: dict[str, object] = {
             "subject": self.subject(backend), "owner": "tester", "scope": ("a:read",), "lifetime": HOUR,
         }  # fmt: skip
-        return TokenRequest(**(facts | changes))  # type: ignore[arg-type]  # names are checked by the tuple
+        return TokenRequest(**(facts | changes))  # names are checked by the tuple
 
     def target(self, made: IssuedToken) -> Target:
         """Return a token as a target, in every way that it can be named."""
@@ -328,9 +328,9 @@ class BackendContract:
         from joserfc import jwt
         from joserfc.jwk import KeySet
 
-        (key,) = document["keys"]  # type: ignore[misc]  # a JWK Set
+        (key,) = document["keys"]  # a JWK Set
         assert set(key) <= {"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"}
-        token = jwt.decode(made.text.reveal().decode(), KeySet.import_key_set(document), algorithms=[key["alg"]])  # type: ignore[arg-type]
+        token = jwt.decode(made.text.reveal().decode(), KeySet.import_key_set(document), algorithms=[key["alg"]])
         assert token.claims["jti"] == made.token.id
         listed = backend.signing_keys.keys()
         assert [(entry.kid, entry.state, living) for entry, living in listed] == [(key["kid"], "active", 1)]
@@ -347,7 +347,7 @@ class BackendContract:
         assert [step.action for step in steps] == ["compromise", "activate"]
         assert signing.compromise(kid) == []
         assert backend.introspect(made.text, ANYONE).active is False
-        assert [key["kid"] for key in signing.jwks()["keys"]] == [steps[1].kid]  # type: ignore[attr-defined]  # a JWK Set
+        assert [key["kid"] for key in signing.jwks()["keys"]] == [steps[1].kid]  # a JWK Set
         again = self.issued(backend, format="jwt", audience=("api",))
         assert again.token.kid == steps[1].kid
         assert backend.introspect(again.text, ANYONE).active is True

@@ -28,7 +28,7 @@ class AtServer:
 
     def __call__(self, verb: str, *arguments: str, input: str | bytes | None = None, **options: object) -> Result:
         return self.cli(
-            verb, "-p", self.name, "--credential-file", str(self.credential), *arguments, input=input, **options  # type: ignore[arg-type]
+            verb, "-p", self.name, "--credential-file", str(self.credential), *arguments, input=input, **options
         )  # fmt: skip
 
     def issued(self, *arguments: str) -> tuple[str, str]:

@@ -122,7 +122,7 @@ def staged(
             yield scene
     else:
         secret = str(openbao.token(policies=["root"])["client_token"])
-        scene = Scene(None, PATHS[kind], cli.home, [secret])  # type: ignore[arg-type]  # the next line but one
+        scene = Scene(None, PATHS[kind], cli.home, [secret])  # the next line but one
         with breaking(openbao.address, authority, scene.choose) as scene.breaker:
             scene.at = AtOpenBao(cli, openbao, address=scene.breaker.url)
             scene.at.hand_in(secret)

@@ -58,7 +58,7 @@ class OAuth2Contract(BackendContract):
         os.umask(umask)
 
     def client_of(self, server: AuthorizationServer) -> Client:
-        return server.client  # type: ignore[attr-defined,no-any-return]  # each has one
+        return server.client  # each has one
 
     def unknown_target(self, known: Secret) -> Target:
         return Target(id=self.unknown_id, text=self.absent(known))

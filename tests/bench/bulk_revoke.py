@@ -49,7 +49,7 @@ def fill(home: Path, count: int, **facts: object) -> list[str]:
             made = []
             for _ in range(min(_AT_ONCE, count - start)):
                 own = {"id": new_id(now), "request": new_id(now), "verifier": os.urandom(32)}
-                token = Token(**(own | known | facts))  # type: ignore[arg-type]  # checked by the tuple
+                token = Token(**(own | known | facts))  # checked by the tuple
                 told = issue_parameters(token.labels, token.max_uses, token.not_before, token.note, verifier=token.verifier)
                 record = change.append(event_about("token.issue", token, request_id=token.request, parameters=told))
                 made.append(token._replace(leaf=record.seq))

@@ -224,11 +224,11 @@ def test_metadata_leads_nowhere_that_was_not_confirmed(cli: InProcess, authority
             for url in (other.url("/x"), "https://as.example/x", "http://as.example/x", "file:///etc/passwd", HOSTILE, 5, [],
                         LONG, "https://u:p@127.0.0.1/", "javascript:alert(1)", "//as.example/"):  # fmt: skip
                 answers: dict[str, object] = {}
-                with serving(answers) as stub:  # type: ignore[arg-type]  # filled below, once the port is known
+                with serving(answers) as stub:  # filled below, once the port is known
                     issuer = stub.url("")
                     metadata = {"issuer": issuer, "token_endpoint": stub.url("/token"), name: url}
                     answers["/.well-known/oauth-authorization-server"] = faults.document(metadata)
-                    at = AtServer(cli, _Server(issuer, authority), Client("ops", "client_secret_post", secret))  # type: ignore[arg-type]
+                    at = AtServer(cli, _Server(issuer, authority), Client("ops", "client_secret_post", secret))
                     done = at("issue", "--timeout", "2s")
                     check_shown(done, code=8)
                     assert secret not in done.out + done.err

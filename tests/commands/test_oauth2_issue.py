@@ -224,7 +224,7 @@ def test_what_is_not_delivered_is_revoked(prod: AtServer, oidc_provider: OidcPro
     assert done.code == 7
     assert "could not be delivered (no space left on device): it was revoked" in done.err.lower()
     (row,) = prod("list", "--state", "revoked", "-o", "jsonl").lines
-    assert row["revoked"]["reason"] == "undelivered"  # type: ignore[index]  # a token object
+    assert row["revoked"]["reason"] == "undelivered"  # a token object
 
 
 def test_a_jwt_that_is_not_delivered_is_told_with_its_end(prod: AtServer) -> None:
@@ -307,7 +307,7 @@ def through(prod: AtServer, url: str) -> None:
 def test_an_answer_that_is_lost_is_an_unknown_outcome_and_never_a_second_token(
     prod: AtServer, authority: object, fate: Fate, outcome: str
 ) -> None:
-    with breaking(prod.server.issuer, authority, lambda request, number: fate) as breaker:  # type: ignore[arg-type]
+    with breaking(prod.server.issuer, authority, lambda request, number: fate) as breaker:
         through(prod, breaker.url)
         done = prod("issue", "--scope", "a:read", "--timeout", "2s")
     assert (done.code, done.out) == (7, "")
@@ -478,7 +478,7 @@ def test_an_assertion_is_made_anew_for_each_try(cli: Cli, oidc_provider: OidcPro
     def choosing(request: Request, number: int) -> Fate:
         return LOSE if number == 0 else PASS
 
-    with breaking(oidc_provider.issuer, authority, choosing) as breaker:  # type: ignore[arg-type]
+    with breaking(oidc_provider.issuer, authority, choosing) as breaker:
         path = cli.home / ".config/tokenctl/profiles/prod.toml"
         url = oidc_provider.metadata["introspection_endpoint"].replace(oidc_provider.issuer, breaker.url)
         path.write_text(path.read_text() + f'[service.endpoints]\nintrospection = "{url}"\n')
@@ -542,7 +542,7 @@ def test_endpoints_elsewhere_are_confirmed_once_and_a_later_change_is_a_hard_sto
 
 
 def test_an_override_stands_for_what_the_metadata_says(cli: Cli, liar: Liar, authority: object) -> None:
-    with breaking(liar.issuer, authority, lambda *_: PASS) as breaker:  # type: ignore[arg-type]
+    with breaking(liar.issuer, authority, lambda *_: PASS) as breaker:
         assert add(cli, liar.issuer, liar.ca_file, "--endpoint", f"token={breaker.url}/token") == (0, "")
         credential = cli.home / "secret"
         credential.touch(mode=0o600)
@@ -552,7 +552,7 @@ def test_an_override_stands_for_what_the_metadata_says(cli: Cli, liar: Liar, aut
 
 
 def test_metadata_is_asked_for_once_in_ten_minutes(cli: Cli, authority: object, tmp_path: Path) -> None:
-    with provider_module.running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with provider_module.running(tmp_path / "own", authority) as server:
         at = AtServer(cli, server, server.client)
         _, token = at.issued("--scope", "a:read")
         (metadata,) = (cli.home / ".cache/tokenctl/prod").iterdir()

@@ -53,7 +53,7 @@ def test_an_opaque_token_is_what_the_service_says(name: str, request: pytest.Fix
     done = at("inspect", "-", "-o", "json", input=token)
     assert (done.code, done.err) == (0, "")
     assert (done.json["id"], done.json["active"], done.json["scope"]) == (identifier, True, ["a:read"])
-    assert [(check["name"], check["ok"]) for check in done.json["checks"]] == [("form", True), ("introspection", True)]  # type: ignore[attr-defined]
+    assert [(check["name"], check["ok"]) for check in done.json["checks"]] == [("form", True), ("introspection", True)]
     assert at("inspect", "-", "--scope", "a:write", "-q", input=token).code == 3
     assert at("inspect", "-", "--valid-for", "1h", "-q", input=token).code == 3
     assert at("inspect", "-", "--valid-for", "5m", "-q", input=token).code == 0
@@ -81,10 +81,10 @@ def test_a_jwt_that_the_service_does_not_answer_for_is_verified_by_its_keys(prod
     identifier, token = prod.issued("--audience", JWT, "--scope", "a:read")
     done = prod("inspect", "-", "--audience", JWT, "-o", "json", input=token)
     assert (done.code, done.json["id"], done.json["signature"]) == (0, identifier, "valid")
-    checks = {check["name"]: check["ok"] for check in done.json["checks"]}  # type: ignore[attr-defined]
+    checks = {check["name"]: check["ok"] for check in done.json["checks"]}
     assert (checks["signature"], checks["introspection"]) == (True, None)
     told = prod("inspect", "-", "--audience", JWT, "-o", "introspection", input=token).json
-    assert told == {**done.json["claims"], "active": True}  # type: ignore[dict-item]
+    assert told == {**done.json["claims"], "active": True}
     forged = f"{token.rpartition('.')[0]}.{token.rpartition('.')[2][4:84]}AAAA{token[-2:]}"
     done = prod("inspect", "-", "--audience", JWT, "-o", "json", input=forged)
     assert (done.code, done.json["signature"], done.json["state"]) == (3, "invalid", "not_active")
@@ -103,7 +103,7 @@ def test_where_service_and_keys_disagree_both_are_shown(cli: Cli, liar: Liar) ->
     assert "introspection FAILED (the service does not accept it)" in done.out
     with liar.telling(INTROSPECTION, scope="a:write", sub="somebody", exp=1):
         done = at("inspect", "-", "-o", "json", input=token)
-    assert done.json["findings"][-1] == {  # type: ignore[index]
+    assert done.json["findings"][-1] == {
         "rule": "disagreement", "detail": "the service says otherwise than the token itself: exp, scope",
     }  # fmt: skip
 
@@ -145,7 +145,7 @@ def test_who_may_not_introspect_is_refused_though_the_page_is_empty(cli: Cli, dj
 
 
 def test_offline_nobody_is_asked(cli: Cli, authority: object, tmp_path: Path) -> None:
-    with provider_module.running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with provider_module.running(tmp_path / "own", authority) as server:
         at = AtServer(cli, server, server.client)
         _, opaque = at.issued()
         _, token = at.issued("--audience", JWT)
@@ -171,7 +171,7 @@ def test_offline_nobody_is_asked(cli: Cli, authority: object, tmp_path: Path) ->
 
 
 def test_a_service_that_is_away_is_7_and_one_among_others_11(cli: Cli, authority: object, tmp_path: Path) -> None:
-    with provider_module.running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with provider_module.running(tmp_path / "own", authority) as server:
         at = AtServer(cli, server, server.client)
         tokens = [at.issued()[1] for _ in range(2)]
         server.process.stop()
@@ -184,9 +184,9 @@ def test_a_service_that_is_away_is_7_and_one_among_others_11(cli: Cli, authority
 
 
 def test_an_unknown_key_is_asked_for_at_most_once_a_minute(cli: Cli, authority: object, tmp_path: Path) -> None:
-    with provider_module.running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with provider_module.running(tmp_path / "own", authority) as server:
         at = AtServer(cli, server, server.client)
-        with breaking(server.issuer, authority, lambda *_: PASS) as breaker:  # type: ignore[arg-type]
+        with breaking(server.issuer, authority, lambda *_: PASS) as breaker:
             override(at, jwks=server.metadata["jwks_uri"].replace(server.issuer, breaker.url))
             _, old = at.issued("--audience", JWT)
             now = time.time_ns() // 1_000_000
@@ -217,10 +217,10 @@ def encoded(members: dict[str, object]) -> str:
 def test_keys_that_do_not_come_are_no_verdict_and_not_asked_for_again_at_once(
     cli: Cli, authority: object, tmp_path: Path
 ) -> None:
-    with provider_module.running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with provider_module.running(tmp_path / "own", authority) as server:
         at = AtServer(cli, server, server.client)
         fates: list[Fate] = [PASS]
-        with breaking(server.issuer, authority, lambda *_: fates[0]) as breaker:  # type: ignore[arg-type]
+        with breaking(server.issuer, authority, lambda *_: fates[0]) as breaker:
             override(at, jwks=server.metadata["jwks_uri"].replace(server.issuer, breaker.url))
             token = server.issue(server.other_client, resource=JWT)["access_token"]
             now = time.time_ns() // 1_000_000
@@ -250,7 +250,7 @@ def test_a_revocation_is_asked_about_and_the_time_is_measured(name: str, request
     assert not at.server.is_active(at.client, token)
     again = at("revoke", "-", "--yes", "-o", "json", input=token)
     assert again.code == 0
-    (target,) = again.json["targets"]  # type: ignore[misc]
+    (target,) = again.json["targets"]
     assert (target["outcome"], target["reason"]) == ("already_revoked", "test")
     assert [outcome for operation, _, outcome in at.records() if operation == "remote.outcome"] == [
         "done", "revoked", "already_revoked",
@@ -283,7 +283,7 @@ def test_a_jwt_that_cannot_be_revoked_is_told_with_its_end(prod: AtServer) -> No
     (row,) = prod("list", "-o", "jsonl").lines
     done = prod("revoke", "-", "--yes", "-o", "json", input=token)
     assert done.code == 11
-    (target,) = done.json["targets"]  # type: ignore[misc]
+    (target,) = done.json["targets"]
     assert (target["id"], target["outcome"], target["offline_until"]) == (identifier, "unverified", row["expires_at"])
     assert target["detail"] == "the service cannot revoke a token of this kind"
     done = prod("revoke", "-", "--yes", input=token)
@@ -297,7 +297,7 @@ def test_a_token_of_the_issuer_without_a_row_is_revoked_by_its_signature(cli: Cl
     token = oidc_provider.issue(oidc_provider.client, "a:read", resource=JWT)["access_token"]
     done = prod("revoke", "-", "--yes", "-o", "json", input=f"{token}\n{token[:-8]}AAAAAAAA\n")
     assert done.code == 11  # this server revokes no JWT
-    assert [target["outcome"] for target in done.json["targets"]] == ["unverified"]  # type: ignore[attr-defined]
+    assert [target["outcome"] for target in done.json["targets"]] == ["unverified"]
     assert done.json["foreign"] == {"jwt": 1}
 
 
@@ -331,19 +331,19 @@ def test_a_denial_that_comes_late_is_waited_for(cli: Cli, liar: Liar, authority:
     _, token = at.issued("--scope", "a:read", "--ttl", "1h")
     denied = b'{"active": false}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(denied), denied)
-    with breaking(liar.issuer, authority, lambda _, number: answer if number >= 4 else PASS) as breaker:  # type: ignore[arg-type]
+    with breaking(liar.issuer, authority, lambda _, number: answer if number >= 4 else PASS) as breaker:
         override(at, introspection=moved(at, "introspection", breaker.url))
         done = at("revoke", "-", "--wait", "10s", "--yes", "-o", "json", input=token)
     assert done.code == 0
     assert len(breaker.asked) == 5
-    (target,) = done.json["targets"]  # type: ignore[misc]
+    (target,) = done.json["targets"]
     assert (target["outcome"], target["state_before"]) == ("revoked", "active")
     assert target["offline_until"] is not None
 
 
 def test_an_answer_that_is_lost_is_verified_all_the_same(prod: AtServer, authority: object) -> None:
     _, token = prod.issued()
-    with breaking(prod.server.issuer, authority, lambda _, number: LOSE if number < 9 else PASS) as breaker:  # type: ignore[arg-type]
+    with breaking(prod.server.issuer, authority, lambda _, number: LOSE if number < 9 else PASS) as breaker:
         override(prod, revocation=moved(prod, "revocation", breaker.url))
         done = prod("revoke", "-", "--yes", "--timeout", "3s", input=token)
     assert (done.code, done.out.split("\t")[1]) == (0, "revoked")
@@ -352,7 +352,7 @@ def test_an_answer_that_is_lost_is_verified_all_the_same(prod: AtServer, authori
 def test_who_may_revoke_and_not_ask_revokes_and_says_that_it_is_not_verified(prod: AtServer, authority: object) -> None:
     _, token = prod.issued()
     forbidden = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
-    with breaking(prod.server.issuer, authority, lambda *_: forbidden) as breaker:  # type: ignore[arg-type]
+    with breaking(prod.server.issuer, authority, lambda *_: forbidden) as breaker:
         override(prod, introspection=moved(prod, "introspection", breaker.url))
         done = prod("revoke", "-", "--yes", input=token)
     assert (done.code, done.out.split("\t")[1]) == (11, "unverified")
@@ -409,7 +409,7 @@ def test_what_was_done_is_in_the_log_and_is_found_by_the_token(prod: AtServer) -
 
 def test_a_kill_between_intent_and_outcome_is_found_and_settled(prod: AtServer, authority: object) -> None:
     prod.issued()
-    with breaking(prod.server.issuer, authority, to("/token", HANG)) as breaker:  # type: ignore[arg-type]
+    with breaking(prod.server.issuer, authority, to("/token", HANG)) as breaker:
         override(prod, token=moved(prod, "token", breaker.url))
         process = subprocess.Popen(
             [*PROGRAM, "issue", "-p", "prod", "--credential-file", str(prod.credential), "--scope", "a:read"],
@@ -443,7 +443,7 @@ def test_a_kill_between_intent_and_outcome_is_found_and_settled(prod: AtServer, 
 def test_a_lost_revocation_is_told_by_the_review_until_the_token_is_piped_in_again(prod: AtServer, authority: object) -> None:
     identifier, token = prod.issued("--audience", OPAQUE)
     failing = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
-    with breaking(prod.server.issuer, authority, lambda *_: failing) as breaker:  # type: ignore[arg-type]
+    with breaking(prod.server.issuer, authority, lambda *_: failing) as breaker:
         override(prod, revocation=moved(prod, "revocation", breaker.url))
         done = prod("revoke", "-", "--yes", "--timeout", "2s", input=token)
     assert (done.code, done.out.split("\t")[1]) == (11, "still_active")

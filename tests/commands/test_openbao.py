@@ -44,7 +44,7 @@ def test_a_token_is_what_was_asked_for_and_is_named_by_its_accessor(vault: AtOpe
             identifier, True, ["reader"], 0, 3,
         )  # fmt: skip
     listed = vault("list", "-o", "json")
-    assert [token["id"] for token in listed.json["tokens"]] == [identifier]  # type: ignore[attr-defined]
+    assert [token["id"] for token in listed.json["tokens"]] == [identifier]
     vault.server.node.call(text, "GET", "auth/token/lookup-self")
     assert vault("inspect", identifier, "-o", "json").json["uses"] == 1  # refused by its policy, and counted
 
@@ -53,11 +53,11 @@ def test_a_revocation_is_proved_and_a_rerun_changes_nothing(vault: AtOpenBao) ->
     identifier, text = vault.issued()
     done = vault("revoke", identifier, "--yes", "--reason", "test", "-o", "json")
     assert (done.code, done.err) == (0, "")
-    (target,) = done.json["targets"]  # type: ignore[misc]
+    (target,) = done.json["targets"]
     assert (target["outcome"], target["state_before"], target["reason"]) == ("revoked", "active", "test")
     assert vault.lookup(identifier) is None
     again = vault("revoke", "-", "--yes", "--reason", "compromised", "-o", "json", input=text)
-    (target,) = again.json["targets"]  # type: ignore[misc]
+    (target,) = again.json["targets"]
     assert (again.code, target["outcome"], target["reason"]) == (0, "already_revoked", "test")
     asked = vault("inspect", "-", "-o", "json", input=text)
     assert (asked.code, asked.json["active"], asked.json["state"]) == (3, False, "revoked")
@@ -69,7 +69,7 @@ def test_what_is_unknown_to_it_is_told_though_it_answers_200(vault: AtOpenBao) -
     absent = accessor[:-4] + accessor[-4:].swapcase() + ""
     done = vault("revoke", absent, accessor, "--yes", "-o", "json")
     assert done.code == 5
-    assert [(target["id"], target["outcome"]) for target in done.json["targets"]] == [  # type: ignore[attr-defined]
+    assert [(target["id"], target["outcome"]) for target in done.json["targets"]] == [
         (absent, "unknown"), (accessor, "revoked"),
     ]  # fmt: skip
     assert vault.lookup(accessor) is None
@@ -78,7 +78,7 @@ def test_what_is_unknown_to_it_is_told_though_it_answers_200(vault: AtOpenBao) -
 def test_policies_that_do_not_exist_are_told_and_default_is_not_added(vault: AtOpenBao) -> None:
     done = vault("issue", "--subject", "s", "--scope", "nonsense", "-o", "json")
     assert done.code == 0
-    assert any('Policy "nonsense" does not exist' in warning for warning in done.json["warnings"])  # type: ignore[attr-defined]
+    assert any('Policy "nonsense" does not exist' in warning for warning in done.json["warnings"])
     assert done.json["scope"] == ["nonsense"]
 
 
@@ -90,7 +90,7 @@ def test_a_lifetime_that_it_cuts_is_told_and_is_the_one_that_counts(vault: AtOpe
         openbao.sudo("POST", "sys/mounts/auth/token/tune", max_lease_ttl="768h", default_lease_ttl="768h")
     assert done.code == 0, done.err
     assert 3590 <= int(str(done.json["expires_in"])) <= 3600
-    assert any("the service cut the lifetime to 3600 s" in warning for warning in done.json["warnings"])  # type: ignore[attr-defined]
+    assert any("the service cut the lifetime to 3600 s" in warning for warning in done.json["warnings"])
 
 
 def test_a_token_dies_with_the_credential_that_made_it_and_that_is_told(vault: AtOpenBao, openbao: OpenBao) -> None:
@@ -156,7 +156,7 @@ def test_a_batch_token_cannot_be_revoked_and_that_is_said(vault: AtOpenBao, open
     batch = openbao.token(policies=["default"], type="batch", ttl="10m")["client_token"]
     done = vault("revoke", "-", "--ask", "vault", "--yes", "-o", "json", input=batch)
     assert done.code == 11, done.err
-    (target,) = done.json["targets"]  # type: ignore[misc]
+    (target,) = done.json["targets"]
     assert target["outcome"] == "still_active"
     assert "batch tokens cannot be revoked" in target["detail"]
     assert batch not in done.out + done.err
@@ -192,7 +192,7 @@ class TestChildren:
         assert vault("inspect", parent, "-o", "json").json["children"] == 2
         assert vault("inspect", children[0], "-o", "json").json["parent"] == parent
         done = vault("revoke", parent, "--yes", "-o", "json")
-        (target,) = done.json["targets"]  # type: ignore[misc]
+        (target,) = done.json["targets"]
         assert (done.code, target["outcome"], target["children"]) == (0, "revoked", 2)
         assert [vault.lookup(child) for child in children] == [None, None]
         assert vault("list").out == ""
@@ -205,7 +205,7 @@ class TestChildren:
         assert "revoke - --keep-children < FILE" in by_id.err
         assert vault.lookup(parent) is not None
         done = vault("revoke", "-", "--keep-children", "--yes", "-o", "json", input=text)
-        (target,) = done.json["targets"]  # type: ignore[misc]
+        (target,) = done.json["targets"]
         assert (done.code, target["outcome"], target["children"], target["detail"]) == (0, "revoked", 0, "2 children kept")
         assert vault.lookup(parent) is None
         assert all(vault.lookup(child) is not None for child in children)
@@ -263,7 +263,7 @@ class TestAppRole:
         openbao.policy("revoker", **{"auth/token/revoke-accessor": ["update"], "auth/token/lookup-accessor": ["update"]})
         vault.hand_in_approle(*openbao.app_role("revoker", "revoker", secret_id_num_uses=1))
         done = vault("revoke", *made, "--yes", "-o", "json")
-        assert (done.code, done.json["counts"]["revoked"]) == (0, 12), done.err  # type: ignore[index]
+        assert (done.code, done.json["counts"]["revoked"]) == (0, 12), done.err
 
     def test_a_wrong_secret_id_is_access_denied(self, vault: AtOpenBao, openbao: OpenBao) -> None:
         role, _ = openbao.app_role("wrong", "default")
@@ -290,7 +290,7 @@ def test_a_namespace_is_a_world_of_its_own(cli: Cli, openbao: OpenBao) -> None:
     assert openbao.node.http.get("auth/token/lookup-self", headers=headers).status_code == 200
     assert outside("list").out == ""
     done = inside("revoke", identifier, "--yes", "-o", "json")
-    assert (done.code, done.json["counts"]["revoked"]) == (0, 1), done.out  # type: ignore[index]
+    assert (done.code, done.json["counts"]["revoked"]) == (0, 1), done.out
     assert openbao.node.http.get("auth/token/lookup-self", headers=headers).status_code == 403
 
 
@@ -319,10 +319,10 @@ class TestTheLogOfTheServer:
         openbao.node.call(text, "GET", "auth/token/lookup-self")
         done = vault("audit", "log", "--token", "-", "-o", "json", input=text)
         assert (done.code, done.err) == (0, "")
-        (trace,) = done.json["traces"]  # type: ignore[misc]
+        (trace,) = done.json["traces"]
         assert trace == {"id": identifier, "device": "file/", "hash": openbao.audit_hash(text)}
         assert self.entries(openbao, trace["hash"]) == {"auth/token/lookup-self"}
-        assert [record["operation"] for record in done.json["records"]] == ["token.issue", "remote.outcome"]  # type: ignore[attr-defined]
+        assert [record["operation"] for record in done.json["records"]] == ["token.issue", "remote.outcome"]
         plain = vault("audit", "log", "--token", "-", input=text)
         assert plain.out.splitlines()[-1] == f"trace\t{identifier}\tfile/\t{trace['hash']}"
         lines = vault("audit", "log", "--token", "-", "-o", "jsonl", input=text)
@@ -340,7 +340,7 @@ class TestTheLogOfTheServer:
             input=other,
         )  # fmt: skip
         assert done.code == 0, done.err
-        assert [trace["hash"] for trace in done.json["traces"]] == [openbao.audit_hash(other)]  # type: ignore[attr-defined]
+        assert [trace["hash"] for trace in done.json["traces"]] == [openbao.audit_hash(other)]
         assert done.json["records"] == []
 
     def test_what_could_not_be_asked_is_no_complete_answer(self, vault: AtOpenBao, openbao: OpenBao) -> None:
@@ -349,7 +349,7 @@ class TestTheLogOfTheServer:
         done = vault("audit", "log", "--token", "-", "-o", "json", input=text)
         assert done.code == 11
         assert "the credential may not use sys/audit" in done.err
-        assert (len(done.json["records"]), done.json["traces"]) == (2, [])  # type: ignore[arg-type]
+        assert (len(done.json["records"]), done.json["traces"]) == (2, [])
 
 
 def test_no_secret_is_in_the_log_or_the_store(vault: AtOpenBao, openbao: OpenBao) -> None:

@@ -51,7 +51,7 @@ def test_it_is_told_and_asked_for_nothing_that_is_there(cli: Cli, liar: Liar) ->
     assert cli("profile", "add", "x").code == 0
     assert trust(cli, liar, "-p", "x")[0] == 0
     assert cli("profile", "add", "x").code == 0  # what is trusted is no other setting
-    (told,) = cli("profile", "show", "x", "-o", "json").json["trust"]  # type: ignore[misc]
+    (told,) = cli("profile", "show", "x", "-o", "json").json["trust"]
     assert told == {"issuer": liar.issuer, "ca_file": str(liar.ca_file)}
     assert f"trust\t(issuer {liar.issuer}, ca_file {liar.ca_file})\n" in cli("profile", "show", "x").out
 
@@ -60,7 +60,7 @@ def test_keys_at_another_origin_are_confirmed_and_a_later_change_is_a_hard_stop(
     cli: Cli, liar: Liar, authority: object
 ) -> None:
     token = liar.issue(liar.client)["access_token"]
-    with breaking(liar.issuer, authority, lambda *_: PASS) as breaker:  # type: ignore[arg-type]
+    with breaking(liar.issuer, authority, lambda *_: PASS) as breaker:
         with liar.telling(DISCOVERY, jwks_uri=f"{breaker.url}/jwks"):
             code, out, err = trust(cli, liar)
             assert (code, out, err.splitlines()[0]) == (2, "", f"notice: {liar.issuer} has its keys at {breaker.url}")
@@ -68,7 +68,7 @@ def test_keys_at_another_origin_are_confirmed_and_a_later_change_is_a_hard_stop(
             assert not (cli.home / ".config").exists()
             assert trust(cli, liar, "--yes") == (0, "", "")
             assert trust(cli, liar) == (0, "", "")  # confirmed once
-            assert written(cli)["trust"][0]["origins"] == [breaker.url]  # type: ignore[index]
+            assert written(cli)["trust"][0]["origins"] == [breaker.url]
             assert cli("inspect", "-", "-q", input=token).code == 0
         with liar.telling(DISCOVERY, jwks_uri="https://thief.example/jwks"):
             (folder,) = (cli.home / ".cache/tokenctl/local/issuers").iterdir()
@@ -84,7 +84,7 @@ def test_a_token_of_another_audience_named_by_nobody_needs_no_audience(cli: Cli,
     token = liar.issue(liar.client, "a:read")["access_token"]
     done = cli("inspect", "-", "-o", "json", input=token)
     assert (done.code, done.json["scope"]) == (0, ["a:read"])
-    assert {"name": "trust", "ok": True, "detail": f"the profile trusts {liar.issuer}"} in done.json["checks"]  # type: ignore[operator]
+    assert {"name": "trust", "ok": True, "detail": f"the profile trusts {liar.issuer}"} in done.json["checks"]
     assert cli("inspect", "-", "--use", "-q", input=token).code == 0
 
 

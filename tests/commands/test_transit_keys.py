@@ -32,7 +32,7 @@ def make(vault: AtOpenBao, name: str, kind: str) -> None:
 def listed(vault: AtOpenBao) -> list[tuple[object, ...]]:
     done = vault("rotate-keys", "status", "-o", "json")
     assert done.code == 0, done.err
-    return [(key["kid"], key["alg"], key["state"], key["tokens"], key["retire_after"]) for key in done.json["keys"]]  # type: ignore[attr-defined]
+    return [(key["kid"], key["alg"], key["state"], key["tokens"], key["retire_after"]) for key in done.json["keys"]]
 
 
 def signature(vault: AtOpenBao, name: str, text: bytes) -> bytes:
@@ -48,7 +48,7 @@ def test_a_version_signs_retires_by_name_and_is_destroyed(vault: AtOpenBao, open
     assert vault("rotate-keys", "--check").code == 0
     done = vault("rotate-keys", "--if-older-than", "0s", "-o", "json")
     assert done.code == 0, done.err
-    assert [(step["action"], step["kid"]) for step in done.json["did"]] == [("activate", "jwt.v2"), ("retiring", "jwt.v1")]  # type: ignore[attr-defined]
+    assert [(step["action"], step["kid"]) for step in done.json["did"]] == [("activate", "jwt.v2"), ("retiring", "jwt.v1")]
     assert listed(vault) == [("jwt.v1", "ES256", "retiring", None, None), ("jwt.v2", "ES256", "active", None, None)]
     plain = vault("rotate-keys", "status").out.splitlines()
     assert [line.split("\t")[:3] + line.split("\t")[4:5] for line in plain] == [
@@ -94,7 +94,7 @@ def test_the_key_set_verifies_what_the_engine_signs(vault: AtOpenBao, kind: str,
     import jwt as pyjwt
 
     make(vault, "jwt", kind)
-    (key,) = vault("rotate-keys", "jwks").json["keys"]  # type: ignore[misc]
+    (key,) = vault("rotate-keys", "jwks").json["keys"]
     assert (key["kid"], key.get("alg"), key["use"]) == ("jwt.v1", algorithm, "sig")
     name = algorithm or "PS256"
     head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": name}, {"sub": "s"}))

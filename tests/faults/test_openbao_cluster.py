@@ -63,12 +63,12 @@ def test_a_standby_that_lags_fools_no_question_and_no_revocation(
     doubted = 0
     for _ in range(10):  # as soon as it runs, it catches up
         service = standby_service()
-        _, facts = lagging(openbao_cluster, lambda issued, service=service: service.ask(Reference(issued["accessor"])))  # type: ignore[misc]
+        _, facts = lagging(openbao_cluster, lambda issued, service=service: service.ask(Reference(issued["accessor"])))
         assert isinstance(facts, Facts)
         assert (facts.active, facts.sure) == (True, True)
         doubted += service.exchanges.caught_up  # it said first that it knows no such token
         service = standby_service()
-        issued, _ = lagging(openbao_cluster, lambda issued, service=service: deny(service, issued))  # type: ignore[misc]
+        issued, _ = lagging(openbao_cluster, lambda issued, service=service: deny(service, issued))
         told = openbao_cluster.node.call(issued["client_token"], "GET", "auth/token/lookup-self")
         assert told.status_code == 403
     assert doubted
@@ -86,7 +86,7 @@ def test_without_the_right_to_catch_up_nothing_unknown_is_called_denied(cli: Cli
     cluster.sudo("POST", "auth/token/revoke-accessor", accessor=identifier)
     for arguments, given in ((["revoke", identifier, "--yes"], None), (["revoke", "-", "--yes"], text)):
         done = vault(*arguments, "-o", "json", input=given)
-        (target,) = done.json["targets"]  # type: ignore[misc]
+        (target,) = done.json["targets"]
         assert (done.code, target["outcome"]) == (11, "unverified"), done.out
         assert "does not lag" in target["detail"]
     done = vault("inspect", identifier, "-o", "json")

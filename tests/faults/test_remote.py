@@ -98,7 +98,7 @@ def reconcile(scene: Scene) -> Result:
     later = time.time_ns() // 1_000_000 + 6 * 60_000
     return scene.at.cli(
         "audit", "reconcile", "-p", scene.at.name, "--credential-file", str(scene.at.credential), "-o", "json", now=later
-    )  # type: ignore[call-arg]
+    )
 
 
 def living(scene: Scene, openbao: OpenBao, named: str) -> set[str]:
@@ -174,14 +174,14 @@ def test_what_became_of_a_revocation_is_found_out_or_told(
     scene.meet = {getattr(scene.paths, step): fate}
     first = scene(*command, input=given[1])
     assert first.code == code, first
-    (target,) = first.json["targets"]  # type: ignore[misc]
+    (target,) = first.json["targets"]
     assert outcome in ("", target["outcome"]), first
     assert is_active(scene, text, oidc_provider) is not gone
     scene.check()
     scene.meet = {}
     again = scene(*command, input=given[1])
     assert again.code == 0, again
-    assert again.json["targets"][0]["outcome"] == ("already_revoked" if gone else "revoked")  # type: ignore[index]
+    assert again.json["targets"][0]["outcome"] == ("already_revoked" if gone else "revoked")
     assert not is_active(scene, text, oidc_provider)
     scene.check()
 

@@ -98,7 +98,7 @@ class Bench:
         done = self("audit", "reconcile", ahead=2 * LATER)
         assert done.code == 0, done
         listed = self("list", "--state", "all", "-o", "json")
-        assert self.living(name) <= {token["id"] for token in listed.json["tokens"]}  # type: ignore[attr-defined]
+        assert self.living(name) <= {token["id"] for token in listed.json["tokens"]}
         again = self("audit", "reconcile", "-n", ahead=3 * LATER)
         assert again.out == "", (done, again, self("audit", "log", "-o", "jsonl"))
         self.check()
@@ -144,7 +144,7 @@ def test_a_revocation_killed_on_its_way_is_finished_by_running_it_again(bench: B
     bench.check()
     again = bench(*command, "-o", "json")
     assert again.code == 0, again
-    assert again.json["targets"][0]["outcome"] == ("already_revoked" if gone else "revoked")  # type: ignore[index]
+    assert again.json["targets"][0]["outcome"] == ("already_revoked" if gone else "revoked")
     assert bench.living(name) == set()
     bench.settle(name)
 

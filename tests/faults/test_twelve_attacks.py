@@ -699,7 +699,7 @@ def test_a_signing_key_exchanged_with_the_root_secret_is_found_by_what_its_recor
     for attack in attacks:
         keys, store_id = attack.keys, attack.store_id
         (columns,) = attack.run(f"SELECT {', '.join(Key._fields)} FROM key")
-        mine = Key(*columns)  # type: ignore[arg-type]  # as they stand in the table
+        mine = Key(*columns)  # as they stand in the table
         other = signing.generate(mine.alg)
         sealed = sealing.seal(keys, store_id, mine.kid, mine.alg, other.private_bytes())
         mine = mine._replace(public=json.dumps(other.public_jwk(mine.kid), sort_keys=True), sealed=sealed)

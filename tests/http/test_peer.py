@@ -232,7 +232,7 @@ def test_what_was_given_up_before_it_left_never_leaves(monkeypatch: pytest.Monke
 
         def slowly(*arguments: object, **options: object) -> object:
             looked_up.wait(BOUND)
-            return resolve(*arguments, **options)  # type: ignore[arg-type]
+            return resolve(*arguments, **options)
 
         monkeypatch.setattr(socket, "getaddrinfo", slowly)
         with pytest.raises(Unanswered, match=f"{LATE}$") as caught:

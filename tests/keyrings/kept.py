@@ -49,7 +49,7 @@ class Kept(KeyringBackend):
     def get_password(self, service: str, username: str) -> str | None:
         items = self._items()
         if FAULT == "answers-bytes":
-            return b"00" * 32  # type: ignore[return-value]  # the lie
+            return b"00" * 32  # the lie
         if FAULT == "answers-text":
             return LEAKED
         if FAULT == "answers-another":

@@ -16,12 +16,12 @@ def key(kid: str, state: str, *, alg: str = "ES256", **times: int) -> Key:
     """A key whose times are told as how long ago they were."""
     ago = {f"{name}_at": NOW - duration for name, duration in times.items()}
     facts = {"kid": kid, "alg": alg, "state": state, "public": "{}", "sealed": None, "kek_version": 1, "created_at": 0}
-    return Key(**(facts | ago))  # type: ignore[arg-type]  # names are checked by the tuple
+    return Key(**(facts | ago))  # names are checked by the tuple
 
 
 def planned(*keys: Key, **facts: object) -> list[tuple[str, str | None, int]]:
     """Each step as action, kid and how far from now it is."""
-    steps = plan(keys, POLICY, now=NOW, **({"last_expiry": {}} | facts))  # type: ignore[arg-type]  # by plan itself
+    steps = plan(keys, POLICY, now=NOW, **({"last_expiry": {}} | facts))  # by plan itself
     return [(step.action, step.kid, step.at - NOW) for step in steps]
 
 

@@ -30,7 +30,7 @@ def configure(cli: Cli, text: str) -> None:
 
 
 def served(cli: Cli) -> list[str]:
-    return [key["kid"] for key in cli("rotate-keys", "jwks").json["keys"]]  # type: ignore[attr-defined]
+    return [key["kid"] for key in cli("rotate-keys", "jwks").json["keys"]]
 
 
 def kid_of(cli: Cli, token: str) -> str:
@@ -61,7 +61,7 @@ def test_a_hundred_thousand_tokens_are_inactive_at_the_next_read(cli: Cli) -> No
     assert (told["kid"], told["tokens"], told["forged"], told["verifiers"]) == (kid, MANY, None, [])
     assert told["owners"][0] == {"owner": "bench", "tokens": MANY - len(real)}
     assert sum(owner["tokens"] for owner in told["owners"]) == MANY
-    assert [step["action"] for step in done.json["did"]] == ["compromise", "activate"]  # type: ignore[attr-defined]
+    assert [step["action"] for step in done.json["did"]] == ["compromise", "activate"]
 
     # No token's own row was touched: the key's is enough, for the text, for the id, for the list, one by one and all at once.
     for answered in (inspected(cli, *real), cli("inspect", *ids[::10_000], "-o", "json")):

@@ -130,7 +130,7 @@ class Operator:
         done = self._cli("rotate-keys", "-o", "json", "--timeout", "5s")
         self.runs += 1
         assert done.code in (0, 6), done
-        assert [key["state"] for key in done.json["keys"]].count("active") == 1  # type: ignore[attr-defined]
+        assert [key["state"] for key in done.json["keys"]].count("active") == 1
         return done
 
     def until(self, action: str, *, code: int = 0) -> Result:
@@ -138,7 +138,7 @@ class Operator:
         limit = time.monotonic() + 15
         while time.monotonic() < limit:
             done = self.run()
-            if done.code == code == 6 or (code == 0 and action in [step["action"] for step in done.json["did"]]):  # type: ignore[attr-defined]
+            if done.code == code == 6 or (code == 0 and action in [step["action"] for step in done.json["did"]]):
                 return done
             assert done.code == 0 or code == 0, done
             time.sleep(0.1)
@@ -146,7 +146,7 @@ class Operator:
 
 
 def states(done: Result) -> dict[str, str]:
-    return {key["kid"]: key["state"] for key in done.json["keys"]}  # type: ignore[attr-defined]
+    return {key["kid"]: key["state"] for key in done.json["keys"]}
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def rotate(cli: Cli, gateway: Gateway, service: Service, verifiers: list[str], f
     assert {token["kid"] for token in meanwhile} == {token["kid"] for token in second}
     service.hand_in(meanwhile)
     gateway.find_origin()
-    assert kid in {step["kid"] for step in operator.until("activate").json["did"]}  # type: ignore[attr-defined]
+    assert kid in {step["kid"] for step in operator.until("activate").json["did"]}
     third = issue(cli, 500, "4s")
     assert {token["kid"] for token in third} == {kid}
     service.hand_in(third)

@@ -87,7 +87,7 @@ def test_a_foreign_token_is_never_revoked_here(gateway: Cli, other_oidc_provider
 def test_a_key_that_rotates_is_followed(cli: Cli, authority: object, tmp_path: Path) -> None:
     from tests.servers.oidc_provider import running
 
-    with running(tmp_path / "own", authority) as server:  # type: ignore[arg-type]
+    with running(tmp_path / "own", authority) as server:
         cli("profile", "trust", server.issuer, "--ca-file", str(server.ca_file))
         server.rotate_key()
         token = server.issue(server.client, resource=JWT)["access_token"]

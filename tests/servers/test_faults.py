@@ -18,7 +18,7 @@ GOOD = faults.document({"active": True})
 
 
 def get(url: str, **options: object) -> httpx.Response:
-    return httpx.get(url, **{"timeout": 5, "trust_env": False, **options})  # type: ignore[arg-type]
+    return httpx.get(url, **{"timeout": 5, "trust_env": False, **options})
 
 
 def met(answering: bytes | Answering, **options: object) -> httpx.Response:
@@ -125,7 +125,7 @@ def test_answers_come_in_turn() -> None:
     ],
 )
 def test_a_bad_certificate_is_bad_for_its_reason(authority: Authority, prepare: object, reason: str) -> None:
-    made = prepare(authority)  # type: ignore[operator]
+    made = prepare(authority)
     assert isinstance(made, Certificate)
     with serving(GOOD, made.context()) as stub:
         with pytest.raises(httpx.ConnectError, match=reason):

@@ -246,7 +246,7 @@ def test_the_identity_of_a_job_is_exchanged_for_a_token_of_its_subject(oidc_prov
 def test_another_identity_is_not_exchanged(
     oidc_provider: OidcProvider, exchanger: Client, changed: dict[str, object], form: dict[str, str], error: str
 ) -> None:
-    identity = oidc_provider.ci.identity(**{"audience": oidc_provider.issuer, **changed})  # type: ignore[arg-type]
+    identity = oidc_provider.ci.identity(**{"audience": oidc_provider.issuer, **changed})
     asked = {"grant_type": EXCHANGE, "subject_token": identity, "subject_token_type": JWT_TYPE, "resource": OPAQUE, **form}
     answer = oidc_provider.post("token", exchanger, **asked)
     assert (answer.status_code, answer.json()["error"]) == (400, error)

@@ -73,7 +73,7 @@ def lagging(cluster: OpenBao, standby: Node, path: str, **headers: str) -> tuple
         headers["X-Vault-Index"] = issued.headers["X-Vault-Index"]
     answers: list[httpx.Response] = []
     sent = {"json": {"token": token}, "headers": {"X-Vault-Token": cluster.root_token, **headers}}
-    asking = threading.Thread(target=lambda: answers.append(standby.http.post(path, **sent)))  # type: ignore[arg-type]
+    asking = threading.Thread(target=lambda: answers.append(standby.http.post(path, **sent)))
     asking.start()
     time.sleep(0.1)
     standby.process.resume()
