@@ -288,6 +288,24 @@ def test_a_credential_file_with_its_origins_needs_no_home(cli, oidc_provider, pr
     assert cli("-p", "prod", "whoami", "-q", env=env).code == 0
 
 
+@pytest.mark.parametrize("way", ["standard input", "a file"])
+def test_what_was_stored_for_another_service_is_logged_in_nowhere_else(cli, prod, way):
+    text = json.dumps({"v": 1, "method": "secret", "secret": prod.secret, "origins": ["https://elsewhere.example"]})
+    with serving({}) as stub:
+        folder = cli.home / ".config/tokenctl/profiles"
+        (folder / "other.toml").write_text(f'backend = "oauth2"\nissuer = "{stub.url("")}"\n[service]\nclient_id = "x"\n')
+        if way == "a file":
+            done = cli("-p", "other", "login", "--credential-file", secret_file(cli, "file", text))
+        else:
+            done = cli("-p", "other", "login", "-", input=text)
+        assert (done.code, done.out) == (4, "")
+        assert done.err == (
+            f"tokenctl: the credential of profile other was stored for https://elsewhere.example, not for {stub.url('')}: nothing"
+            " was sent\nhint: if it is for this service too: hand in its secret alone\n"
+        )
+        assert stub.requests == []
+
+
 # logout, and the end of a profile
 
 

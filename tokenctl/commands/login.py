@@ -20,12 +20,17 @@ def login(context: Context, place: str | None, *, client_id: str | None, role_id
 
     Raises:
         InvalidRequest: nothing was handed in, or twice (exit 2).
-        AccessDenied: the service refuses it, or no keyring is in reach: nothing is kept (exit 4).
+        AccessDenied: it names other origins, the service refuses it, or no keyring is in reach: nothing is kept (exit 4).
         InvalidConfiguration: the profile is local (exit 9).
     """
     profile = remote_profile(context)
     lookup = wiring.operator(profile, context.surroundings)
     credential = read(_read(context, profile, lookup, place), method=_method(profile, role_id), source="what was handed in")
+    try:
+        credential.require(origins_of(profile), profile.name)
+    except AccessDenied as error:
+        error.hint = "if it is for this service too: hand in its secret alone"
+        raise
     credential = credential._replace(
         client_id=client_id or credential.client_id or profile.service.client_id, role_id=role_id or credential.role_id,
         origins=frozenset(origins_of(profile)), fresh=None, former=None,
