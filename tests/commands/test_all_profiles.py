@@ -114,9 +114,17 @@ def test_a_profile_file_that_is_broken_keeps_the_others_from_nothing(cli, three)
         ("revoke", "--all-profiles", "--subject", "x"),
         ("revoke", "-", "--all-profiles", "--expect", "1"),
         ("audit", "log", "--all-profiles"),
+        ("inspect", "-", "--all-profiles", "--credential-file", "x"),
+        ("revoke", "-", "--all-profiles", "--credential-fd", "0"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(cli, arguments):
     done = cli(*arguments, input="x\n")
     assert (done.code, done.out) == (2, "")
     assert "--all-profiles" in done.err
+
+
+def test_one_credential_is_never_shown_to_every_service(cli):
+    done = cli("revoke", "-", "--all-profiles", "--yes", input="x\n", env={"TOKENCTL_CREDENTIAL_FILE": "x"})
+    assert (done.code, done.out) == (2, "")
+    assert "hand none in" in done.err

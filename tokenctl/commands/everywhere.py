@@ -75,10 +75,17 @@ def every_profile(context: Context) -> Iterator[Everywhere]:
     """Open all profiles; one that cannot be opened is told, and stops nothing.
 
     Raises:
-        InvalidRequest: a profile is named too (exit 2).
+        InvalidRequest: a profile is named, or a credential handed in (exit 2).
     """
     if context.profile is not None or context.asked:
         raise InvalidRequest("--all-profiles goes with neither --profile nor --ask")
+    surroundings = context.surroundings
+    handed = surroundings.credential_file is not None or surroundings.credential_fd is not None
+    if handed or surroundings.environment.get("TOKENCTL_CREDENTIAL_FILE"):  # a secret of one service would reach the others
+        raise InvalidRequest(
+            "--all-profiles looks up the credential of each profile: hand none in",
+            hint="keep each: tokenctl login, or LoadCredential= of systemd",
+        )
     places: list[Place] = []
     closed: list[str] = []
     with ExitStack() as stack:
